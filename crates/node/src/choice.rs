@@ -66,6 +66,7 @@ fn rank(candidates: &[Candidate], of: &Candidate) -> (Tier, usize) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods)]
     use super::*;
     use proptest::prelude::*;
 

@@ -1,0 +1,226 @@
+//! What every endpoint does. Which there are, and what they promise, is said in `endpoints.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use mainstay_wire::body::{self, BodyError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::lifecycle::Phase;
+use crate::reply::{self, Error};
+use crate::server::Admin;
+use crate::{ActError, Action, Level, Role, openapi};
+
+/// Bytes that a request's body may have.
+const MAX_BODY: usize = 64 * 1024;
+/// How long whoever asked for a change waits to hear of it.
+const ACT_TIMEOUT: Duration = Duration::from_secs(20);
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Reply = Response<Body>;
+type Shared = State<Arc<Admin>>;
+
+pub(crate) async fn livez() -> Reply {
+    reply::with_type(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+}
+
+pub(crate) async fn readyz(State(admin): Shared) -> Reply {
+    let reason = match admin.lifecycle.phase() {
+        Phase::Starting => Some("starting"),
+        Phase::Stopping => Some("stopping"),
+        Phase::Serving => (worst(&admin.reports()) == Level::Down).then_some("a role is down, see /healthz"),
+    };
+    let (status, text) = match reason {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    };
+    reply::with_type(status, "text/plain; charset=utf-8", text)
+}
+
+pub(crate) async fn healthz(State(admin): Shared) -> Reply {
+    let roles = admin.reports();
+    let level = worst(&roles);
+    let status = match level {
+        Level::Well => StatusCode::OK,
+        // "Partial content", as the Beacon API's health endpoint has it.
+        Level::Degraded => StatusCode::PARTIAL_CONTENT,
+        Level::Down => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    reply::json(status, &json!({"status": level, "version": admin.version, "roles": roles}))
+}
+
+pub(crate) async fn metrics(State(admin): Shared) -> Result<Reply, Error> {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &admin.registry)
+        .map_err(|_| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded"))?;
+    Ok(reply::with_type(StatusCode::OK, METRICS_TYPE, text))
+}
+
+pub(crate) async fn document() -> Reply {
+    reply::json(StatusCode::OK, &openapi::document())
+}
+
+pub(crate) async fn status(State(admin): Shared) -> Reply {
+    let roles = admin.reports();
+    let phase = match admin.lifecycle.phase() {
+        Phase::Starting => "starting",
+        Phase::Serving => "serving",
+        Phase::Stopping => "stopping",
+    };
+    reply::json(
+        StatusCode::OK,
+        &json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles}),
+    )
+}
+
+pub(crate) async fn roles(State(admin): Shared) -> Reply {
+    let roles: Vec<Value> = admin.roles.iter().map(|role| whole(role.as_ref())).collect();
+    reply::json(StatusCode::OK, &json!({"roles": roles}))
+}
+
+pub(crate) async fn role(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    let role = admin.find(&at.role, &at.name)?;
+    Ok(reply::json(StatusCode::OK, &whole(role.as_ref())))
+}
+
+pub(crate) async fn nodes(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    let role = admin.find(&at.role, &at.name)?;
+    Ok(list_nodes(role.as_ref()))
+}
+
+pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body) -> Result<Reply, Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct AddNode {
+        uri: String,
+    }
+    let body = body::read(body, MAX_BODY).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            Error::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY} bytes"))
+        }
+        BodyError::Aborted => Error::new(StatusCode::BAD_REQUEST, "the body ended early"),
+        BodyError::Timeout => Error::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"),
+    })?;
+    // Not serde's own text: it may quote the URI, which may hold credentials.
+    let AddNode { uri } = serde_json::from_slice(&body)
+        .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "the body must be {\"uri\": \"http://…\"}"))?;
+    act(&admin, &at.role, &at.name, Action::Add { uri }).await
+}
+
+pub(crate) async fn remove(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Remove { node: at.node }).await
+}
+
+pub(crate) async fn cordon(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Cordon { node: at.node }).await
+}
+
+pub(crate) async fn uncordon(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Uncordon { node: at.node }).await
+}
+
+pub(crate) async fn drain(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Drain { node: at.node }).await
+}
+
+pub(crate) async fn recheck(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Recheck).await
+}
+
+pub(crate) async fn no_such_path() -> Error {
+    Error::new(StatusCode::NOT_FOUND, "no such path: /api/v1/openapi.json lists them")
+}
+
+pub(crate) async fn no_such_method() -> Error {
+    Error::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take this method: see /api/v1/openapi.json",
+    )
+}
+
+/// The path of a role.
+#[derive(Deserialize)]
+pub(crate) struct OfRole {
+    role: String,
+    name: String,
+}
+
+/// The path of a node.
+#[derive(Deserialize)]
+pub(crate) struct OfNode {
+    role: String,
+    name: String,
+    node: String,
+}
+
+/// A role's health.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    role: &'static str,
+    name: String,
+    status: Level,
+    reasons: Vec<String>,
+}
+
+impl Report {
+    fn of(role: &dyn Role) -> Self {
+        let (status, reasons) = role.health();
+        Self { role: role.kind(), name: role.name(), status, reasons }
+    }
+}
+
+impl Admin {
+    fn reports(&self) -> Vec<Report> {
+        self.roles.iter().map(|role| Report::of(role.as_ref())).collect()
+    }
+
+    fn find(&self, kind: &str, name: &str) -> Result<Arc<dyn Role>, Error> {
+        let found = self.roles.iter().find(|role| role.kind() == kind && role.name() == name);
+        let missing = || Error::new(StatusCode::NOT_FOUND, "no such role: /api/v1/roles lists them");
+        found.cloned().ok_or_else(missing)
+    }
+}
+
+fn worst(reports: &[Report]) -> Level {
+    reports.iter().map(|report| report.status).max().unwrap_or(Level::Well)
+}
+
+fn whole(role: &dyn Role) -> Value {
+    let Report { role: kind, name, status, reasons } = Report::of(role);
+    json!({"role": kind, "name": name, "status": status, "reasons": reasons, "state": role.state()})
+}
+
+fn list_nodes(role: &dyn Role) -> Reply {
+    let nodes = role.state().get_mut("nodes").map_or_else(|| json!([]), Value::take);
+    reply::json(StatusCode::OK, &json!({"nodes": nodes}))
+}
+
+async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Reply, Error> {
+    let role = admin.find(kind, name)?;
+    tracing::info!(role = kind, name, ?action, "asked for by the admin API");
+    // In a task of its own, so that a change isn't left half done when whoever asked for it goes away.
+    let acting = role.clone();
+    let task = tokio::spawn(async move { acting.act(action).await });
+    match tokio::time::timeout(ACT_TIMEOUT, task).await {
+        Ok(Ok(Ok(()))) => Ok(list_nodes(role.as_ref())),
+        Ok(Ok(Err(error))) => Err(error.into()),
+        Ok(Err(_)) => Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "failed: see the log")),
+        Err(_) => {
+            Err(Error::new(StatusCode::GATEWAY_TIMEOUT, "not done yet, but it is still being worked on"))
+        }
+    }
+}
+
+impl From<ActError> for Error {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::NotFound(message) => Self::new(StatusCode::NOT_FOUND, message),
+            ActError::Refused(message) => Self::new(StatusCode::BAD_REQUEST, message),
+            ActError::Unsupported(message) => Self::new(StatusCode::METHOD_NOT_ALLOWED, message),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The OpenAPI 3.1 document of the table of endpoints.
+
+use serde_json::{Map, Value, json};
+
+use crate::endpoints::{Content, ENDPOINTS, Endpoint, Verb};
+
+/// The document; `docs/openapi.json` is a copy of it.
+pub fn document() -> Value {
+    let mut paths = Map::new();
+    for endpoint in ENDPOINTS {
+        let verb = match endpoint.verb {
+            Verb::Get => "get",
+            Verb::Post => "post",
+            Verb::Delete => "delete",
+        };
+        let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        path[verb] = operation(endpoint);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "mainstay admin API",
+            "version": "1",
+            "description": "Reads are open to whoever reaches the listener. Changes are open to processes on this machine \
+                (a loopback peer that names a loopback host, no proxy between); all others send the admin token. Changes \
+                from pages of another origin are refused.",
+            "license": {"name": "MIT OR Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut replies = Map::new();
+    for gives in endpoint.gives {
+        let (content_type, schema) = match gives.content {
+            Content::Text(content_type) => (content_type, json!({"type": "string"})),
+            Content::Json(schema) => ("application/json", reference(schema)),
+        };
+        let reply = json!({"description": gives.when, "content": {content_type: {"schema": schema}}});
+        replies.insert(gives.status.to_string(), reply);
+    }
+    for (status, when) in errors(endpoint) {
+        let content = json!({"application/json": {"schema": reference("Error")}});
+        replies.insert(status.to_string(), json!({"description": when, "content": content}));
+    }
+
+    let mut operation = json!({
+        "operationId": endpoint.operation,
+        "summary": endpoint.summary,
+        "responses": replies,
+    });
+    let parameters: Vec<Value> = parameters(endpoint.path)
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+        .collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if let Some(schema) = endpoint.takes {
+        let content = json!({"application/json": {"schema": reference(schema)}});
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
+    if endpoint.writes {
+        // The empty one: a process on this machine needs none.
+        operation["security"] = json!([{}, {"adminToken": []}]);
+    }
+    operation
+}
+
+fn errors(endpoint: &Endpoint) -> Vec<(u16, &'static str)> {
+    let mut errors = Vec::new();
+    if parameters(endpoint.path).next().is_some() {
+        errors.push((404, "There is no such role or node"));
+    }
+    if endpoint.writes {
+        errors.extend([
+            (400, "It can't be done as asked"),
+            (401, "The admin token is missing or wrong"),
+            (403, "From a page of another origin, or not from this machine and no admin token is set"),
+            (405, "This kind of role doesn't do that"),
+            (504, "Not done in 20 s; it is still being worked on"),
+        ]);
+    }
+    if endpoint.takes.is_some() {
+        errors.extend([(408, "The body did not come"), (413, "The body is over 64 KiB")]);
+    }
+    errors
+}
+
+/// The names in braces.
+fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn schemas() -> Value {
+    let level = json!({"type": "string", "enum": ["well", "degraded", "down"]});
+    let text = json!({"type": "string"});
+    let report = [
+        ("role", json!({"type": "string", "description": "Its kind, for example engine"})),
+        ("name", text.clone()),
+        ("status", level.clone()),
+        ("reasons", json!({"type": "array", "items": text, "description": "Why it is not better"})),
+    ];
+    let reports = json!({"type": "array", "items": reference("Report")});
+    let health = [("status", level), ("version", text.clone()), ("roles", reports)];
+    let phase = ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]}));
+    let state = ("state", json!({"type": "object", "description": "Differs between kinds of roles"}));
+    json!({
+        "AddNode": object([("uri", json!({"type": "string", "description": "As in the configuration"}))]),
+        "Error": object([("error", object([("message", text.clone())]))]),
+        "Health": object(health.clone()),
+        "Nodes": object([("nodes", json!({"type": "array", "items": {"type": "object"}}))]),
+        "Object": {"type": "object"},
+        "Report": object(report.clone()),
+        "Role": object(report.into_iter().chain([state])),
+        "Roles": object([("roles", json!({"type": "array", "items": reference("Role")}))]),
+        "Status": object(health.into_iter().chain([phase])),
+    })
+}
+
+/// An object all of whose fields are there.
+fn object(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let properties: Map<String, Value> =
+        fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let required: Vec<&String> = properties.keys().collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}

@@ -1,0 +1,85 @@
+//! The listener: `mainstay_wire`'s server with its bounds, and in it the router.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use mainstay_wire::server::{self, Handler, Options, Response};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::reply::Error;
+use crate::{Lifecycle, Role, Token, endpoints};
+
+/// From a request's head to its reply.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// For what is in flight when the listener stops.
+const GRACE: Duration = Duration::from_secs(2);
+const MAX_CONNECTIONS: usize = 256;
+
+/// What the admin listener shows and changes.
+pub struct Admin {
+    /// All roles of the process. Kind and name together are unique.
+    pub roles: Vec<Arc<dyn Role>>,
+    /// What `/metrics` gives.
+    pub registry: Arc<Registry>,
+    /// For changes from elsewhere than this machine.
+    pub token: Option<Token>,
+    /// The version of mainstay.
+    pub version: String,
+    /// Whether the process is starting, serving or stopping.
+    pub lifecycle: Lifecycle,
+}
+
+/// Serves until `stop`; what is in flight then has 2 s to end. Health endpoints answer until then, so stop it last.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let handler = Shell { router: endpoints::router(Arc::new(admin)) };
+    let options = Options { max_connections: MAX_CONNECTIONS, ..Options::default() };
+    server::serve(listener, handler, options, stop, GRACE).await;
+}
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+#[derive(Clone)]
+struct Shell {
+    router: Router,
+}
+
+impl Handler for Shell {
+    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let mut router = self.router.clone();
+        let answer = async move {
+            // A router is always ready and never fails.
+            let response = router.call(request).await.unwrap_or_else(|never| match never {});
+            whole(response).await
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(response) => response,
+            Err(_) => {
+                whole(Error::new(StatusCode::GATEWAY_TIMEOUT, "not answered in time").into_response()).await
+            }
+        }
+    }
+}
+
+/// The reply with its body in one piece: all of ours are made so.
+async fn whole(response: axum::response::Response) -> Response {
+    let (head, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return http::Response::new(Full::default()),
+    };
+    http::Response::from_parts(head, Full::new(body))
+}

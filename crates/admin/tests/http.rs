@@ -1,0 +1,343 @@
+//! The listener over real sockets, with a role that does as it is told.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mainstay_admin::{ActError, Action, Admin, BoxFuture, Level, Lifecycle, Role, Token, serve};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+struct Fake {
+    name: &'static str,
+    health: Mutex<(Level, Vec<String>)>,
+    done: Mutex<Vec<Action>>,
+}
+
+impl Fake {
+    fn named(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name, health: Mutex::new((Level::Well, vec![])), done: Mutex::default() })
+    }
+
+    fn becomes(&self, level: Level, reason: &str) {
+        *self.health.lock().unwrap() = (level, vec![reason.to_owned()]);
+    }
+}
+
+impl Role for Fake {
+    fn kind(&self) -> &'static str {
+        "engine"
+    }
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+    fn health(&self) -> (Level, Vec<String>) {
+        self.health.lock().unwrap().clone()
+    }
+    fn state(&self) -> Value {
+        json!({"primary": "geth-1", "nodes": [{"name": "geth-1"}, {"name": "geth 2"}]})
+    }
+    fn act(&self, action: Action) -> BoxFuture<'static, Result<(), ActError>> {
+        let result = match &action {
+            Action::Remove { node } if node == "nobody" => {
+                Err(ActError::NotFound("no node nobody".to_owned()))
+            }
+            Action::Add { uri } if uri == "ftp://x" => Err(ActError::Refused("not http".to_owned())),
+            Action::Drain { .. } => Err(ActError::Unsupported("engine nodes are not drained".to_owned())),
+            Action::Uncordon { .. } => panic!("as the test wants it"),
+            _ => Ok(()),
+        };
+        self.done.lock().unwrap().push(action);
+        Box::pin(async { result })
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn start(roles: Vec<Arc<Fake>>, token: Option<&str>) -> Running {
+    let mut registry = Registry::default();
+    let counter: Counter = Counter::default();
+    counter.inc();
+    registry.register("mainstay_test", "a counter of the test", counter);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let lifecycle = Lifecycle::new();
+    lifecycle.serving();
+    let admin = Admin {
+        roles: roles.into_iter().map(|role| role as Arc<dyn Role>).collect(),
+        registry: Arc::new(registry),
+        token: token.map(|token| Token::new(token).unwrap()),
+        version: "1.2.3".to_owned(),
+        lifecycle: lifecycle.clone(),
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, admin, stop.clone()));
+    Running { address, lifecycle, stop, task }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn error(&self) -> String {
+        self.json()["error"]["message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Running {
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &[], body).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let host = self.address.to_string();
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head.push_str(&format!("host: {host}\r\n"));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(10), exchange).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    }
+}
+
+#[tokio::test]
+async fn livez_is_always_well() {
+    let role = Fake::named("a");
+    role.becomes(Level::Down, "no node");
+    let running = start(vec![role], None).await;
+    running.lifecycle.stopping();
+    assert_eq!(running.get("/livez").await.status, 200);
+    assert_eq!(running.ask("HEAD", "/livez", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn healthz_tells_the_worst_and_why() {
+    let (one, other) = (Fake::named("a"), Fake::named("b"));
+    let running = start(vec![one.clone(), other.clone()], None).await;
+
+    let well = running.get("/healthz").await;
+    assert_eq!(well.status, 200);
+    assert_eq!(
+        well.json(),
+        json!({"status": "well", "version": "1.2.3", "roles": [
+            {"role": "engine", "name": "a", "status": "well", "reasons": []},
+            {"role": "engine", "name": "b", "status": "well", "reasons": []},
+        ]})
+    );
+    assert!(
+        well.head.contains("content-type: application/json") && well.head.contains("cache-control: no-store")
+    );
+
+    other.becomes(Level::Degraded, "geth-2 is unfit: refused");
+    let degraded = running.get("/healthz").await;
+    assert_eq!((degraded.status, degraded.json()["status"].as_str()), (206, Some("degraded")));
+    assert_eq!(degraded.json()["roles"][1]["reasons"], json!(["geth-2 is unfit: refused"]));
+    assert_eq!(running.get("/readyz").await.status, 200);
+
+    one.becomes(Level::Down, "no node");
+    assert_eq!(running.get("/healthz").await.status, 503);
+    assert_eq!(running.get("/readyz").await.status, 503);
+    assert_eq!(running.get("/api/v1/status").await.json()["status"], "down");
+}
+
+#[tokio::test]
+async fn readyz_follows_the_process() {
+    let starting = Lifecycle::new();
+    let admin = Admin {
+        roles: vec![],
+        registry: Arc::default(),
+        token: None,
+        version: String::new(),
+        lifecycle: starting.clone(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stop = CancellationToken::new();
+    let running = Running {
+        address: listener.local_addr().unwrap(),
+        lifecycle: starting,
+        stop: stop.clone(),
+        task: tokio::spawn(serve(listener, admin, stop)),
+    };
+    assert_eq!(running.get("/readyz").await.body, "starting\n");
+    running.lifecycle.serving();
+    assert_eq!(running.get("/readyz").await.status, 200);
+    running.lifecycle.stopping();
+    running.lifecycle.serving();
+    let stopping = running.get("/readyz").await;
+    assert_eq!((stopping.status, stopping.body.as_str()), (503, "stopping\n"));
+    assert_eq!(running.get("/api/v1/status").await.json()["phase"], "stopping");
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics() {
+    let running = start(vec![], None).await;
+    let metrics = running.get("/metrics").await;
+    assert!(
+        metrics.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    assert!(metrics.body.contains("mainstay_test_total 1\n"), "{}", metrics.body);
+    assert!(metrics.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn roles_and_nodes_are_shown() {
+    let running = start(vec![Fake::named("a")], None).await;
+    let roles = running.get("/api/v1/roles").await.json();
+    assert_eq!(roles["roles"][0]["state"]["primary"], "geth-1");
+    assert_eq!(running.get("/api/v1/engine/a").await.json()["state"]["primary"], "geth-1");
+    let nodes = running.get("/api/v1/engine/a/nodes").await.json();
+    assert_eq!(nodes, json!({"nodes": [{"name": "geth-1"}, {"name": "geth 2"}]}));
+    for path in ["/api/v1/engine/x/nodes", "/api/v1/sync/a/nodes", "/api/v1/sync/a", "/nothing", "/api/v1"] {
+        let missing = running.get(path).await;
+        assert_eq!(missing.status, 404, "{path}");
+        assert!(missing.error().contains("/api/v1/"), "{path}: {}", missing.body);
+    }
+}
+
+#[tokio::test]
+async fn every_action_reaches_its_role() {
+    let role = Fake::named("a");
+    let running = start(vec![Fake::named("other"), role.clone()], None).await;
+    let nodes = running.post("/api/v1/engine/a/nodes", r#"{"uri": "http://x"}"#).await;
+    assert_eq!((nodes.status, nodes.json()["nodes"].as_array().unwrap().len()), (200, 2));
+    assert_eq!(running.ask("DELETE", "/api/v1/engine/a/nodes/geth%202", &[], "").await.status, 200);
+    assert_eq!(running.post("/api/v1/engine/a/nodes/geth-1/cordon", "").await.status, 200);
+    assert_eq!(running.post("/api/v1/engine/a/recheck", "").await.status, 200);
+    let node = |name: &str| name.to_owned();
+    assert_eq!(
+        *role.done.lock().unwrap(),
+        [
+            Action::Add { uri: node("http://x") },
+            Action::Remove { node: node("geth 2") },
+            Action::Cordon { node: node("geth-1") },
+            Action::Recheck,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_role_refuses_is_said() {
+    let running = start(vec![Fake::named("a")], None).await;
+    let missing = running.ask("DELETE", "/api/v1/engine/a/nodes/nobody", &[], "").await;
+    assert_eq!((missing.status, missing.error()), (404, "no node nobody".to_owned()));
+    let refused = running.post("/api/v1/engine/a/nodes", r#"{"uri":"ftp://x"}"#).await;
+    assert_eq!((refused.status, refused.error()), (400, "not http".to_owned()));
+    let unsupported = running.post("/api/v1/engine/a/nodes/geth-1/drain", "").await;
+    assert_eq!((unsupported.status, unsupported.error()), (405, "engine nodes are not drained".to_owned()));
+    let broken = running.post("/api/v1/engine/a/nodes/geth-1/uncordon", "").await;
+    assert_eq!((broken.status, broken.error()), (500, "failed: see the log".to_owned()));
+}
+
+#[tokio::test]
+async fn bad_requests_get_a_clear_error_that_quotes_nothing() {
+    let role = Fake::named("a");
+    let running = start(vec![role.clone()], None).await;
+    let path = "/api/v1/engine/a/nodes";
+    for body in
+        ["", "{", "[]", "{}", r#"{"uri": 1}"#, r#"{"url": "http://user:hunter2@x"}"#, r#"{"uri":"a","x":1}"#]
+    {
+        let bad = running.post(path, body).await;
+        assert_eq!(bad.status, 400, "{body}");
+        assert!(bad.error().contains("uri") && !bad.body.contains("hunter2"), "{}", bad.body);
+    }
+    let large = running.post(path, &"x".repeat(64 * 1024 + 1)).await;
+    assert_eq!(large.status, 413);
+    let method = running.ask("PUT", path, &[], "").await;
+    assert_eq!(method.status, 405);
+    assert!(method.error().contains("method"));
+    assert!(role.done.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn changes_from_elsewhere_need_the_token() {
+    let role = Fake::named("a");
+    let open = start(vec![role.clone()], None).await;
+    let closed = start(vec![role.clone()], Some(TOKEN)).await;
+    let path = "/api/v1/engine/a/recheck";
+    let proxied = ("x-forwarded-for", "192.0.2.7");
+    let right = format!("Bearer {TOKEN}");
+
+    let unset = open.ask("POST", path, &[proxied], "").await;
+    assert_eq!(unset.status, 403);
+    assert!(unset.error().contains("token"), "{}", unset.body);
+    let missing = closed.ask("POST", path, &[proxied], "").await;
+    assert_eq!(missing.status, 401);
+    assert!(missing.head.contains("www-authenticate: bearer"), "{}", missing.head);
+    assert_eq!(closed.ask("POST", path, &[proxied, ("authorization", "Bearer wrong")], "").await.status, 401);
+    assert_eq!(closed.ask("POST", path, &[("host", "evil.example")], "").await.status, 401);
+    assert!(role.done.lock().unwrap().is_empty());
+
+    assert_eq!(closed.ask("POST", path, &[proxied, ("authorization", &right)], "").await.status, 200);
+    assert_eq!(closed.post(path, "").await.status, 200);
+    assert_eq!(open.ask("GET", "/api/v1/roles", &[proxied], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn changes_from_pages_of_other_origins_are_refused() {
+    let role = Fake::named("a");
+    let running = start(vec![role.clone()], None).await;
+    let path = "/api/v1/engine/a/recheck";
+    let own = format!("http://{}", running.address);
+    assert_eq!(running.ask("POST", path, &[("origin", "http://evil.example")], "").await.status, 403);
+    assert_eq!(running.ask("POST", path, &[("origin", "null")], "").await.status, 403);
+    assert!(role.done.lock().unwrap().is_empty());
+    assert_eq!(running.ask("POST", path, &[("origin", &own)], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_its_reads_work() {
+    let running = start(vec![Fake::named("a")], None).await;
+    let document = running.get("/api/v1/openapi.json").await.json();
+    assert_eq!(document, mainstay_admin::openapi());
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        if methods.get("get").is_some() {
+            let path = path.replace("{role}", "engine").replace("{name}", "a");
+            assert_eq!(running.get(&path).await.status, 200, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_stops_when_told() {
+    let running = start(vec![], None).await;
+    assert_eq!(running.get("/livez").await.status, 200);
+    running.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running.task).await.unwrap().unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+}

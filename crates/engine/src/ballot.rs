@@ -1,0 +1,307 @@
+//! One round of votes: who is waited for, when the answer can be given, and what it says.
+//!
+//! Time is a `Duration` since the round began. [`Ballot::next`] is asked after every event and says either "answer now" or
+//! until when to wait. The rules:
+//!
+//! * An answer is given once replies still out can't change it ([`crate::verdict::outlook`]).
+//! * When VALID stands and only an INVALID could turn it, those still out are waited for no longer than their own
+//!   `straggler_wait`; a node that keeps straggling isn't waited for at all then. What it says later is
+//!   remembered ([`crate::memory`]).
+//! * Nodes whose vote isn't sure to come ([`Part::Maybe`]: thought to be syncing, lagging, down) are never waited for, but vote
+//!   with VALID or INVALID if they answer in time. Where nobody else could vote, they are the voters: that is how a fresh
+//!   chain starts.
+//! * At the deadline whoever is still out has abstained.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::status::{Heard, PayloadStatus, Status};
+use crate::verdict::{self, OnDissent, Outlook, Rules, Tally, Verdict, Vote};
+
+/// What part a node has in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Waited for; every vote of it counts.
+    Voter,
+    /// Not waited for; VALID and INVALID count.
+    Maybe,
+    /// Down: as `Maybe`, and the last to be waited for where there is nobody else.
+    Doubtful,
+    /// Gets the call, has no vote (`do-not-use`, cordoned, on another chain, quarantined).
+    Never,
+}
+
+/// A node on the ballot.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its part in this round.
+    pub part: Part,
+    /// How long it is waited for once VALID stands.
+    pub straggler_wait: Duration,
+    /// It said INVALID of this block before, and hasn't taken it back.
+    pub said_invalid: bool,
+    /// What was heard, and when.
+    pub heard: Option<(Heard, Duration)>,
+}
+
+impl Entry {
+    /// An entry nothing was heard of.
+    #[must_use]
+    pub fn new(part: Part, straggler_wait: Duration) -> Self {
+        Self { part, straggler_wait, said_invalid: false, heard: None }
+    }
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The answer stands.
+    Answer,
+    /// Wait for a reply until this time, then ask again.
+    WaitUntil(Duration),
+}
+
+/// The answer of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This status.
+    Status(PayloadStatus),
+    /// All voters gave this JSON-RPC error.
+    Error(Bytes),
+    /// Nobody voted: the owner's `on_shortfall` says what to tell.
+    Shortfall,
+}
+
+/// A round's votes.
+#[derive(Clone, Debug)]
+pub struct Ballot {
+    rules: Rules,
+    deadline: Duration,
+    entries: Vec<Entry>,
+    stands_since: Option<Duration>,
+}
+
+impl Ballot {
+    /// A round among `entries` (in the order of the nodes) that has to be answered at `deadline`.
+    #[must_use]
+    pub fn new(rules: Rules, deadline: Duration, entries: Vec<Entry>) -> Self {
+        let mut ballot = Self { rules, deadline, entries, stands_since: None };
+        ballot.promote();
+        ballot
+    }
+
+    /// Where all voters are heard and none of them voted, the next best nodes are the voters. Depends only on what was
+    /// heard, not on when, so the order of arrival still can't matter.
+    fn promote(&mut self) {
+        let may_vote =
+            |e: &Entry| e.part == Part::Voter && e.heard.as_ref().is_none_or(|(h, _)| h.vote().is_some());
+        while !self.entries.iter().any(may_vote) {
+            let next =
+                self.entries.iter().map(|e| e.part).filter(|p| !matches!(p, Part::Voter | Part::Never)).min();
+            let Some(next) = next else { return };
+            for entry in self.entries.iter_mut().filter(|e| e.part == next) {
+                entry.part = Part::Voter;
+            }
+        }
+    }
+
+    /// Takes what was heard of a node; the first counts.
+    pub fn hear(&mut self, index: usize, heard: Heard, at: Duration) {
+        if let Some(entry) = self.entries.get_mut(index)
+            && entry.heard.is_none()
+        {
+            entry.heard = Some((heard, at));
+            self.promote();
+        }
+    }
+
+    /// What to do at `now`.
+    pub fn next(&mut self, now: Duration) -> Next {
+        if now >= self.deadline {
+            return Next::Answer;
+        }
+        let pending = u32::try_from(self.pending().count()).unwrap_or(u32::MAX);
+        match verdict::outlook(self.tally(), pending, &self.rules) {
+            Outlook::Decided(_) => Next::Answer,
+            Outlook::OnlyDissent => {
+                let wait = self.pending().map(|e| e.straggler_wait).max().unwrap_or_default();
+                let since = *self.stands_since.get_or_insert(now);
+                let until = since.saturating_add(wait).min(self.deadline);
+                if now >= until { Next::Answer } else { Next::WaitUntil(until) }
+            }
+            Outlook::Open => Next::WaitUntil(self.deadline),
+        }
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|e| e.part == Part::Voter && e.heard.is_none())
+    }
+
+    /// The votes counted so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for entry in &self.entries {
+            if let Some(vote) = counted(entry) {
+                tally.add(vote);
+            }
+        }
+        tally
+    }
+
+    /// The verdict as of now; those still out abstain.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let tally = self.tally();
+        match verdict::judge(tally, &self.rules) {
+            Verdict::Valid if self.contradicted(tally) => Verdict::Syncing,
+            verdict => verdict,
+        }
+    }
+
+    /// Somebody with a vote said INVALID of this block before and didn't say VALID now.
+    fn contradicted(&self, tally: Tally) -> bool {
+        let remembered = self
+            .entries
+            .iter()
+            .filter(|e| e.said_invalid && matches!(e.part, Part::Voter | Part::Maybe))
+            .filter(|e| !matches!(counted(e), Some(Vote::Valid | Vote::Invalid)))
+            .count();
+        let outvoted = self.rules.on_dissent == OnDissent::Majority
+            && remembered + tally.invalid as usize == 1
+            && tally.valid >= 2;
+        remembered > 0 && !outvoted
+    }
+
+    /// The answer as of now.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let verdict = self.verdict();
+        let status = match verdict {
+            Verdict::Shortfall => {
+                return match self.common_error() {
+                    Some(error) => Answer::Error(error),
+                    None => Answer::Shortfall,
+                };
+            }
+            Verdict::Valid => Status::Valid,
+            Verdict::Invalid => Status::Invalid,
+            Verdict::Syncing => Status::Syncing,
+        };
+        let cast = self.cast();
+        let group: Vec<&PayloadStatus> =
+            cast.iter().copied().filter(|s| s.status.vote() == status.vote()).collect();
+        let is_v2 = cast.iter().any(|s| s.inclusion_list_satisfied.is_some());
+        let null = || is_v2.then(|| Bytes::from_static(b"null"));
+        Answer::Status(match status {
+            Status::Syncing => PayloadStatus {
+                status: if self.all_accepted(&group) { Status::Accepted } else { Status::Syncing },
+                latest_valid_hash: None,
+                validation_error: None,
+                inclusion_list_satisfied: null(),
+            },
+            Status::Invalid => PayloadStatus {
+                status,
+                latest_valid_hash: most(group.iter().map(|s| s.latest_valid_hash.as_ref())),
+                validation_error: most(group.iter().map(|s| s.validation_error.as_ref())),
+                inclusion_list_satisfied: null(),
+            },
+            _ => PayloadStatus {
+                status,
+                latest_valid_hash: commonest(group.iter().map(|s| s.latest_valid_hash.as_ref())),
+                validation_error: None,
+                inclusion_list_satisfied: commonest(
+                    group.iter().map(|s| s.inclusion_list_satisfied.as_ref()),
+                )
+                .or_else(null),
+            },
+        })
+    }
+
+    /// ACCEPTED is told only where every vote cast is ACCEPTED.
+    fn all_accepted(&self, group: &[&PayloadStatus]) -> bool {
+        self.tally().total() as usize == group.len() && group.iter().all(|s| s.status == Status::Accepted)
+    }
+
+    fn cast(&self) -> Vec<&PayloadStatus> {
+        let status = |e: &Entry| counted(e).is_some();
+        self.entries
+            .iter()
+            .filter(|e| status(e))
+            .filter_map(|e| match &e.heard {
+                Some((Heard::Status(status, _), _)) => Some(status),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn common_error(&self) -> Option<Bytes> {
+        let mut common: Option<(i64, &Bytes)> = None;
+        for entry in self.entries.iter().filter(|e| e.part == Part::Voter) {
+            match (&entry.heard, common) {
+                (Some((Heard::Error(code, raw), _)), None) => common = Some((*code, raw)),
+                (Some((Heard::Error(code, _), _)), Some((first, _))) if *code == first => {}
+                _ => return None,
+            }
+        }
+        common.map(|(_, raw)| raw.clone())
+    }
+
+    /// Whether the round has an answer while a waited-for reply is still out.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.pending().next().is_some()
+    }
+
+    /// Since when VALID stands with nothing but an INVALID that could turn it.
+    #[must_use]
+    pub fn stands_since(&self) -> Option<Duration> {
+        self.stands_since
+    }
+
+    /// The entries, in the order of the nodes.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Nodes with a vote said both VALID and INVALID.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        let tally = self.tally();
+        tally.valid > 0 && tally.invalid > 0
+    }
+}
+
+/// The vote of an entry, if it has one that counts.
+fn counted(entry: &Entry) -> Option<Vote> {
+    let vote = entry.heard.as_ref()?.0.vote()?;
+    match entry.part {
+        Part::Voter => Some(vote),
+        Part::Maybe | Part::Doubtful => (vote != Vote::Syncing).then_some(vote),
+        Part::Never => None,
+    }
+}
+
+/// The value that more than half gave, null counted as a value.
+fn most<'a>(values: impl Iterator<Item = Option<&'a Bytes>> + Clone) -> Option<Bytes> {
+    let total = values.clone().count();
+    let winner = values.clone().find(|v| values.clone().filter(|w| w == v).count() * 2 > total)?;
+    winner.cloned()
+}
+
+/// The value that most gave; of equals the first in the order of the nodes.
+fn commonest<'a>(values: impl Iterator<Item = Option<&'a Bytes>> + Clone) -> Option<Bytes> {
+    let mut best: Option<(&Bytes, usize)> = None;
+    for value in values.clone().flatten() {
+        let count = values.clone().filter(|w| *w == Some(value)).count();
+        if best.is_none_or(|(_, most)| count > most) {
+            best = Some((value, count));
+        }
+    }
+    best.map(|(value, _)| value.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The last payloads, kept so that a node that missed some can be brought to the head.
+//!
+//! A real execution client without peers never recovers by itself from missed payloads: it says SYNCING to everything that
+//! follows while its `eth_syncing` says false. Replaying what it missed heals it within seconds.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+/// A payload as the consensus client sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Block hash, lower case, with `0x`.
+    pub hash: String,
+    /// Parent's hash.
+    pub parent: String,
+    /// Block number.
+    pub number: u64,
+    /// The method's name.
+    pub method: String,
+    /// The request as it came.
+    pub request: Bytes,
+}
+
+/// What to send to a node that is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// These payloads, in order, and then the head. May be empty: only the head.
+    Replay(Vec<Payload>),
+    /// It lacks more than is kept: this many blocks, as far as can be told. Its own sync has to close that.
+    Gap(u64),
+}
+
+/// The last payloads, bounded by number and bytes; the oldest goes first.
+#[derive(Debug)]
+pub struct Blocks {
+    by_hash: HashMap<String, Payload>,
+    order: VecDeque<String>,
+    bytes: usize,
+    max_blocks: usize,
+    max_bytes: usize,
+}
+
+impl Blocks {
+    /// Keeps at most `max_blocks` payloads and `max_bytes` bytes of them.
+    #[must_use]
+    pub fn new(max_blocks: usize, max_bytes: usize) -> Self {
+        Self { by_hash: HashMap::new(), order: VecDeque::new(), bytes: 0, max_blocks, max_bytes }
+    }
+
+    /// Keeps a payload; one known already keeps its place.
+    pub fn keep(&mut self, payload: Payload) {
+        if self.by_hash.contains_key(&payload.hash) {
+            return;
+        }
+        self.bytes += payload.request.len();
+        self.order.push_back(payload.hash.clone());
+        self.by_hash.insert(payload.hash.clone(), payload);
+        while self.order.len() > self.max_blocks || (self.bytes > self.max_bytes && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.remove(&oldest);
+        }
+    }
+
+    /// Forgets a payload (it turned out to be invalid).
+    pub fn forget(&mut self, hash: &str) {
+        self.order.retain(|h| h != hash);
+        self.remove(hash);
+    }
+
+    fn remove(&mut self, hash: &str) {
+        if let Some(gone) = self.by_hash.remove(hash) {
+            self.bytes -= gone.request.len();
+        }
+    }
+
+    /// Whether a block is kept.
+    #[must_use]
+    pub fn get(&self, hash: &str) -> Option<&Payload> {
+        self.by_hash.get(hash)
+    }
+
+    /// The block kept last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Payload> {
+        self.order.back().and_then(|hash| self.by_hash.get(hash))
+    }
+
+    /// What a node needs whose head is `head` (hash, number) to be brought to `target`.
+    ///
+    /// The chain from `target` back is followed to the node's head. A node on another branch gets the whole chain that is
+    /// kept, if that reaches down to its number.
+    #[must_use]
+    pub fn plan(&self, head: (&str, u64), target: &str) -> Plan {
+        let (head_hash, head_number) = head;
+        let mut chain: Vec<Payload> = Vec::new();
+        let mut at = target;
+        while at != head_hash {
+            // Hashes come from outside: a ring of them must not hold us.
+            let kept = self.by_hash.get(at).filter(|_| chain.len() < self.order.len());
+            let Some(payload) = kept else {
+                return match chain.last() {
+                    // Nothing of it is kept: the node may know it all the same, the head alone tells.
+                    None => Plan::Replay(Vec::new()),
+                    // It has the first block's parent, or a block beside it: from there on it can be led.
+                    Some(first) if first.number <= head_number.saturating_add(1) => {
+                        chain.reverse();
+                        Plan::Replay(chain)
+                    }
+                    Some(first) => Plan::Gap(first.number.saturating_sub(head_number).saturating_sub(1)),
+                };
+            };
+            chain.push(payload.clone());
+            at = &payload.parent;
+        }
+        chain.reverse();
+        Plan::Replay(chain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn payload(hash: &str, parent: &str, number: u64, size: usize) -> Payload {
+        Payload {
+            hash: hash.into(),
+            parent: parent.into(),
+            number,
+            method: "engine_newPayloadV4".into(),
+            request: Bytes::from(vec![0; size]),
+        }
+    }
+
+    fn chain(n: u64, blocks: &mut Blocks) {
+        for i in 1..=n {
+            blocks.keep(payload(&format!("h{i}"), &format!("h{}", i - 1), i, 10));
+        }
+    }
+
+    fn numbers(plan: &Plan) -> Vec<u64> {
+        match plan {
+            Plan::Replay(payloads) => payloads.iter().map(|p| p.number).collect(),
+            Plan::Gap(gap) => panic!("a gap of {gap}"),
+        }
+    }
+
+    #[test]
+    fn the_replay_starts_after_the_nodes_own_head() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        chain(31, &mut blocks);
+        let plan = blocks.plan(("h15", 15), "h31");
+        assert_eq!(numbers(&plan), (16..=31).collect::<Vec<_>>());
+        assert!(numbers(&blocks.plan(("h31", 31), "h31")).is_empty());
+    }
+
+    #[test]
+    fn a_deeper_gap_is_left_to_the_node() {
+        let mut blocks = Blocks::new(10, 1 << 20);
+        chain(31, &mut blocks);
+        assert_eq!(blocks.plan(("h15", 15), "h31"), Plan::Gap(6));
+        assert_eq!(numbers(&blocks.plan(("h21", 21), "h31")).len(), 10);
+        assert_eq!(blocks.plan(("h20", 20), "h31"), Plan::Gap(1));
+    }
+
+    #[test]
+    fn a_node_on_a_branch_is_led_back() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        chain(20, &mut blocks);
+        blocks.keep(payload("x19", "h18", 19, 10));
+        assert_eq!(numbers(&blocks.plan(("x19", 19), "h20")), (1..=20).collect::<Vec<_>>());
+        assert_eq!(numbers(&blocks.plan(("h20", 20), "x19")), (1..=19).collect::<Vec<_>>());
+        assert_eq!(blocks.plan(("h20", 20), "unknown"), Plan::Replay(vec![]));
+    }
+
+    #[test]
+    fn bounded_by_number_and_bytes_but_the_newest_always_stays() {
+        let mut blocks = Blocks::new(64, 100);
+        chain(30, &mut blocks);
+        assert_eq!(blocks.order.len(), 10);
+        blocks.keep(payload("big", "h30", 31, 5000));
+        assert_eq!(blocks.order.len(), 1);
+        assert_eq!(blocks.newest().map(|p| p.number), Some(31));
+        blocks.forget("big");
+        assert_eq!((blocks.bytes, blocks.order.len()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_stay_right(steps in prop::collection::vec((0u64..40, 0u64..40, 1usize..60, any::<bool>()), 0..200)) {
+            let mut blocks = Blocks::new(8, 200);
+            for (hash, parent, size, forget) in steps {
+                if forget { blocks.forget(&hash.to_string()); } else { blocks.keep(payload(&hash.to_string(), &parent.to_string(), hash, size)); }
+                prop_assert_eq!(blocks.order.len(), blocks.by_hash.len());
+                prop_assert_eq!(blocks.bytes, blocks.by_hash.values().map(|p| p.request.len()).sum::<usize>());
+                prop_assert!(blocks.order.len() <= 8);
+                // Always ends, also where hashes form a ring.
+                if let Some(newest) = blocks.newest().map(|p| p.hash.clone()) { let _ = blocks.plan(("none", 3), &newest); }
+            }
+        }
+    }
+}

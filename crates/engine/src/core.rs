@@ -1,0 +1,266 @@
+//! What the role's tasks share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
+use prometheus_client::registry::Registry;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocks::Blocks;
+use crate::config::{Config, NodeConfig, NodeError};
+use crate::feed::{self, Feed};
+use crate::memory::InvalidMemory;
+use crate::mirror::Mirror;
+use crate::node::{Caller, Node, lock};
+use crate::payloads::PayloadIds;
+use crate::probe;
+use crate::records::Records;
+use crate::round::Round;
+use crate::telemetry::Telemetry;
+
+/// The consensus client's last forkchoiceUpdated, for nodes that have to be brought there.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The head's hash, lower case.
+    pub hash: String,
+    /// The call without attributes.
+    pub request: Bytes,
+    /// Its method.
+    pub method: String,
+    /// Who called.
+    pub caller: Caller,
+}
+
+/// The nodes in the order given.
+pub type Nodes = Arc<Vec<Arc<Node>>>;
+
+/// Shared state of one engine.
+pub struct Core {
+    /// Settings.
+    pub config: Config,
+    /// Metrics and events.
+    pub telemetry: Telemetry,
+    /// Who said INVALID of what.
+    pub memory: Mutex<InvalidMemory>,
+    /// Builds.
+    pub ids: Mutex<PayloadIds>,
+    /// The last payloads.
+    pub blocks: Mutex<Blocks>,
+    /// The last forkchoiceUpdated.
+    pub head: Mutex<Option<Head>>,
+    /// Held while a call is put into all nodes' queues, so that each has the same order.
+    pub order: Mutex<()>,
+    /// Evidence.
+    pub records: Records,
+    /// Rounds, for whoever watches.
+    pub rounds: broadcast::Sender<Arc<Round>>,
+    /// Copies.
+    pub mirrors: Vec<Mirror>,
+    /// Ends everything.
+    pub stop: CancellationToken,
+    /// The role's own metrics, for scrapers of the engine port.
+    pub registry: Arc<Registry>,
+    nodes: RwLock<Nodes>,
+    primary: Mutex<Primary>,
+    next_id: AtomicU64,
+    next_round: AtomicU64,
+}
+
+impl Core {
+    /// Makes the state and starts each node's tasks. Needs a runtime.
+    ///
+    /// # Errors
+    /// A node's URL that no client can be made for.
+    pub fn start(config: Config, telemetry: Telemetry, registry: Arc<Registry>) -> Result<Arc<Self>, String> {
+        let stop = CancellationToken::new();
+        let mut mirrors = Vec::new();
+        for mirror in &config.mirror {
+            mirrors.push(Mirror::start(mirror, &telemetry, &stop)?);
+        }
+        let core = Arc::new(Self {
+            telemetry,
+            memory: Mutex::default(),
+            ids: Mutex::default(),
+            blocks: Mutex::new(Blocks::new(config.replay_blocks, config.replay_bytes)),
+            head: Mutex::default(),
+            order: Mutex::default(),
+            records: Records::new(config.evidence.clone()),
+            rounds: broadcast::channel(256).0,
+            mirrors,
+            stop,
+            registry,
+            nodes: RwLock::default(),
+            primary: Mutex::new(Primary::new(config.failback_after)),
+            next_id: AtomicU64::new(1),
+            next_round: AtomicU64::new(1),
+            config,
+        });
+        core.add(core.config.nodes.clone())?;
+        Ok(core)
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        self.nodes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn replace_nodes(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
+        let mut guard = self.nodes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut list = guard.as_ref().clone();
+        change(&mut list);
+        *guard = Arc::new(list);
+    }
+
+    /// A node by name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.nodes().iter().find(|n| n.name() == name).cloned()
+    }
+
+    /// Adds nodes, all or none, and starts their tasks.
+    ///
+    /// # Errors
+    /// A node's URL that no client can be made for.
+    pub fn add(self: &Arc<Self>, configs: Vec<NodeConfig>) -> Result<(), String> {
+        let mut fresh = Vec::new();
+        for config in configs {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let url = config.spec.shown_url();
+            let node = Node::new(id, config, self.config.health, Feed::default(), self.stop.child_token())
+                .map_err(|e| format!("{url}: {e}"))?;
+            fresh.push(Arc::new(node));
+        }
+        self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
+        for node in fresh {
+            tokio::spawn(feed::run(self.clone(), node.clone()));
+            tokio::spawn(probe::run(self.clone(), node));
+        }
+        Ok(())
+    }
+
+    /// Reads and adds nodes given as text, all or none.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is.
+    pub fn add_texts(self: &Arc<Self>, texts: &[String]) -> Result<(), NodeError> {
+        let nodes = self.nodes();
+        let mut fresh: Vec<NodeConfig> = Vec::new();
+        let shared = self.config.shared_secret.then_some(&self.config.secret);
+        for text in texts {
+            let mut others: Vec<&NodeSpec> = nodes.iter().map(|n| &n.spec).collect();
+            others.extend(fresh.iter().map(|c| &c.spec));
+            let config = crate::config::node(text, None, shared, &others)?;
+            fresh.push(config);
+        }
+        self.add(fresh).map_err(NodeError::Spec)
+    }
+
+    /// Takes a node out.
+    pub fn remove(&self, node: &Arc<Node>) {
+        self.replace_nodes(|list| list.retain(|n| n.id != node.id));
+        node.removed.cancel();
+        lock(&self.memory).forget_node(node.id);
+        self.telemetry.forget(node.name());
+        self.primary();
+    }
+
+    /// The primary: where calls for a single node go. `None` if no node is fit.
+    pub fn primary(&self) -> Option<Arc<Node>> {
+        let nodes = self.nodes();
+        let now = Instant::now().into_std();
+        let candidates: Vec<Candidate> = nodes
+            .iter()
+            .map(|node| {
+                let state = node.state();
+                let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+                let fit_since = fit.then(|| state.health.since());
+                Candidate { id: node.id, tier: node.spec.tier, fit_since }
+            })
+            .collect();
+        let mut primary = lock(&self.primary);
+        let before = primary.current();
+        let chosen = primary.choose(&candidates, now);
+        drop(primary);
+        let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
+        if before != chosen {
+            self.telemetry.primary(named(before).map(|n| n.name()), named(chosen).map(|n| n.name()));
+        }
+        named(chosen).cloned()
+    }
+
+    /// The nodes in the order in which to try them for a call that needs only one: the primary, then other fit ones, then
+    /// whoever may be up. Those that the operator took out aren't tried.
+    #[must_use]
+    pub fn by_preference(&self) -> Vec<Arc<Node>> {
+        let primary = self.primary().map(|n| n.id);
+        let rank = |node: &Node| {
+            let state = node.state();
+            if !state.standing.may_serve() {
+                return None;
+            }
+            let fitness = match state.health.condition() {
+                _ if Some(node.id) == primary => 0,
+                Condition::Fit => 1,
+                Condition::Unknown => 2,
+                Condition::Lagging { .. } => 3,
+                Condition::Syncing => 4,
+                Condition::Unfit(_) => 5,
+                Condition::Misconfigured { .. } => return None,
+            };
+            Some((fitness, node.spec.tier == Tier::Backup))
+        };
+        let mut ranked: Vec<_> =
+            self.nodes().iter().filter_map(|node| Some((rank(node)?, node.clone()))).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// What a node is compared with.
+    #[must_use]
+    pub fn others(&self) -> health::Others {
+        let nodes = self.nodes();
+        let seen = nodes.iter().map(|n| {
+            let state = n.state();
+            let votes = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+            (state.health.seen(), votes)
+        });
+        let seen: Vec<_> = seen.collect();
+        let ids: Vec<Option<u64>> = seen.iter().map(|(s, _)| s.chain_id).collect();
+        health::Others {
+            best_head: seen.iter().filter(|(_, votes)| *votes).filter_map(|(s, _)| s.head).max(),
+            chain_id: health::common_chain(&ids),
+        }
+    }
+
+    /// A node's condition changed from `before`: tells it, and starts what follows from it.
+    pub fn changed(&self, node: &Arc<Node>, before: &Condition) {
+        let now = node.condition();
+        self.telemetry.condition(node.name(), before, &now);
+        match &now {
+            Condition::Unfit(_) => {
+                if node.state().standing.mute() {
+                    self.telemetry.standing(node.name(), "muted", "down");
+                }
+                // Its next call must not start a connection into nothing in the middle of a round.
+                node.feed.wake();
+            }
+            Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
+                if matches!(before, Condition::Unfit(_)) || matches!(now, Condition::Lagging { .. }) =>
+            {
+                node.feed.want_replay();
+            }
+            _ => {}
+        }
+        self.primary();
+    }
+
+    /// The next round's number.
+    pub fn round_number(&self) -> u64 {
+        self.next_round.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,23 @@
+//! The role's own metrics as Prometheus text, for scrapers of the engine port. (The admin listener has those of all roles.)
+
+use bytes::Bytes;
+use http::StatusCode;
+use mainstay_wire::server::Response;
+
+use crate::core::Core;
+
+/// The page.
+pub(crate) fn page(core: &Core) -> Response {
+    let mut page = String::new();
+    if prometheus_client::encoding::text::encode(&mut page, &core.registry).is_err() {
+        return crate::service::text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics can't be written".into(),
+        );
+    }
+    let mut response = crate::service::text(StatusCode::OK, String::new());
+    let kind = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    *response.body_mut() = http_body_util::Full::new(Bytes::from(page));
+    response
+}

@@ -1,0 +1,73 @@
+//! Copies of every engine call to other endpoints: sent, never waited for, never delaying the consensus client.
+
+use bytes::Bytes;
+use mainstay_wire::client::{Client, Options};
+use mainstay_wire::jwt::{self, Claims, Secret};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::NodeConfig;
+use crate::node::Caller;
+use crate::telemetry::Telemetry;
+
+/// Copies that wait for one endpoint; more are dropped and counted.
+const QUEUE: usize = 64;
+/// Longest time for one copy.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// An endpoint that gets copies.
+pub struct Mirror {
+    name: String,
+    queue: mpsc::Sender<(Bytes, Caller)>,
+    telemetry: Telemetry,
+}
+
+impl Mirror {
+    /// Starts the endpoint's task.
+    ///
+    /// # Errors
+    /// No client can be made for the URL.
+    pub fn start(
+        config: &NodeConfig,
+        telemetry: &Telemetry,
+        stop: &CancellationToken,
+    ) -> Result<Self, String> {
+        let client = Client::new(&config.spec.url, Options::default())
+            .map_err(|e| format!("{}: {e}", config.spec.shown_url()))?;
+        let (queue, copies) = mpsc::channel(QUEUE);
+        let limit = config.spec.timeout.map_or(LIMIT, |own| own.min(LIMIT));
+        tokio::spawn(run(client, config.secret.clone(), copies, limit, stop.clone()));
+        Ok(Self { name: config.spec.name.clone(), queue, telemetry: telemetry.clone() })
+    }
+
+    /// Sends a copy.
+    pub fn copy(&self, request: &Bytes, caller: &Caller) {
+        if self.queue.try_send((request.clone(), caller.clone())).is_err() {
+            self.telemetry.mirror_dropped(&self.name);
+        }
+    }
+}
+
+async fn run(
+    client: Client,
+    secret: Secret,
+    mut copies: mpsc::Receiver<(Bytes, Caller)>,
+    limit: Duration,
+    stop: CancellationToken,
+) {
+    let send = async {
+        while let Some((request, caller)) = copies.recv().await {
+            let claims = Claims { id: caller.id, clv: caller.clv, ..Claims::at(crate::clock::wall()) };
+            let token = jwt::sign(&secret, &claims);
+            if let Err(error) = client.post(request, Some(&token), Instant::now() + limit).await {
+                tracing::debug!(%error, "a copy to a mirror failed");
+            }
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,200 @@
+//! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstay_node::{Cause, Condition, Health, NodeSpec, Traffic};
+use mainstay_wire::client::{self, CallError, Client, Delivered, Fault};
+use mainstay_wire::envelope::{self, Reply};
+use mainstay_wire::jwt::{self, Claims, Secret};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ballot::Part;
+use crate::config::NodeConfig;
+use crate::feed::Feed;
+use crate::latency::Latency;
+use crate::standing::Standing;
+
+/// Locks a mutex that is only ever held for a few lines without an await; a panic while it was held doesn't matter, since
+/// every state in here is consistent between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who calls: what of the consensus client's claims is handed on.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// Claim `id`.
+    pub id: Option<String>,
+    /// Claim `clv`.
+    pub clv: Option<String>,
+}
+
+/// What changes about a node.
+#[derive(Debug)]
+pub struct State {
+    /// How fit it is.
+    pub health: Health,
+    /// What its vote is worth.
+    pub standing: Standing,
+    /// How fast it answers newPayload.
+    pub payload_latency: Latency,
+    /// How fast it answers forkchoiceUpdated.
+    pub forkchoice_latency: Latency,
+    /// How fast it answered the last probe.
+    pub probe_took: Option<Duration>,
+    /// Its client, as `name/version`.
+    pub client: Option<String>,
+    /// Blocks that it lacks beyond what can be replayed.
+    pub gap: Option<u64>,
+}
+
+/// An execution client.
+pub struct Node {
+    /// Stable identity.
+    pub id: u64,
+    /// Address and options.
+    pub spec: NodeSpec,
+    /// Its queue of voted calls.
+    pub feed: Feed,
+    /// Wakes its prober.
+    pub probe: Notify,
+    /// Ends its tasks.
+    pub removed: CancellationToken,
+    secret: Secret,
+    client: Client,
+    state: Mutex<State>,
+}
+
+/// A call without a usable reply.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// What it says of the node.
+    pub cause: Cause,
+    /// Whether the node may have got the call.
+    pub delivered: Delivered,
+    /// For logs: holds neither URL nor secret.
+    pub detail: String,
+}
+
+impl Node {
+    /// A node, with nothing known of it.
+    ///
+    /// # Errors
+    /// The client can't be made for this URL.
+    pub fn new(
+        id: u64,
+        config: NodeConfig,
+        health: mainstay_node::Rules,
+        feed: Feed,
+        removed: CancellationToken,
+    ) -> Result<Self, client::BadEndpoint> {
+        let client = Client::new(&config.spec.url, client::Options::default())?;
+        let mut standing = Standing::default();
+        standing.do_not_use = config.spec.do_not_use;
+        let state = State {
+            health: Health::new(health, Instant::now().into_std()),
+            standing,
+            payload_latency: Latency::default(),
+            forkchoice_latency: Latency::default(),
+            probe_took: None,
+            client: None,
+            gap: None,
+        };
+        let (spec, secret) = (config.spec, config.secret);
+        Ok(Self { id, spec, feed, probe: Notify::new(), removed, secret, client, state: Mutex::new(state) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its state; hold it for a few lines only.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Its condition.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.state().health.condition().clone()
+    }
+
+    /// Its part in the next round.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        let state = self.state();
+        state.standing.part(state.health.condition())
+    }
+
+    /// Fit, and the operator lets it serve.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        let state = self.state();
+        *state.health.condition() == Condition::Fit && state.standing.may_serve()
+    }
+
+    /// The shorter of its own timeout and `limit`.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Duration {
+        self.spec.timeout.map_or(limit, |own| own.min(limit))
+    }
+
+    /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
+    ///
+    /// # Errors
+    /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
+    pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
+        let claims =
+            Claims { id: caller.id.clone(), clv: caller.clv.clone(), ..Claims::at(crate::clock::wall()) };
+        let token = jwt::sign(&self.secret, &claims);
+        let reply = self.client.post(body, Some(&token), deadline).await.map_err(|e| Failed::from(&e))?;
+        let status = reply.status.as_u16();
+        let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
+        if matches!(status, 401 | 403) {
+            return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
+        }
+        match envelope::parse_reply(&reply.body) {
+            Ok(read) => Ok(read),
+            Err(_) if status != 200 => Err(failed(Cause::Http(status))),
+            Err(_) => Err(failed(Cause::Unreadable)),
+        }
+    }
+
+    /// Takes what a call showed of the node's health. Returns the former condition if it changed.
+    pub fn traffic<T>(&self, outcome: &Result<T, Failed>) -> Option<Condition> {
+        let traffic = match outcome {
+            Ok(_) => Traffic::Answered,
+            Err(failed) => Traffic::Failed(failed.cause.clone()),
+        };
+        let change = self.state().health.traffic(&traffic, Instant::now().into_std());
+        if change.is_some() {
+            self.probe.notify_one();
+        }
+        change
+    }
+}
+
+impl From<&CallError> for Failed {
+    fn from(error: &CallError) -> Self {
+        let cause = match error.fault {
+            Fault::Refused => Cause::Refused,
+            Fault::Unreachable | Fault::Tls => Cause::Unreachable,
+            Fault::Reset => Cause::Reset,
+            Fault::Timeout => Cause::Timeout,
+            Fault::TooLarge | Fault::Protocol => Cause::Unreadable,
+        };
+        Self { cause, delivered: error.delivered, detail: error.to_string() }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}

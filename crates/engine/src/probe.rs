@@ -1,0 +1,143 @@
+//! The task that asks one node how it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstay_node::{Cause, Probe, Seen, health::SyncingObject};
+use mainstay_wire::envelope::{self, Outcome};
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::feed::quantity;
+use crate::node::{Caller, Failed, Node};
+
+/// Longest time for one question of a probe.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Probes a node until it is removed.
+pub async fn run(core: Arc<Core>, node: Arc<Node>) {
+    let probing = async {
+        loop {
+            let at = node.state().health.probe_at();
+            tokio::select! {
+                () = tokio::time::sleep_until(Instant::from_std(at)) => once(&core, &node).await,
+                () = node.probe.notified() => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = probing => {}
+        () = node.removed.cancelled() => {}
+    }
+}
+
+/// Probes a node now.
+pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
+    let started = Instant::now();
+    let needs_chain = {
+        let state = node.state();
+        state.health.seen().chain_id.is_none()
+            || !matches!(state.health.condition(), mainstay_node::Condition::Fit)
+    };
+    let probe = ask(node, needs_chain, core.config.timeout).await;
+    let took = started.elapsed();
+    let mut others = core.others();
+    if let Ok(seen) = &probe {
+        // Its own word counts too: the first node up is the best there is.
+        others.best_head = others.best_head.max(seen.head.filter(|_| others.best_head.is_none()));
+        if let Some(head) = seen.head {
+            core.telemetry.head(node.name(), head);
+        }
+        if core.config.node_timings {
+            tracing::info!(
+                engine = core.telemetry.engine(),
+                node = node.name(),
+                took_us = micros(took),
+                "node timing"
+            );
+        }
+    }
+    let change = {
+        let mut state = node.state();
+        state.probe_took = probe.is_ok().then_some(took);
+        state.health.probed(&probe, others, Instant::now().into_std())
+    };
+    if let Some(before) = change {
+        core.changed(node, &before);
+    } else {
+        core.primary();
+    }
+    let unknown_client = node.state().client.is_none();
+    if probe.is_ok() && unknown_client {
+        let client = client_version(node).await;
+        node.state().client = client;
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // a probe is bounded by seconds
+fn micros(took: Duration) -> u64 {
+    took.as_micros() as u64
+}
+
+async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
+    let limit = node.within(LIMIT.min(timeout));
+    let question = async |body: &'static [u8]| {
+        let deadline = Instant::now() + limit;
+        let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await;
+        match reply {
+            Err(Failed { cause, .. }) => Err(cause),
+            Ok(reply) => match reply.outcome {
+                Outcome::Result(result) => Ok(Some(result)),
+                // It is up: that a method is refused says nothing of health.
+                Outcome::Error { .. } => Ok(None),
+            },
+        }
+    };
+    let syncing = question(br#"{"jsonrpc":"2.0","id":1,"method":"eth_syncing","params":[]}"#).await?;
+    let syncing = match syncing.as_deref() {
+        Some(b"false") | None => false,
+        Some(b"true") => true,
+        Some(_) => {
+            Seen::from_syncing(Some(syncing_object(&syncing.unwrap_or_default()).ok_or(Cause::Unreadable)?))
+        }
+    };
+    let head = question(br#"{"jsonrpc":"2.0","id":2,"method":"eth_blockNumber","params":[]}"#).await?;
+    let head = head.and_then(|h| quantity(&envelope::string(&h)?));
+    let chain_id = if chain {
+        let id = question(br#"{"jsonrpc":"2.0","id":3,"method":"eth_chainId","params":[]}"#).await?;
+        id.and_then(|id| quantity(&envelope::string(&id)?))
+    } else {
+        None
+    };
+    Ok(Seen { syncing, head, chain_id })
+}
+
+fn syncing_object(object: &Bytes) -> Option<SyncingObject> {
+    let fields =
+        envelope::fields(object, ["currentBlock", "highestBlock", "healingTrienodes", "healingBytecode"])?;
+    let [current, highest, nodes, code] = fields.map(|f| f.and_then(|f| quantity(&envelope::string(&f)?)));
+    let other_work = nodes.unwrap_or(0) > 0 || code.unwrap_or(0) > 0;
+    Some(SyncingObject { current_block: current, highest_block: highest, other_work })
+}
+
+/// Asks for the client's name and version, for evidence and the state page.
+async fn client_version(node: &Node) -> Option<String> {
+    let body = br#"{"jsonrpc":"2.0","id":4,"method":"web3_clientVersion","params":[]}"#;
+    let deadline = Instant::now() + node.within(LIMIT);
+    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    match reply.outcome {
+        Outcome::Result(version) => envelope::string(&version).filter(|v| v.len() <= 200),
+        Outcome::Error { .. } => versions(node).await,
+    }
+}
+
+/// Some clients don't have `web3_` on the engine port.
+async fn versions(node: &Node) -> Option<String> {
+    let body = br#"{"jsonrpc":"2.0","id":5,"method":"engine_getClientVersionV1","params":[{"code":"MS","name":"mainstay","version":"v0","commit":"00000000"}]}"#;
+    let deadline = Instant::now() + node.within(LIMIT);
+    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    let Outcome::Result(list) = reply.outcome else { return None };
+    let [name, version] = envelope::fields(&envelope::first_element(&list)?, ["name", "version"])?;
+    Some(format!("{}/{}", envelope::string(&name?)?, envelope::string(&version?)?))
+}

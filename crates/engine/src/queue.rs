@@ -1,0 +1,167 @@
+//! One execution client's (EL) queue of newPayload and forkchoiceUpdated, in the consensus client's order.
+//!
+//! An early answer to the consensus client must not make a slow EL see the head before its payload, so an EL gets one call
+//! at a time. A newer forkchoiceUpdated without attributes takes the place of older ones that are still queued: only the last
+//! head matters, while payloads all do.
+
+use std::collections::VecDeque;
+
+/// What the queue has to know of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// newPayload.
+    Payload,
+    /// forkchoiceUpdated to `head`.
+    Head {
+        /// The head's hash.
+        head: String,
+        /// With attributes: it starts a build.
+        builds: bool,
+    },
+}
+
+/// A call in the queue.
+#[derive(Debug)]
+pub struct Item<T> {
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of its body.
+    pub size: usize,
+    /// The call.
+    pub call: T,
+}
+
+/// The queue, bounded by calls and bytes.
+#[derive(Debug)]
+pub struct Fifo<T> {
+    items: VecDeque<Item<T>>,
+    bytes: usize,
+    max_items: usize,
+    max_bytes: usize,
+}
+
+impl<T> Fifo<T> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(max_items: usize, max_bytes: usize) -> Self {
+        Self { items: VecDeque::new(), bytes: 0, max_items, max_bytes }
+    }
+
+    /// Puts a call at the end. Returns the calls that it replaced.
+    ///
+    /// # Errors
+    /// The call itself, if the queue is full.
+    pub fn push(&mut self, item: Item<T>) -> Result<Vec<T>, T> {
+        let mut replaced = Vec::new();
+        if let Kind::Head { head, builds: false } = &item.kind {
+            // A build on this very head is still wanted.
+            let obsolete = |kind: &Kind| match kind {
+                Kind::Payload => false,
+                Kind::Head { head: older, builds } => !builds || older != head,
+            };
+            let mut kept = VecDeque::with_capacity(self.items.len());
+            for old in self.items.drain(..) {
+                if obsolete(&old.kind) {
+                    self.bytes -= old.size;
+                    replaced.push(old.call);
+                } else {
+                    kept.push_back(old);
+                }
+            }
+            self.items = kept;
+        }
+        let full = self.items.len() >= self.max_items || self.bytes + item.size > self.max_bytes;
+        if full && !self.items.is_empty() {
+            return Err(item.call);
+        }
+        self.bytes += item.size;
+        self.items.push_back(item);
+        Ok(replaced)
+    }
+
+    /// Takes the first call.
+    pub fn pop(&mut self) -> Option<T> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.size;
+        Some(item.call)
+    }
+
+    /// Takes all calls out.
+    pub fn clear(&mut self) -> Vec<T> {
+        self.bytes = 0;
+        self.items.drain(..).map(|item| item.call).collect()
+    }
+
+    /// Calls in the queue.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(name: &str) -> Item<String> {
+        Item { kind: Kind::Payload, size: 10, call: name.into() }
+    }
+
+    fn head(name: &str, builds: bool) -> Item<String> {
+        let head = name.trim_end_matches('*').to_owned();
+        Item { kind: Kind::Head { head, builds }, size: 1, call: name.into() }
+    }
+
+    fn drain(fifo: &mut Fifo<String>) -> String {
+        std::iter::from_fn(|| fifo.pop()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_consensus_clients_order_is_kept() {
+        let mut fifo = Fifo::new(10, 1000);
+        for item in [payload("p1"), head("h1", false), payload("p2"), head("h2", true)] {
+            assert_eq!(fifo.push(item), Ok(vec![]));
+        }
+        assert_eq!(drain(&mut fifo), "p1 h1 p2 h2");
+        assert_eq!(fifo.bytes, 0);
+    }
+
+    #[test]
+    fn a_newer_head_replaces_older_ones_and_never_a_payload() {
+        let mut fifo = Fifo::new(10, 1000);
+        for item in [payload("p1"), head("h1", false), payload("p2")] {
+            assert_eq!(fifo.push(item), Ok(vec![]));
+        }
+        assert_eq!(fifo.push(head("h2", false)), Ok(vec!["h1".to_owned()]));
+        assert_eq!(drain(&mut fifo), "p1 p2 h2");
+    }
+
+    #[test]
+    fn a_head_that_builds_replaces_nothing_and_is_kept_for_its_own_head() {
+        let mut fifo = Fifo::new(10, 1000);
+        assert_eq!(fifo.push(head("h1", false)), Ok(vec![]));
+        assert_eq!(fifo.push(head("h1*", true)), Ok(vec![]));
+        assert_eq!(fifo.push(head("h1", false)), Ok(vec!["h1".to_owned()]));
+        assert_eq!(fifo.push(head("h2", false)), Ok(vec!["h1*".to_owned(), "h1".to_owned()]));
+        assert_eq!(drain(&mut fifo), "h2");
+    }
+
+    #[test]
+    fn it_is_bounded_by_calls_and_bytes_but_takes_one_large_call() {
+        let mut fifo = Fifo::new(2, 15);
+        assert_eq!(fifo.push(payload("a")), Ok(vec![]));
+        assert_eq!(fifo.push(payload("b")), Err("b".to_owned()));
+        assert_eq!(fifo.push(head("h", true)), Ok(vec![]));
+        assert_eq!(fifo.push(head("i", true)), Err("i".to_owned()));
+        assert_eq!(fifo.clear().len(), 2);
+        let huge = Item { kind: Kind::Payload, size: 1000, call: "huge".to_owned() };
+        assert_eq!(fifo.push(huge), Ok(vec![]));
+        assert_eq!(fifo.len(), 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! What the role says of itself: metrics, and events that log and count at once.
+//!
+//! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use mainstay_node::Condition;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::verdict::Verdict;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    method: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabels {
+    node: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VoteLabels {
+    node: String,
+    method: String,
+    vote: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeMethodLabels {
+    node: String,
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: String,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0])
+}
+
+/// The role's metrics.
+#[derive(Clone)]
+pub struct Telemetry {
+    engine: Arc<str>,
+    requests: Family<OutcomeLabels, Counter>,
+    request_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    verdicts: Family<OutcomeLabels, Counter>,
+    early: Counter,
+    votes: Family<VoteLabels, Counter>,
+    node_seconds: Family<NodeMethodLabels, Histogram, fn() -> Histogram>,
+    node_fit: Family<NodeLabels, Gauge>,
+    node_head: Family<NodeLabels, Gauge<u64, AtomicU64>>,
+    node_changes: Family<NodeLabels, Counter>,
+    primary: Family<NodeLabels, Gauge>,
+    late_invalid: Family<NodeLabels, Counter>,
+    replayed: Family<NodeLabels, Counter>,
+    evidence: Family<CauseLabels, Counter>,
+    mirror_dropped: Family<NodeLabels, Counter>,
+}
+
+impl Telemetry {
+    /// Registers the metrics of the engine called `name`.
+    pub fn new(name: &str, registry: &mut Registry) -> Self {
+        let telemetry = Self {
+            engine: name.into(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            verdicts: Family::default(),
+            early: Counter::default(),
+            votes: Family::default(),
+            node_seconds: Family::new_with_constructor(seconds),
+            node_fit: Family::default(),
+            node_head: Family::default(),
+            node_changes: Family::default(),
+            primary: Family::default(),
+            late_invalid: Family::default(),
+            replayed: Family::default(),
+            evidence: Family::default(),
+            mirror_dropped: Family::default(),
+        };
+        telemetry.register(registry);
+        telemetry
+    }
+
+    /// Registers the metrics, which share their values with every other registry that has them.
+    pub fn register(&self, registry: &mut Registry) {
+        let t = self.clone();
+        let r = registry
+            .sub_registry_with_prefix("mainstay_engine")
+            .sub_registry_with_label(("engine".into(), self.engine.to_string().into()));
+        r.register("requests", "Requests of the consensus client, by outcome", t.requests);
+        r.register_with_unit("request", "Time to the answer", Unit::Seconds, t.request_seconds);
+        r.register("verdicts", "Verdicts told", t.verdicts);
+        r.register("early_answers", "Answers given while a reply was still out", t.early);
+        r.register("votes", "What nodes answered to voted calls", t.votes);
+        r.register_with_unit(
+            "node",
+            "Time that a node took to answer a voted call",
+            Unit::Seconds,
+            t.node_seconds,
+        );
+        r.register("node_fit", "1 if the node is fit", t.node_fit);
+        r.register("node_head", "Number of the node's head block", t.node_head);
+        r.register("node_changes", "Changes of the node's condition", t.node_changes);
+        r.register("node_primary", "1 if the node is the primary", t.primary);
+        r.register("late_invalid", "INVALID that came after the answer was given", t.late_invalid);
+        r.register("replayed_payloads", "Payloads sent again to a node that missed them", t.replayed);
+        r.register("evidence", "Records of disagreement, by cause", t.evidence);
+        r.register("mirror_dropped", "Copies that a mirror's full queue refused", t.mirror_dropped);
+    }
+
+    /// The consensus client got its answer.
+    pub fn answered(&self, method: &str, outcome: &str, took: Duration) {
+        let label = crate::method::label(method);
+        self.requests
+            .get_or_create(&OutcomeLabels { method: label.to_owned(), outcome: outcome.to_owned() })
+            .inc();
+        self.request_seconds
+            .get_or_create(&MethodLabels { method: label.to_owned() })
+            .observe(took.as_secs_f64());
+        tracing::debug!(engine = %self.engine, method = label, outcome, took_ms = ms(took), "answered");
+    }
+
+    /// A verdict was told.
+    pub fn verdict(&self, method: &str, verdict: Verdict, early: bool) {
+        let method = crate::method::label(method).to_owned();
+        self.verdicts.get_or_create(&OutcomeLabels { method, outcome: verdict.word().to_owned() }).inc();
+        if early {
+            self.early.inc();
+        }
+    }
+
+    /// A node answered a voted call.
+    pub fn vote(&self, node: &str, method: &str, vote: &str, took: Duration) {
+        let method = crate::method::label(method).to_owned();
+        let node = node.to_owned();
+        self.node_seconds
+            .get_or_create(&NodeMethodLabels { node: node.clone(), method: method.clone() })
+            .observe(took.as_secs_f64());
+        self.votes.get_or_create(&VoteLabels { node, method, vote: vote.to_owned() }).inc();
+    }
+
+    /// A node's condition changed.
+    pub fn condition(&self, node: &str, before: &Condition, now: &Condition) {
+        let labels = NodeLabels { node: node.to_owned() };
+        self.node_fit.get_or_create(&labels).set(i64::from(*now == Condition::Fit));
+        self.node_changes.get_or_create(&labels).inc();
+        let engine = &self.engine;
+        match now {
+            Condition::Unfit(_) | Condition::Misconfigured { .. } => {
+                tracing::warn!(%engine, node, before = before.word(), now = %now, "node changed");
+            }
+            _ => tracing::info!(%engine, node, before = before.word(), now = %now, "node changed"),
+        }
+    }
+
+    /// A node's head was seen.
+    pub fn head(&self, node: &str, head: u64) {
+        self.node_head.get_or_create(&NodeLabels { node: node.to_owned() }).set(head);
+    }
+
+    /// Another node is the primary.
+    pub fn primary(&self, before: Option<&str>, now: Option<&str>) {
+        for (node, value) in [(before, 0), (now, 1)] {
+            if let Some(node) = node {
+                self.primary.get_or_create(&NodeLabels { node: node.to_owned() }).set(value);
+            }
+        }
+        tracing::info!(engine = %self.engine, before = before.unwrap_or("none"), now = now.unwrap_or("none"), "primary changed");
+    }
+
+    /// INVALID came after VALID had been told.
+    pub fn late_invalid(&self, node: &str, block: &str) {
+        self.late_invalid.get_or_create(&NodeLabels { node: node.to_owned() }).inc();
+        tracing::warn!(engine = %self.engine, node, block, "late INVALID: the block is SYNCING until it is taken back");
+    }
+
+    /// A node's vote changed its worth.
+    pub fn standing(&self, node: &str, now: &str, why: &str) {
+        tracing::info!(engine = %self.engine, node, now, why, "standing changed");
+    }
+
+    /// A replay to a node ended.
+    pub fn replayed(&self, node: &str, payloads: usize, end: &str) {
+        self.replayed.get_or_create(&NodeLabels { node: node.to_owned() }).inc_by(payloads as u64);
+        tracing::info!(engine = %self.engine, node, payloads, end, "replayed what it missed");
+    }
+
+    /// A disagreement was recorded (or would have been: `saved` is `None` without a folder).
+    pub fn evidence(&self, cause: &str, block: &str, saved: Option<&Result<String, String>>) {
+        self.evidence.get_or_create(&CauseLabels { cause: cause.to_owned() }).inc();
+        match saved {
+            Some(Ok(id)) => {
+                tracing::warn!(engine = %self.engine, cause, block, id, "nodes disagree; evidence saved")
+            }
+            Some(Err(error)) => {
+                tracing::error!(engine = %self.engine, cause, block, error, "nodes disagree; evidence could not be saved");
+            }
+            None => {
+                tracing::warn!(engine = %self.engine, cause, block, "nodes disagree; set evidence_dir to keep records")
+            }
+        }
+    }
+
+    /// A mirror's queue was full.
+    pub fn mirror_dropped(&self, node: &str) {
+        self.mirror_dropped.get_or_create(&NodeLabels { node: node.to_owned() }).inc();
+    }
+
+    /// A node left: its labels go with it.
+    pub fn forget(&self, node: &str) {
+        let labels = NodeLabels { node: node.to_owned() };
+        self.node_fit.remove(&labels);
+        self.node_head.remove(&labels);
+        self.node_changes.remove(&labels);
+        self.primary.remove(&labels);
+    }
+
+    /// The engine's name.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // whole milliseconds of at most some seconds
+fn ms(took: Duration) -> u64 {
+    took.as_millis() as u64
+}

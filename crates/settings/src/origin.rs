@@ -1,0 +1,153 @@
+//! Where a value came from, and what is wrong with it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line; the flag as it was written in full, with its dashes.
+    Flag(String),
+    /// The environment; the variable's name.
+    Variable(String),
+    /// The config file. `line` counts from 1; 0 stands for the whole file.
+    File {
+        /// As it was given.
+        path: PathBuf,
+        /// From 1; 0: the file as a whole.
+        line: usize,
+    },
+    /// Nobody set it.
+    Default,
+    /// Added at run time.
+    Api,
+}
+
+impl Origin {
+    /// `path` as this origin means it: one in a file is relative to that file's folder, any other to
+    /// the working directory.
+    pub fn locate(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::File { path: file, .. } => match file.parent() {
+                Some(folder) => folder.join(path),
+                None => path.to_owned(),
+            },
+            Self::Flag(_) | Self::Variable(_) | Self::Default | Self::Api => path.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line: 0 } => write!(f, "{}", path.display()),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Default => f.write_str("default"),
+            Self::Api => f.write_str("API"),
+        }
+    }
+}
+
+/// One thing that is wrong with the configuration: where, what key, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where the wrong value stands.
+    pub origin: Origin,
+    /// The key as messages call it, `[engine] majority`; empty where the origin says it all.
+    pub key: String,
+    /// What is wrong and what would be right. Never a secret.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    /// `mainstay.toml:7: [engine] majority: 1.5 is not between 0 and 1`; for a flag or a variable
+    /// its name alone says which key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Flag(_) | Origin::Variable(_) => write!(f, "{}: {}", self.origin, self.what),
+            Origin::Default | Origin::Api if self.key.is_empty() => f.write_str(&self.what),
+            Origin::Default | Origin::Api => write!(f, "{}: {}", self.key, self.what),
+            Origin::File { .. } if self.key.is_empty() => write!(f, "{}: {}", self.origin, self.what),
+            Origin::File { .. } => write!(f, "{}: {}: {}", self.origin, self.key, self.what),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Puts problems into the order in which a reader meets them: flags, variables, the file by line,
+/// then what is missing. Equal ones keep their order.
+pub fn sort_problems(problems: &mut [Problem]) {
+    problems.sort_by_key(|problem| match &problem.origin {
+        Origin::Flag(_) => (0, 0),
+        Origin::Variable(_) => (1, 0),
+        Origin::File { line, .. } => (2, *line),
+        Origin::Default => (3, 0),
+        Origin::Api => (4, 0),
+    });
+}
+
+/// `text` with the user and password of every URL in it replaced, so that it can be shown.
+pub fn redact(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        shown.push_str(before);
+        let end = after.find(['/', '?', '#', ',', ' ', '"']).unwrap_or(after.len());
+        // A password may itself hold any of these, so look for the last @ before a blank too.
+        let reach = after.find([',', ' ', '"']).unwrap_or(after.len());
+        match after[..end].rfind('@').or_else(|| after[..reach].rfind('@')) {
+            Some(at) => {
+                shown.push_str("<set>");
+                rest = &after[at..];
+            }
+            None => rest = after,
+        }
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8551#name=a", "http://127.0.0.1:8551#name=a"),
+            ("http://me:pw@h:1/x", "http://<set>@h:1/x"),
+            ("http://me:p/w@h:1", "http://<set>@h:1"),
+            ("http://a,https://me@b", "http://a,https://<set>@b"),
+            ("no url @ all", "no url @ all"),
+        ] {
+            assert_eq!(redact(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_problem_says_where_and_what() {
+        let mut problem = Problem {
+            origin: Origin::File { path: "mainstay.toml".into(), line: 7 },
+            key: "[engine] majority".into(),
+            what: "1.5 is not between 0 and 1".into(),
+        };
+        assert_eq!(problem.to_string(), "mainstay.toml:7: [engine] majority: 1.5 is not between 0 and 1");
+        problem.origin = Origin::Flag("--majority".into());
+        assert_eq!(problem.to_string(), "--majority: 1.5 is not between 0 and 1");
+        problem.origin = Origin::Default;
+        assert_eq!(problem.to_string(), "[engine] majority: 1.5 is not between 0 and 1");
+    }
+
+    #[test]
+    fn a_path_in_a_file_is_relative_to_that_file() {
+        let origin = Origin::File { path: "/etc/mainstay/mainstay.toml".into(), line: 1 };
+        let located = |origin: &Origin, path: &str| origin.locate(Path::new(path));
+        assert_eq!(located(&origin, "jwt.hex"), Path::new("/etc/mainstay/jwt.hex"));
+        assert_eq!(located(&origin, "/x/jwt.hex"), Path::new("/x/jwt.hex"));
+        assert_eq!(located(&Origin::Default, "jwt.hex"), Path::new("jwt.hex"));
+    }
+}

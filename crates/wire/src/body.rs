@@ -1,0 +1,124 @@
+//! Reading a body with a limit on its size and on how long it may stall.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::Body;
+
+/// How long a body may make no progress.
+pub const STALL: Duration = Duration::from_secs(30);
+
+/// How much is set aside at once on the word of a content-length.
+const TRUSTED_LENGTH: usize = 2 * 1024 * 1024;
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// It is, or says that it will be, larger than the limit.
+    TooLarge,
+    /// The connection broke or the framing was wrong.
+    Aborted,
+    /// No progress for as long as is allowed.
+    Timeout,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            BodyError::TooLarge => "body too large",
+            BodyError::Aborted => "body aborted",
+            BodyError::Timeout => "body stalled",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// Reads a body of at most `limit` bytes that never stalls for longer than [`STALL`].
+///
+/// A body that announces its length is refused before it is read. The time of the whole is not bounded here: the
+/// caller's deadline does that.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read<B: Body<Data = Bytes> + Unpin>(body: B, limit: usize) -> Result<Bytes, BodyError> {
+    read_within(body, limit, STALL).await
+}
+
+/// [`read`] with a limit of its own on how long a body may stall.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
+    body: B,
+    limit: usize,
+    stall: Duration,
+) -> Result<Bytes, BodyError> {
+    let mut gathered = Gathered::new(&body, limit).map_err(|TooLarge| BodyError::TooLarge)?;
+    let mut body = body;
+    loop {
+        match tokio::time::timeout(stall, body.frame()).await {
+            Err(_) => return Err(BodyError::Timeout),
+            Ok(None) => return Ok(gathered.finish()),
+            Ok(Some(Err(_))) => return Err(BodyError::Aborted),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    gathered.push(data).map_err(|TooLarge| BodyError::TooLarge)?;
+                }
+            }
+        }
+    }
+}
+
+/// The limit was passed.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+/// What of a body has come so far. A body that comes in one piece is not copied.
+pub(crate) struct Gathered {
+    limit: usize,
+    expected: usize,
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Gathered {
+    /// Prepares for `body`, whose announced length may be too large already.
+    pub(crate) fn new<B: Body>(body: &B, limit: usize) -> Result<Self, TooLarge> {
+        let announced = usize::try_from(body.size_hint().lower()).map_err(|_| TooLarge)?;
+        if announced > limit {
+            return Err(TooLarge);
+        }
+        Ok(Self {
+            limit,
+            expected: announced.min(TRUSTED_LENGTH),
+            first: Bytes::new(),
+            rest: BytesMut::new(),
+        })
+    }
+
+    pub(crate) fn push(&mut self, data: Bytes) -> Result<(), TooLarge> {
+        let so_far = self.first.len() + self.rest.len();
+        if data.len() > self.limit - so_far {
+            return Err(TooLarge);
+        }
+        if so_far == 0 {
+            self.first = data;
+        } else {
+            if self.rest.is_empty() {
+                self.rest.reserve(self.expected.max(so_far + data.len()));
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.rest.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::{Frame, SizeHint};
+
+use super::*;
+
+/// A body of these frames; then it ends, fails or hangs.
+struct Scripted {
+    announced: u64,
+    frames: VecDeque<&'static [u8]>,
+    end: Poll<Result<(), ()>>,
+}
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = ();
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        match self.frames.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(frame))))),
+            None => self.end.map(|end| end.err().map(Err)),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.announced);
+        hint
+    }
+}
+
+fn body(frames: &[&'static [u8]], end: Poll<Result<(), ()>>) -> Scripted {
+    Scripted { announced: 0, frames: frames.iter().copied().collect(), end }
+}
+
+const WHOLE: Poll<Result<(), ()>> = Poll::Ready(Ok(()));
+
+#[tokio::test]
+async fn a_body_up_to_the_limit_is_read() {
+    assert_eq!(read(body(&[], WHOLE), 0).await.unwrap(), "");
+    assert_eq!(read(body(&[b"abc"], WHOLE), 3).await.unwrap(), "abc");
+    assert_eq!(read(body(&[b"a", b"", b"bc", b"def"], WHOLE), 6).await.unwrap(), "abcdef");
+}
+
+#[tokio::test]
+async fn the_limit_holds_while_reading() {
+    assert_eq!(read(body(&[b"abc"], WHOLE), 2).await, Err(BodyError::TooLarge));
+    assert_eq!(read(body(&[b"a", b"b", b"c"], WHOLE), 2).await, Err(BodyError::TooLarge));
+    assert_eq!(read(body(&[b"ab", b"c"], Poll::Pending), 2).await, Err(BodyError::TooLarge));
+}
+
+#[tokio::test]
+async fn an_announced_length_is_refused_before_it_is_read() {
+    let mut announced = body(&[], Poll::Pending);
+    announced.announced = 4;
+    assert_eq!(read(announced, 3).await, Err(BodyError::TooLarge));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_or_stalls_ends_in_an_error() {
+    assert_eq!(read(body(&[b"a"], Poll::Ready(Err(()))), 9).await, Err(BodyError::Aborted));
+    let started = tokio::time::Instant::now();
+    assert_eq!(read(body(&[b"a"], Poll::Pending), 9).await, Err(BodyError::Timeout));
+    assert_eq!(started.elapsed().as_secs(), STALL.as_secs());
+}

@@ -1,0 +1,147 @@
+//! Where a client's connections go, worked out once.
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+/// Why a URL cannot be an endpoint. Quotes neither URL nor credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadEndpoint {
+    /// Neither http nor https; the scheme.
+    Scheme(String),
+    /// There is no host, or not one that TLS can name.
+    Host,
+    /// Path and query are no target of a request.
+    Path,
+    /// The system offers no usable root certificate; what it said.
+    Roots(String),
+}
+
+impl std::fmt::Display for BadEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadEndpoint::Scheme(scheme) => write!(f, "{scheme}: is not http: or https:"),
+            BadEndpoint::Host => f.write_str("the URL has no usable host"),
+            BadEndpoint::Path => f.write_str("the URL's path or query cannot be requested"),
+            BadEndpoint::Roots(why) => write!(f, "no root certificates to check the server with: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BadEndpoint {}
+
+pub(super) struct Endpoint {
+    host: Host<String>,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    host_header: HeaderValue,
+    target: Uri,
+    authorization: Option<HeaderValue>,
+}
+
+impl Endpoint {
+    pub(super) fn new(url: &Url) -> Result<Self, BadEndpoint> {
+        let secure = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            other => return Err(BadEndpoint::Scheme(other.to_owned())),
+        };
+        let host = url.host().ok_or(BadEndpoint::Host)?.to_owned();
+        let port = url.port_or_known_default().ok_or(BadEndpoint::Host)?;
+        // The port is left out where it is the scheme's own, as browsers and curl do.
+        let host_text = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let tls = match secure {
+            true => Some((connector()?, server_name(&host)?)),
+            false => None,
+        };
+        Ok(Self {
+            tls,
+            host_header: HeaderValue::try_from(host_text).map_err(|_| BadEndpoint::Host)?,
+            target: Uri::try_from(target).map_err(|_| BadEndpoint::Path)?,
+            authorization: basic_authorization(url),
+            host,
+            port,
+        })
+    }
+
+    pub(super) fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn tls(&self) -> Option<&(TlsConnector, ServerName<'static>)> {
+        self.tls.as_ref()
+    }
+
+    pub(super) fn host_header(&self) -> &HeaderValue {
+        &self.host_header
+    }
+
+    /// Path and query of the URL.
+    pub(super) fn target(&self) -> &Uri {
+        &self.target
+    }
+
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+}
+
+fn basic_authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut credentials: Vec<u8> = percent_decode_str(url.username()).collect();
+    credentials.push(b':');
+    credentials.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let mut header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials))).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+fn server_name(host: &Host<String>) -> Result<ServerName<'static>, BadEndpoint> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| BadEndpoint::Host),
+        Host::Ipv4(address) => Ok(std::net::IpAddr::from(*address).into()),
+        Host::Ipv6(address) => Ok(std::net::IpAddr::from(*address).into()),
+    }
+}
+
+/// The process's TLS configuration; reading the system's roots takes milliseconds, so it is done once.
+fn connector() -> Result<TlsConnector, BadEndpoint> {
+    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, BadEndpoint>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let loaded = rustls_native_certs::load_native_certs();
+        let mut roots = rustls::RootCertStore::empty();
+        let (usable, _) = roots.add_parsable_certificates(loaded.certs);
+        if usable == 0 {
+            let why = loaded.errors.first().map(ToString::to_string);
+            return Err(BadEndpoint::Roots(why.unwrap_or_else(|| "none are installed".to_owned())));
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BadEndpoint::Roots(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    });
+    config.clone().map(TlsConnector::from)
+}

@@ -1,0 +1,122 @@
+//! What can go wrong with a call, and whether another try is safe.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Nobody listens.
+    Refused,
+    /// No way there: the name does not resolve, there is no route.
+    Unreachable,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection broke.
+    Reset,
+    /// The deadline, or the limit for connecting, passed.
+    Timeout,
+    /// The reply is larger than allowed.
+    TooLarge,
+    /// What came is not HTTP, or the request cannot be sent.
+    Protocol,
+}
+
+/// Whether the node may have got the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivered {
+    /// Certainly not: another try is safe.
+    No,
+    /// Perhaps.
+    Maybe,
+}
+
+/// A call without a whole reply. Its text holds neither URL nor credentials.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    /// What went wrong.
+    pub fault: Fault,
+    /// Whether the node may have got the request.
+    pub delivered: Delivered,
+    /// How long the call took until it failed.
+    pub took: Duration,
+    detail: Option<Cow<'static, str>>,
+}
+
+impl CallError {
+    /// An error without detail.
+    pub fn new(fault: Fault, delivered: Delivered) -> Self {
+        Self { fault, delivered, took: Duration::ZERO, detail: None }
+    }
+
+    /// An error from before anything was sent.
+    pub(super) fn undelivered(fault: Fault, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::new(fault, Delivered::No) }
+    }
+
+    pub(super) fn after(self, took: Duration) -> Self {
+        Self { took, ..self }
+    }
+
+    /// A failed TCP connect or name resolution.
+    pub(super) fn connecting(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::new(Fault::Refused, Delivered::No),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+                Self::new(Fault::Reset, Delivered::No)
+            }
+            io::ErrorKind::TimedOut => Self::undelivered(Fault::Timeout, "connecting"),
+            _ => Self::undelivered(Fault::Unreachable, error.to_string()),
+        }
+    }
+
+    /// A failure of an established connection.
+    pub(super) fn talking(error: &hyper::Error, delivered: Delivered) -> Self {
+        let fault = if error.is_parse_too_large() {
+            Fault::TooLarge
+        } else if error.is_parse() || error.is_user() && io_cause(error).is_none() {
+            Fault::Protocol
+        } else {
+            match io_cause(error).map(io::Error::kind) {
+                // How hyper reports broken chunks.
+                Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Fault::Protocol,
+                _ => Fault::Reset,
+            }
+        };
+        Self::new(fault, delivered)
+    }
+}
+
+fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref() {
+            return Some(io);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.fault {
+            Fault::Refused => f.write_str("connection refused")?,
+            Fault::Unreachable => f.write_str("unreachable")?,
+            Fault::Tls => f.write_str("TLS handshake failed")?,
+            Fault::Reset => f.write_str("connection reset")?,
+            Fault::Timeout => write!(f, "timed out after {:.1} s", self.took.as_secs_f64())?,
+            Fault::TooLarge => f.write_str("reply too large")?,
+            Fault::Protocol => f.write_str("protocol error")?,
+        }
+        match &self.detail {
+            Some(detail) if self.fault == Fault::Timeout => write!(f, " ({detail})"),
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}

@@ -1,0 +1,185 @@
+use super::*;
+
+fn kind(error: &CallError) -> (Fault, Delivered) {
+    (error.fault, error.delivered)
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let (listener, client) = node().await;
+    drop(listener);
+    let error = post(&client).await.unwrap_err();
+    assert_eq!(kind(&error), (Fault::Refused, Delivered::No));
+    assert_eq!(error.to_string(), "connection refused");
+}
+
+#[tokio::test]
+async fn no_way_there() {
+    let url = Url::parse("http://user:hunter2@255.255.255.255:9/key").unwrap();
+    let client = Client::new(&url, Options::default()).unwrap();
+    let error = post(&client).await.unwrap_err();
+    assert_eq!(kind(&error), (Fault::Unreachable, Delivered::No));
+    assert!(!error.to_string().contains("255.255"), "{error}");
+}
+
+#[tokio::test]
+async fn a_limit_on_connecting_is_kept() {
+    // The TCP connection stands, but the node never shakes hands.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let options = Options { connect_timeout: Duration::from_millis(50), ..Options::default() };
+    // A system without root certificates is told so when the client is made.
+    let Ok(client) = Client::new(&Url::parse(&url).unwrap(), options) else { return };
+    let error = during(post(&client), accept(&listener)).await.unwrap_err();
+    assert_eq!(kind(&error), (Fault::Timeout, Delivered::No));
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_sends_nothing() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut stream = accept(&listener).await;
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(OK).await.unwrap();
+        assert!(read_request(&mut stream).await.is_none(), "a request came");
+    };
+    let calls = async {
+        post(&client).await.unwrap();
+        let error = client.post(Bytes::new(), None, Instant::now()).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::Timeout, Delivered::No));
+        drop(client);
+    };
+    during(calls, script).await;
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_times_out_and_loses_its_connection() {
+    for reply_begun in [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"] {
+        let (listener, client) = node().await;
+        let script = async {
+            let mut stream = accept(&listener).await;
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(reply_begun).await.unwrap();
+            assert!(read_request(&mut stream).await.is_none(), "the connection was kept");
+        };
+        let deadline = Instant::now() + Duration::from_millis(150);
+        let call = client.post(Bytes::from_static(b"{}"), None, deadline);
+        let error = during(call, script).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::Timeout, Delivered::Maybe));
+        assert!(error.to_string().starts_with("timed out after 0."), "{error}");
+        assert_eq!(client.shared.pool.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_closes_its_connection() {
+    let (listener, client) = node().await;
+    let call = tokio::spawn(async move { post(&client).await.map(|_| ()) });
+    let mut stream = accept(&listener).await;
+    read_request(&mut stream).await.unwrap();
+    call.abort();
+    assert!(read_request(&mut stream).await.is_none());
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_dies_after_the_request_is_not_retried() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut stream = accept(&listener).await;
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(OK).await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        drop(stream);
+        // Had the second request been sent again it would come first.
+        let mut stream = accept(&listener).await;
+        let (_, body) = read_request(&mut stream).await.unwrap();
+        assert_eq!(body, b"third");
+        stream.write_all(OK).await.unwrap();
+    };
+    let calls = async {
+        post(&client).await.unwrap();
+        let error = post(&client).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::Reset, Delivered::Maybe));
+        assert_eq!(error.to_string(), "connection reset");
+        client.post(Bytes::from_static(b"third"), None, soon()).await.unwrap();
+    };
+    during(calls, script).await;
+}
+
+#[tokio::test]
+async fn a_request_handed_to_a_dead_connection_comes_back() {
+    let (listener, client) = node().await;
+    let mut link = Link::connect(&client.shared.endpoint).await.ok().unwrap();
+    drop(accept(&listener).await);
+    while link.is_reusable().await {
+        tokio::task::yield_now().await;
+    }
+    let request = client.prepare(Request::post("/").body(Bytes::from_static(b"{}")).unwrap());
+    let failed = link.exchange(request, 10).await.err().unwrap();
+    assert_eq!(failed.error.delivered, Delivered::No);
+    assert!(failed.returned.is_some());
+}
+
+#[tokio::test]
+async fn a_reply_cut_short_is_a_reset() {
+    for reply in [&b"HTTP/1.1 200 OK\r\nco"[..], b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"] {
+        let (listener, client) = node().await;
+        let script = async {
+            let mut stream = accept(&listener).await;
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(reply).await.unwrap();
+        };
+        let error = during(post(&client), script).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::Reset, Delivered::Maybe));
+    }
+}
+
+#[tokio::test]
+async fn a_reply_too_large_is_refused_and_its_connection_closed() {
+    for reply in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client_with(&listener, Options { max_reply: 10, ..Options::default() });
+        let script = async {
+            let mut stream = accept(&listener).await;
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(reply).await.unwrap();
+            assert!(read_request(&mut stream).await.is_none());
+        };
+        let error = during(post(&client), script).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::TooLarge, Delivered::Maybe));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_a_protocol_error() {
+    for reply in
+        [&b"SSH-2.0-OpenSSH_9.6\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"]
+    {
+        let (listener, client) = node().await;
+        let script = async {
+            let mut stream = accept(&listener).await;
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(reply).await.unwrap();
+            assert!(read_request(&mut stream).await.is_none());
+        };
+        let error = during(post(&client), script).await.unwrap_err();
+        assert_eq!(kind(&error), (Fault::Protocol, Delivered::Maybe));
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_speaks_no_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    // A system without root certificates is told so when the client is made.
+    let Ok(client) = Client::new(&Url::parse(&url).unwrap(), Options::default()) else { return };
+    let script = async {
+        let mut stream = accept(&listener).await;
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    };
+    let error = during(post(&client), script).await.unwrap_err();
+    assert_eq!(kind(&error), (Fault::Tls, Delivered::No));
+}

@@ -1,0 +1,15 @@
+//! Bytes on sockets: everything mainstay says or hears over HTTP passes through this crate, which hides hyper.
+//!
+//! - [`envelope`]: the JSON-RPC envelope, read in one scan, bodies kept opaque
+//! - [`jwt`]: tokens of the Engine API (HS256 with a shared secret)
+//! - [`client`]: a pool of keep-alive connections to one endpoint
+//! - [`body`]: reading a body with a limit
+//! - [`server`]: HTTP/1.1 and h2c with bounds, deadlines and a graceful stop
+//!
+//! Nothing here knows what a method means: that is the roles' business.
+
+pub mod body;
+pub mod client;
+pub mod envelope;
+pub mod jwt;
+pub mod server;

@@ -1,0 +1,145 @@
+//! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes.
+//!
+//! HTTP/1.1 with keep-alive and HTTP/2 in the clear with prior knowledge (h2c), told apart by the first bytes. A
+//! handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
+//! [`crate::body::read`].
+
+mod activity;
+mod connection;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a handler answers.
+pub type Response = http::Response<Full<Bytes>>;
+
+/// Answers requests. Cloned for every request, so its state belongs in an `Arc`.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request. Dropped when the client goes away.
+    fn call(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send;
+}
+
+/// Bounds of a server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// From a request's first byte (or from the connection's start) to the end of its head (10 s). Kept to within a
+    /// quarter of the shortest of the three times here.
+    pub header_timeout: Duration,
+    /// How long a connection may be idle between requests (10 min: longer than any client keeps one).
+    pub idle_timeout: Duration,
+    /// How long a client may take in nothing of a reply (30 s).
+    pub write_timeout: Duration,
+    /// How many connections are served at once (1024); more wait to be accepted.
+    pub max_connections: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(600),
+            write_timeout: Duration::from_secs(30),
+            max_connections: 1024,
+        }
+    }
+}
+
+/// Serves until `stop`, then closes the listener and idle connections at once, lets requests in flight be answered for
+/// as long as `grace`, and cuts the rest. Returns when no connection is left.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: H,
+    options: Options,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let options = Arc::new(options);
+    let places = Arc::new(Semaphore::new(options.max_connections));
+    let mut connections = JoinSet::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await.ok()?;
+            let (stream, peer) = accept(&listener, &mut pause).await;
+            Some((stream, peer, place))
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            Some((stream, peer, place)) = next => {
+                let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
+                connections.spawn(holding(place, served));
+            }
+        }
+    }
+    drop(listener);
+
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all_ended).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "cut connections that were busy after the grace period"
+        );
+    }
+    connections.shutdown().await;
+}
+
+/// Gives a connection's place back when it has ended, however it ended.
+async fn holding(place: OwnedSemaphorePermit, served: impl Future<Output = ()>) {
+    served.await;
+    drop(place);
+}
+
+/// The next connection. Errors of the listener (no file descriptor left, say) pass with time, so it backs off and goes
+/// on.
+async fn accept(listener: &TcpListener, pause: &mut Duration) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Only latency is lost where it cannot be set.
+                let _ = stream.set_nodelay(true);
+                *pause = FIRST_PAUSE;
+                return (stream, peer);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if *pause == FIRST_PAUSE {
+                    tracing::warn!(%error, "cannot accept connections, trying on");
+                }
+                tokio::time::sleep(*pause).await;
+                *pause = (2 * *pause).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Whether an error of accept tells of a connection that is gone already, not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests;

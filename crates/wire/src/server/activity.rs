@@ -1,0 +1,181 @@
+//! What a connection is doing, so that one that does nothing can be closed.
+//!
+//! hyper has one limit for heads, which also counts the time between requests; a consensus client that is silent for a
+//! slot must keep its connection, and one that sends half a head must not keep ours. So bytes and requests are watched
+//! here, and [`verdict`] decides.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Options;
+
+/// What is known of a connection. Times are those of the last change.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    /// Requests whose handler runs.
+    pub(super) in_flight: usize,
+    /// A head is being read since then.
+    pub(super) head_since: Option<Instant>,
+    /// No request since then.
+    pub(super) idle_since: Instant,
+    /// A write waits for the client since then.
+    pub(super) write_blocked_since: Option<Instant>,
+    /// HTTP/2: bytes between requests are frames of any kind, not heads.
+    pub(super) is_http2: bool,
+}
+
+/// Why the connection must be closed now, if so.
+pub(super) fn verdict(state: &State, options: &Options, now: Instant) -> Option<&'static str> {
+    let longer = |since: Instant, limit| now.duration_since(since) >= limit;
+    if state.write_blocked_since.is_some_and(|since| longer(since, options.write_timeout)) {
+        Some("the client takes in nothing of the reply")
+    } else if state.in_flight > 0 {
+        None
+    } else if state.head_since.is_some_and(|since| longer(since, options.header_timeout)) {
+        Some("the head of a request took too long")
+    } else if longer(state.idle_since, options.idle_timeout) {
+        Some("idle")
+    } else {
+        None
+    }
+}
+
+/// A connection's [`State`], shared by its socket, its requests and its watchdog.
+#[derive(Clone)]
+pub(super) struct Activity {
+    state: Arc<Mutex<State>>,
+}
+
+impl Activity {
+    /// Of a connection that has just been accepted: its first head is due.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let state = State {
+            in_flight: 0,
+            head_since: Some(now),
+            idle_since: now,
+            write_blocked_since: None,
+            is_http2: false,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A request's head was read; it is in flight until the guard is dropped.
+    pub(super) fn request(&self, is_http2: bool) -> InFlight {
+        let mut state = self.state();
+        state.in_flight += 1;
+        state.head_since = None;
+        state.is_http2 = is_http2;
+        InFlight(self.clone())
+    }
+
+    /// Waits until the connection must be closed, and says why. Looks often enough to be late by a quarter of the
+    /// shortest limit at most.
+    pub(super) async fn overdue(&self, options: &Options) -> &'static str {
+        let shortest = options.header_timeout.min(options.write_timeout).min(options.idle_timeout);
+        loop {
+            tokio::time::sleep((shortest / 4).max(Duration::from_millis(1))).await;
+            if let Some(why) = verdict(&self.state(), options, Instant::now()) {
+                return why;
+            }
+        }
+    }
+
+    fn bytes_read(&self) {
+        let mut state = self.state();
+        if state.in_flight == 0 && !state.is_http2 && state.head_since.is_none() {
+            state.head_since = Some(Instant::now());
+        }
+    }
+
+    fn write_polled(&self, blocked: bool) {
+        let mut state = self.state();
+        if !blocked {
+            state.write_blocked_since = None;
+        } else if state.write_blocked_since.is_none() {
+            state.write_blocked_since = Some(Instant::now());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request in flight.
+pub(super) struct InFlight(Activity);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.in_flight -= 1;
+        state.idle_since = Instant::now();
+    }
+}
+
+/// A socket whose activity is watched.
+pub(super) struct Watched {
+    stream: TcpStream,
+    activity: Activity,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, activity: Activity) -> Self {
+        Self { stream, activity }
+    }
+
+    fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.write_polled(poll.is_pending());
+        poll
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.bytes_read();
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,107 @@
+//! One connection from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::activity::{Activity, Watched};
+use super::{Handler, Options, Response};
+
+/// Streams that an HTTP/2 client may have open at once.
+const MAX_STREAMS: u32 = 256;
+/// Flow control windows that let a payload through without a round trip to the client.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+pub(super) async fn serve<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: H,
+    options: Arc<Options>,
+    stop: CancellationToken,
+) {
+    let activity = Activity::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        let in_flight = activity.request(request.version() == Version::HTTP_2);
+        let handler = handler.clone();
+        async move {
+            let response = guarded(handler, request, peer).await;
+            drop(in_flight);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, activity.clone())), service);
+    let mut connection = pin!(connection);
+    let overdue = pin!(activity.overdue(&options));
+
+    let mut overdue = overdue;
+    tokio::select! {
+        ended = connection.as_mut() => {
+            note_end(peer, ended.err());
+            return;
+        }
+        why = overdue.as_mut() => {
+            tracing::debug!(%peer, why, "closed a connection");
+            return;
+        }
+        () = stop.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => note_end(peer, ended.err()),
+        why = overdue => tracing::debug!(%peer, why, "closed a connection"),
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+}
+
+/// The handler's answer, or a 500 if it panics.
+async fn guarded<H: Handler>(handler: H, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    let call = async { handler.call(request, peer).await };
+    let mut call = pin!(call);
+    // A future that has panicked is not polled again; the handler's shared state is its own care.
+    let answered = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    });
+    match answered.await {
+        Some(response) => response,
+        None => {
+            tracing::error!("a request's handler panicked");
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
+    }
+}
+
+fn note_end(peer: SocketAddr, error: Option<Box<dyn std::error::Error + Send + Sync>>) {
+    if let Some(error) = error {
+        tracing::debug!(%peer, %error, "a connection ended with an error");
+    }
+}

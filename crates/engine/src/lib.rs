@@ -30,7 +30,7 @@ pub mod payloads;
 pub mod probe;
 pub mod queue;
 pub mod reads;
-mod records;
+pub mod records;
 pub mod reply;
 pub mod round;
 pub mod service;

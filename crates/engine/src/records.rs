@@ -15,10 +15,10 @@ use crate::telemetry::Telemetry;
 const REMEMBERED: usize = 64;
 
 /// A node, what it said in a word, when, and the body or what went wrong.
-pub(crate) type Said = (Arc<Node>, &'static str, Duration, Result<Bytes, String>);
+pub type Said = (Arc<Node>, &'static str, Duration, Result<Bytes, String>);
 
 /// A disagreement to be kept.
-pub(crate) struct Disagreement {
+pub struct Disagreement {
     /// `split vote` or `late dissent`.
     pub cause: &'static str,
     /// The method.
@@ -36,7 +36,7 @@ pub(crate) struct Disagreement {
 }
 
 /// Keeps evidence.
-pub(crate) struct Records {
+pub struct Records {
     config: Option<EvidenceConfig>,
     store: Arc<OnceLock<Result<Store, String>>>,
     recorded: Mutex<VecDeque<String>>,

@@ -1,0 +1,72 @@
+# mainstay. `make run` shows it at work, `make test` proves it with real clients.
+#
+#   make run                                a simulated network on loopback: mainstay dev
+#   make run ARGS="engine --nodes …"        the real thing
+#   make test                               every test, with real clients (installed pinned under target/tools)
+#   make test TESTS="-p mainstay-e2e"       some: what cargo test takes
+#   make check                              format, lints, and what may be in the tree of dependencies
+#   make bench                              measures; writes docs/benchmarks.md
+#   make fuzz FUZZ_SECONDS=600              every fuzz target for that long
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+ARGS ?= dev
+TESTS ?=
+# .ci/run sets it to --locked.
+CARGO_FLAGS ?=
+FUZZ_SECONDS ?= 30
+FUZZ_TOOLCHAIN ?= nightly
+
+tools := $(abspath $(or $(MAINSTAY_TOOLS),target/tools))
+deny := $(tools)/cargo-deny-0.20.2/bin/cargo-deny
+fuzz := $(tools)/cargo-fuzz-0.13.2/bin/cargo-fuzz
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.PHONY: run
+run:
+	cargo run $(CARGO_FLAGS) --package mainstay -- $(ARGS)
+
+.PHONY: tools
+tools:
+	tests/tools.sh
+
+# All targets are built at once, so that the binary under test and the tests share every dependency.
+# Scenarios with real clients take turns by themselves; nothing else depends on the number of threads.
+.PHONY: test
+test: tools
+	cargo build $(CARGO_FLAGS) --workspace --all-targets
+	cargo test $(CARGO_FLAGS) $(or $(TESTS),--workspace)
+	@echo "make test: all passed"
+
+.PHONY: check
+check: fmt clippy deny
+
+.PHONY: fmt
+fmt:
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy:
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny:
+	tests/tools.sh deny
+	$(deny) --all-features check bans licenses sources
+
+.PHONY: bench
+bench:
+	tests/tools.sh bench
+	bench/run.sh
+
+.PHONY: fuzz
+fuzz:
+	tests/tools.sh fuzz
+	cd fuzz && for target in $$($(fuzz) list); do \
+		PATH="$(dir $(fuzz)):$$PATH" cargo +$(FUZZ_TOOLCHAIN) fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done

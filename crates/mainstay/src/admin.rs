@@ -1,0 +1,43 @@
+//! The validated `[admin]`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use mainstay_admin::Token;
+use mainstay_settings::{Problem, Settings};
+
+/// The most that is read of the token's file.
+const LONGEST_TOKEN: u64 = 4096;
+
+/// Where the admin listener stands, and who may change something there.
+pub(crate) struct AdminConfig {
+    /// `None`: off.
+    pub(crate) listen: Option<SocketAddr>,
+    /// For changes from elsewhere than this machine.
+    pub(crate) token: Option<Token>,
+}
+
+/// Validates `[admin]`; reads the token.
+pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<AdminConfig> {
+    let listen = settings.address("listen");
+    let mut token = None;
+    if let Some(path) = settings.path("token_file") {
+        match read_token(path) {
+            Ok(read) => token = Some(read),
+            Err(what) => problems.push(settings.problem("token_file", format!("{}: {what}", path.display()))),
+        }
+    }
+    Some(AdminConfig { listen, token })
+}
+
+fn read_token(path: &Path) -> Result<Token, String> {
+    let length = std::fs::metadata(path).map_err(|why| why.to_string())?.len();
+    if length > LONGEST_TOKEN {
+        return Err(format!("longer than {LONGEST_TOKEN} bytes, this is no token"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
+    Token::new(&text).map_err(|_| {
+        "a token has 16 printable characters at least and no blanks, make one with `openssl rand -hex 32`"
+            .to_owned()
+    })
+}

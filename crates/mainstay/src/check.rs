@@ -1,0 +1,46 @@
+//! `mainstay check`: is the configuration right, and with `--probe` are the nodes.
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use crate::plan::{Environment, Plan};
+use crate::probe;
+use crate::run::sound_plan;
+use crate::show::role_of;
+
+/// Runs the check. Status 2 if the configuration is wrong, 1 if a node failed its probe.
+pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
+    let (role, matches) = role_of(matches);
+    let plan = match sound_plan(role, matches, environment) {
+        Ok(plan) => plan,
+        Err(status) => return status,
+    };
+    println!("ok: {}", summary(&plan));
+    if !matches.get_flag("probe") {
+        return ExitCode::SUCCESS;
+    }
+    let targets = plan
+        .roles
+        .iter()
+        .filter_map(|role| role.config.as_ref())
+        .flat_map(|config| config.targets())
+        .collect();
+    if probe::command(targets) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn summary(plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    for role in &plan.roles {
+        if let Some(config) = &role.config {
+            let name = role.kind.section.name;
+            parts.push(format!("{name} on {} with {}", config.listen(), config.summary()));
+        }
+    }
+    match plan.admin_config.as_ref().and_then(|admin| admin.listen) {
+        Some(listen) => parts.push(format!("admin on {listen}")),
+        None => parts.push("admin off".to_owned()),
+    }
+    let file = plan.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();
+    format!("{file}{}", parts.join("; "))
+}

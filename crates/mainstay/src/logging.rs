@@ -1,0 +1,123 @@
+//! Logs to standard output in the form that was asked for.
+//!
+//! Lines go through a bounded queue to a thread of their own ([`output`]): a reader of the log that
+//! stalls must never hold up a call.
+
+mod logfmt;
+mod output;
+
+use std::io::IsTerminal;
+
+use mainstay_settings::{Problem, Settings};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::logfmt::{Logfmt, LogfmtFields};
+pub(crate) use self::output::Guard;
+
+/// Looked at for the level where nothing stronger is set.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Crates below us whose own lines at `debug` would drown ours.
+const NOISY: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tokio_util=info";
+
+/// The form of a line.
+#[derive(Clone, Copy)]
+enum Format {
+    Text,
+    Logfmt,
+    Json,
+}
+
+/// The validated `[log]`.
+pub(crate) struct LogConfig {
+    format: Format,
+    filter: EnvFilter,
+}
+
+/// Validates `[log]`.
+pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<LogConfig> {
+    let format = match settings.text("format") {
+        Some("json") => Format::Json,
+        Some("logfmt") => Format::Logfmt,
+        _ => Format::Text,
+    };
+    match filter(settings.text("level").unwrap_or("info")) {
+        Ok(filter) => Some(LogConfig { format, filter }),
+        Err(what) => {
+            problems.push(settings.problem("level", what));
+            None
+        }
+    }
+}
+
+/// A level, or directives as tracing's `EnvFilter` reads them.
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    let levels = LEVELS.join(", ");
+    for directive in level.split(',').map(str::trim) {
+        // A bare word that is no level would be taken for a module's name, and log nothing else at all.
+        let module = directive.contains(['=', '[', ':', '_']);
+        if !module && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(directive)) {
+            return Err(format!(
+                "\"{directive}\" is not one of {levels}, nor a directive such as mainstay_engine=debug"
+            ));
+        }
+    }
+    let quiet = if level.contains(',') || level.contains('=') {
+        level.to_owned()
+    } else {
+        format!("{level},{NOISY}")
+    };
+    let text = if level.eq_ignore_ascii_case("off") { "off".to_owned() } else { quiet };
+    EnvFilter::builder().parse(text).map_err(|why| {
+        format!("not a level ({levels}) nor directives such as info,mainstay_engine=debug: {why}")
+    })
+}
+
+/// Starts logging for the rest of the process. The guard writes out what is queued when it is dropped.
+pub(crate) fn start(config: LogConfig) -> Guard {
+    let (output, guard) = output::start();
+    let registry = tracing_subscriber::registry().with(config.filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(output);
+    match config.format {
+        Format::Text => {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "NO_COLOR is a convention of terminals, no setting of ours"
+            )]
+            let plain = std::env::var_os("NO_COLOR").is_some();
+            let colour = std::io::stdout().is_terminal() && !plain;
+            registry.with(layer.with_ansi(colour)).init();
+        }
+        Format::Logfmt => {
+            let layer = layer.with_ansi(false).event_format(Logfmt).fmt_fields(LogfmtFields);
+            registry.with(layer).init();
+        }
+        Format::Json => registry.with(layer.json().flatten_event(true)).init(),
+    }
+    guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_directives_are_read() {
+        for right in
+            ["info", "DEBUG", "off", "info,mainstay_engine=debug", "mainstay_engine=trace", "warn,hyper=off"]
+        {
+            assert!(filter(right).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_no_module() {
+        for wrong in ["inf", "info,debgu", "verbose", "", "info,", "a=b=c"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+    }
+}

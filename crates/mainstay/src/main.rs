@@ -1,0 +1,52 @@
+//! mainstay keeps blockchain nodes dependable for whoever depends on them.
+//!
+//! This crate is the only one that sees every other: it reads the command line ([`cli`], [`dropin`]),
+//! takes the configuration together ([`plan`]), and composes roles ([`roles`]) into one process
+//! ([`run`]). Nothing is bound before the whole configuration holds, and nothing serves before every
+//! port is bound.
+
+mod admin;
+mod check;
+mod cli;
+mod dropin;
+mod engine;
+mod logging;
+mod plan;
+mod probe;
+mod roles;
+mod run;
+mod sections;
+mod show;
+
+use std::process::ExitCode;
+
+use crate::plan::Environment;
+
+/// Freed memory goes back to the system after a burst of large payloads, and small calls cost less
+/// than with the platform's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit status of a wrong configuration or command line, and of a port that is taken.
+const WRONG_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = dropin::arguments(std::env::args_os().collect());
+    let matches = match cli::command(arguments.name).try_get_matches_from(arguments.all) {
+        Ok(matches) => matches,
+        Err(told) => {
+            // `--help` and `--version` come this way too: to stdout, with status 0.
+            let _ = told.print();
+            return ExitCode::from(if told.use_stderr() { WRONG_CONFIG } else { 0 });
+        }
+    };
+    let environment = Environment::of_process();
+    match matches.subcommand() {
+        Some(("run", matches)) => run::command(None, matches, &environment),
+        Some(("check", matches)) => check::command(matches, &environment),
+        Some(("config", matches)) => show::config(matches, &environment),
+        Some(("schema", _)) => show::schema(),
+        Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
+        None => ExitCode::from(WRONG_CONFIG),
+    }
+}

@@ -1,0 +1,313 @@
+//! The whole configuration of a process, taken together and validated before anything is bound.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ArgMatches;
+use mainstay_settings::{
+    File, Flags, Instance, Origin, Problem, Section, Settings, Sources, Variables, check_file,
+    check_variables, resolve, sort_problems,
+};
+
+use crate::admin::{self, AdminConfig};
+use crate::cli;
+use crate::dropin;
+use crate::logging::{self, LogConfig};
+use crate::roles::{self, Configured, RoleKind};
+use crate::sections::{self, ADMIN, LOG, TOP};
+
+/// The variable that names the config file.
+const CONFIG_VARIABLE: &str = "MAINSTAY_CONFIG";
+/// Where `run` looks if nothing names a file.
+const DEFAULT_FILE: &str = "mainstay.toml";
+
+/// What is taken of the process's environment.
+pub(crate) struct Environment {
+    variables: Variables,
+    /// Variables of ours whose value is not UTF-8.
+    unreadable: Vec<String>,
+}
+
+impl Environment {
+    /// Reads the environment once.
+    pub(crate) fn of_process() -> Self {
+        let mut environment = Self { variables: BTreeMap::new(), unreadable: Vec::new() };
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            if !name.starts_with("MAINSTAY_") && name != logging::RUST_LOG {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) => {
+                    environment.variables.insert(name, value);
+                }
+                Err(_) => environment.unreadable.push(name),
+            }
+        }
+        environment
+    }
+}
+
+/// One role of the plan.
+pub(crate) struct PlannedRole {
+    pub(crate) kind: &'static RoleKind,
+    pub(crate) settings: Settings,
+    /// Whether it is one of several `[[…]]`.
+    pub(crate) many: bool,
+    /// `None` if there is a problem with it.
+    pub(crate) config: Option<Box<dyn Configured>>,
+}
+
+/// The configuration as it came out, with everything that is wrong with it.
+pub(crate) struct Plan {
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) top: Settings,
+    pub(crate) log: Settings,
+    pub(crate) admin: Settings,
+    pub(crate) roles: Vec<PlannedRole>,
+    pub(crate) log_config: Option<LogConfig>,
+    pub(crate) admin_config: Option<AdminConfig>,
+    /// In the order in which a reader meets them. Nothing may be started unless it is empty.
+    pub(crate) problems: Vec<Problem>,
+    /// To be told on stderr, whatever happens.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Takes the configuration together for all roles of the file (`role` is `None`), or for one
+    /// role from its flags. Fails only where the file can't be read at all.
+    pub(crate) fn make(
+        role: Option<&'static RoleKind>,
+        matches: &ArgMatches,
+        environment: &Environment,
+    ) -> Result<Self, Vec<Problem>> {
+        let file = match config_path(role, matches, environment)? {
+            Some(path) => Some(File::read(&path)?),
+            None => None,
+        };
+        let mut problems: Vec<Problem> = environment.unreadable.iter().map(|name| unreadable(name)).collect();
+        if let Some(file) = &file {
+            check_file(file, &sections::all(), &mut problems);
+        }
+
+        let variables = &environment.variables;
+        let resolve_shared = |section, instance, problems: &mut Vec<Problem>| {
+            let sources = Sources {
+                file: instance,
+                variables: Some(variables),
+                fallbacks: if section == LOG.name { &[("level", logging::RUST_LOG)] } else { &[] },
+                flags: &cli::flags(shared(section), matches),
+            };
+            resolve(shared(section), &sources, problems)
+        };
+        let first = |section: &Section| {
+            let file = file.as_ref()?;
+            file.instances(section.name).first().copied()
+        };
+        let top = resolve_shared(TOP.name, file.as_ref().map(File::top), &mut problems);
+        let log = resolve_shared(LOG.name, first(&LOG), &mut problems);
+        let admin = resolve_shared(ADMIN.name, first(&ADMIN), &mut problems);
+
+        let mut warnings = Vec::new();
+        let roles = match role {
+            None => roles_of_file(file.as_ref(), variables, &mut problems),
+            Some(kind) => {
+                let mut flags = cli::flags(kind.section, matches);
+                dropin::apply(kind.extra, matches, &mut flags, &mut warnings, &mut problems);
+                vec![role_of_flags(kind, file.as_ref(), variables, &flags, &mut problems)]
+            }
+        };
+        check_variables(variables, &counted(role, &roles), &[CONFIG_VARIABLE], &mut problems);
+
+        let mut plan = Self {
+            file: file.map(|file| file.path().to_owned()),
+            log_config: log.validate(&mut problems, logging::configure),
+            admin_config: admin.validate(&mut problems, admin::configure),
+            top,
+            log,
+            admin,
+            roles,
+            problems,
+            warnings,
+        };
+        plan.check_addresses();
+        plan.check_names();
+        sort_problems(&mut plan.problems);
+        Ok(plan)
+    }
+
+    /// How long calls in flight may take to end.
+    pub(crate) fn shutdown_grace(&self) -> Duration {
+        self.top.duration("shutdown_grace").unwrap_or_default()
+    }
+
+    /// Two listeners on one address would be found only when the second binds, by then too late to say who.
+    fn check_addresses(&mut self) {
+        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.listen) {
+            taken.push((address, format!("[admin] ({})", self.admin.origin("listen"))));
+        }
+        for role in &self.roles {
+            let Some(config) = &role.config else { continue };
+            let listen = config.listen();
+            if listen.port() == 0 {
+                continue;
+            }
+            let clash = taken.iter().find(|(address, _)| clash(*address, listen));
+            if let Some((_, other)) = clash {
+                let what = format!("{listen} is taken by {other} already, choose another port");
+                self.problems.push(role.settings.problem("listen", what));
+            }
+            let name = role.kind.section.name;
+            taken.push((listen, format!("[{name}] ({})", role.settings.origin("listen"))));
+        }
+    }
+
+    /// Metrics and the API tell instances apart by name.
+    fn check_names(&mut self) {
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for role in &self.roles {
+            let Some(config) = &role.config else { continue };
+            let name = (role.kind.section.name, config.name());
+            if seen.contains(&name) {
+                let what =
+                    format!("another [[{}]] is called \"{}\" too, give each its own name", name.0, name.1);
+                self.problems.push(Problem {
+                    origin: role.settings.origin("name").clone(),
+                    key: role.settings.section().title("name"),
+                    what,
+                });
+            }
+            seen.push(name);
+        }
+    }
+}
+
+/// Whether two listeners could not both be bound.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (one.ip() == other.ip() || any)
+}
+
+fn shared(name: &str) -> &'static Section {
+    cli::SHARED.into_iter().find(|section| section.name == name).unwrap_or(&TOP)
+}
+
+/// Which file to read: one role needs none, a whole process does.
+fn config_path(
+    role: Option<&RoleKind>,
+    matches: &ArgMatches,
+    environment: &Environment,
+) -> Result<Option<PathBuf>, Vec<Problem>> {
+    if let Some(path) = matches.get_one::<String>("config") {
+        return Ok(Some(PathBuf::from(path)));
+    }
+    let variable = environment.variables.get(CONFIG_VARIABLE);
+    if let Some(path) = variable.filter(|path| !path.trim().is_empty()) {
+        return Ok(Some(PathBuf::from(path)));
+    }
+    if role.is_some() {
+        return Ok(None);
+    }
+    if Path::new(DEFAULT_FILE).exists() {
+        return Ok(Some(PathBuf::from(DEFAULT_FILE)));
+    }
+    Err(vec![Problem {
+        origin: Origin::Default,
+        key: String::new(),
+        what: format!(
+            "no config file, give --config FILE or {CONFIG_VARIABLE} (there is no {DEFAULT_FILE} in this folder)"
+        ),
+    }])
+}
+
+/// Every role of the file. A variable means the only instance of its role, so several take none.
+fn roles_of_file(
+    file: Option<&File>,
+    variables: &Variables,
+    problems: &mut Vec<Problem>,
+) -> Vec<PlannedRole> {
+    let Some(file) = file else { return Vec::new() };
+    let flags = Flags::default();
+    let mut planned = Vec::new();
+    for kind in roles::KINDS {
+        let instances = file.instances(kind.section.name);
+        let many = instances.len() > 1;
+        for instance in instances {
+            let sources = Sources {
+                file: Some(instance),
+                variables: (!many).then_some(variables),
+                fallbacks: &[],
+                flags: &flags,
+            };
+            planned.push(plan_role(kind, &sources, many, problems));
+        }
+    }
+    // A section that is misspelt has been told already.
+    if planned.is_empty() && problems.is_empty() {
+        let names: Vec<String> = roles::KINDS.iter().map(|kind| format!("[{}]", kind.section.name)).collect();
+        problems.push(Problem {
+            origin: file.top().origin(),
+            key: String::new(),
+            what: format!("has no role to run, add {}", names.join(" or ")),
+        });
+    }
+    planned
+}
+
+/// One role from its flags, with its section of the file below them if a file is given.
+fn role_of_flags(
+    kind: &'static RoleKind,
+    file: Option<&File>,
+    variables: &Variables,
+    flags: &Flags,
+    problems: &mut Vec<Problem>,
+) -> PlannedRole {
+    let instances: Vec<Instance<'_>> = file.map_or_else(Vec::new, |file| file.instances(kind.section.name));
+    if let [_, second, ..] = instances.as_slice() {
+        let name = kind.section.name;
+        problems.push(Problem {
+            origin: second.origin(),
+            key: format!("[[{name}]]"),
+            what: format!(
+                "`mainstay {name}` runs one and the file has {}, use `mainstay run`",
+                instances.len()
+            ),
+        });
+    }
+    let sources =
+        Sources { file: instances.first().copied(), variables: Some(variables), fallbacks: &[], flags };
+    plan_role(kind, &sources, false, problems)
+}
+
+fn plan_role(
+    kind: &'static RoleKind,
+    sources: &Sources<'_>,
+    many: bool,
+    problems: &mut Vec<Problem>,
+) -> PlannedRole {
+    let settings = resolve(kind.section, sources, problems);
+    let config = settings.validate(problems, kind.configure);
+    PlannedRole { kind, settings, many, config }
+}
+
+/// How many instances of each section a variable could mean.
+fn counted(role: Option<&RoleKind>, planned: &[PlannedRole]) -> Vec<(&'static Section, usize)> {
+    let count = |section: &Section| match role {
+        // The other roles' variables may be set for the process beside this one.
+        Some(_) => 1,
+        None => planned.iter().filter(|one| one.kind.section.name == section.name).count(),
+    };
+    sections::all().into_iter().map(|section| (section, count(section))).collect()
+}
+
+fn unreadable(name: &str) -> Problem {
+    Problem {
+        origin: Origin::Variable(name.to_owned()),
+        key: String::new(),
+        what: "is not UTF-8 text".to_owned(),
+    }
+}

@@ -1,0 +1,112 @@
+//! `mainstay check --probe`: asks every node what a consensus client would find out the hard way.
+
+mod answer;
+mod table;
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use mainstay_wire::client::{CallError, Client, HttpReply, Options};
+use mainstay_wire::jwt::{Claims, Secret, sign};
+use tokio::time::Instant;
+use url::Url;
+
+use self::answer::{Answers, Verdict};
+
+/// For all that one node is asked.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// More than any of these replies needs.
+const MAX_REPLY: usize = 1 << 20;
+
+/// What is asked, in this order. The first says whether the node is there and takes the secret.
+const QUESTIONS: [(&str, &str); 3] = [
+    ("eth_chainId", "[]"),
+    (
+        "engine_exchangeCapabilities",
+        r#"[["engine_newPayloadV3","engine_newPayloadV4","engine_forkchoiceUpdatedV3","engine_getPayloadV3","engine_getPayloadV4","engine_getPayloadV5","engine_getBlobsV1","engine_getBlobsV2","engine_getPayloadBodiesByHashV1","engine_getPayloadBodiesByRangeV1","engine_getClientVersionV1"]]"#,
+    ),
+    (
+        "engine_getClientVersionV1",
+        r#"[{"code":"MS","name":"mainstay","version":"probe","commit":"0x00000000"}]"#,
+    ),
+];
+
+/// A node to ask.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// Whose nodes have to be on one chain: the role's instance.
+    pub(crate) group: String,
+    /// The node's name.
+    pub(crate) name: String,
+    /// Never shown.
+    pub(crate) url: Url,
+    pub(crate) secret: Secret,
+}
+
+/// Asks all nodes at once and prints a table. Whether every one is right.
+pub(crate) fn command(targets: Vec<Target>) -> bool {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("error: cannot start asking: {why}");
+            return false;
+        }
+    };
+    let answers = runtime.block_on(ask_all(&targets));
+    runtime.shutdown_background();
+    let groups: Vec<&str> = targets.iter().map(|target| target.group.as_str()).collect();
+    let verdicts = answer::judge(&groups, &answers);
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    print!("{}", table::render(&names, &verdicts));
+    verdicts.iter().all(Verdict::right)
+}
+
+async fn ask_all(targets: &[Target]) -> Vec<Answers> {
+    let asked: Vec<_> = targets.iter().cloned().map(|target| tokio::spawn(ask(target))).collect();
+    let mut answers = Vec::with_capacity(asked.len());
+    for one in asked {
+        answers.push(one.await.unwrap_or_default());
+    }
+    answers
+}
+
+async fn ask(target: Target) -> Answers {
+    let deadline = Instant::now() + DEADLINE;
+    let mut answers = Answers::default();
+    let options = Options { max_reply: MAX_REPLY, ..Options::default() };
+    let client = match Client::new(&target.url, options) {
+        Ok(client) => client,
+        Err(why) => {
+            answers.failed = Some(why.to_string());
+            return answers;
+        }
+    };
+    for (id, (method, params)) in QUESTIONS.iter().enumerate() {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+        let reply = call(&client, &target.secret, body, deadline).await;
+        let now = wall_clock();
+        match reply {
+            Ok(reply) => answers.take(method, &reply, now),
+            Err(why) => answers.failed = Some(why.to_string()),
+        }
+        if answers.failed.is_some() {
+            break;
+        }
+    }
+    answers
+}
+
+async fn call(
+    client: &Client,
+    secret: &Secret,
+    body: String,
+    deadline: Instant,
+) -> Result<HttpReply, CallError> {
+    let token = sign(secret, &Claims::at(wall_clock()));
+    client.post(Bytes::from(body), Some(&token), deadline).await
+}
+
+#[allow(clippy::disallowed_methods, reason = "tokens and skew are about the wall clock")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

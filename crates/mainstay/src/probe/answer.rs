@@ -1,0 +1,217 @@
+//! What a node's replies mean. No clock or socket here.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use mainstay_wire::client::HttpReply;
+use mainstay_wire::envelope::{Outcome, elements, fields, parse_reply, string};
+
+/// A node refuses tokens that are more than a minute off; half of that deserves a word.
+const ODD_SKEW: i64 = 30;
+
+/// What one node said.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Answers {
+    /// Why there is nothing (more) to tell.
+    pub(super) failed: Option<String>,
+    pub(super) chain: Option<u64>,
+    pub(super) client: Option<String>,
+    /// How many methods it offers.
+    pub(super) methods: Option<usize>,
+    /// Seconds by which its clock is before (+) or behind (−) ours, by the `Date` header.
+    pub(super) skew: Option<i64>,
+}
+
+/// What came of one node.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) answers: Answers,
+    /// What is wrong, if something is.
+    pub(super) wrong: Option<String>,
+    /// What works but deserves a look.
+    pub(super) odd: Option<String>,
+}
+
+impl Verdict {
+    pub(super) fn right(&self) -> bool {
+        self.wrong.is_none()
+    }
+}
+
+impl Answers {
+    /// Takes in the reply to `method`.
+    pub(super) fn take(&mut self, method: &str, reply: &HttpReply, now: SystemTime) {
+        if let Some(skew) = skew(reply, now) {
+            self.skew = Some(skew);
+        }
+        match reply.status {
+            status if status.is_success() => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.failed = Some(self.refused(reply.status));
+                return;
+            }
+            status => {
+                self.failed =
+                    Some(format!("answered {method} with HTTP {status}, is this its Engine API port?"));
+                return;
+            }
+        }
+        let Ok(parsed) = parse_reply(&reply.body) else {
+            self.failed = Some(format!("answered {method} with something that is no JSON-RPC reply"));
+            return;
+        };
+        match (method, parsed.outcome) {
+            ("eth_chainId", Outcome::Result(result)) => {
+                let hex = string(&result).unwrap_or_default();
+                self.chain = hex.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            }
+            ("engine_exchangeCapabilities", Outcome::Result(result)) => {
+                self.methods = elements(&result).map(|methods| methods.len());
+            }
+            ("engine_getClientVersionV1", Outcome::Result(result)) => {
+                let first = elements(&result).and_then(|versions| versions.into_iter().next());
+                self.client = first.and_then(|version| {
+                    let [name, version] = fields(&version, ["name", "version"])?;
+                    let text = |field: Option<_>| field.as_ref().and_then(string).unwrap_or_default();
+                    Some(printable(&format!("{}/{}", text(name), text(version))))
+                });
+            }
+            // Methods came with time: a node that lacks one is judged by what it does tell.
+            _ => {}
+        }
+    }
+
+    fn refused(&self, status: StatusCode) -> String {
+        let number = status.as_u16();
+        match self.skew {
+            Some(skew) if skew.abs() > 55 => {
+                format!(
+                    "refuses the token (HTTP {number}): its clock is {skew:+} s from ours, and 60 s is too much"
+                )
+            }
+            Some(_) => format!("refuses the token (HTTP {number}): its secret is another one, clocks agree"),
+            None => {
+                format!("refuses the token (HTTP {number}): its secret is another one, or its clock is off")
+            }
+        }
+    }
+}
+
+/// Compares what the nodes said. `groups` says whose nodes have to be on one chain.
+pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
+    let chain_of = |group: &str| {
+        let of_group = groups.iter().zip(answers).filter(|(of, _)| **of == group);
+        let chains: Vec<u64> = of_group.filter_map(|(_, answers)| answers.chain).collect();
+        let votes = |chain: u64| chains.iter().filter(|other| **other == chain).count();
+        // The first in order where two are equally many.
+        chains.iter().copied().rev().max_by_key(|chain| votes(*chain))
+    };
+    groups
+        .iter()
+        .zip(answers)
+        .map(|(group, answers)| {
+            let chain = chain_of(group);
+            let wrong = match (&answers.failed, answers.chain, answers.methods) {
+                (Some(why), ..) => Some(why.clone()),
+                (None, Some(own), _) if Some(own) != chain => {
+                    Some(format!("is on chain {own}, the others are on {}", chain.unwrap_or_default()))
+                }
+                (None, None, _) => Some("does not tell its chain id".to_owned()),
+                (None, _, None) => Some(
+                    "offers no Engine API (engine_exchangeCapabilities failed), is this its Engine API port?"
+                        .into(),
+                ),
+                _ => None,
+            };
+            let odd = answers.skew.filter(|skew| skew.abs() >= ODD_SKEW && wrong.is_none());
+            Verdict {
+                answers: answers.clone(),
+                wrong,
+                odd: odd
+                    .map(|skew| format!("its clock is {skew:+} s from ours, at 60 s it refuses every call")),
+            }
+        })
+        .collect()
+}
+
+fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
+    let date = httpdate::parse_http_date(reply.headers.get("date")?.to_str().ok()?).ok()?;
+    let seconds = |time: SystemTime| {
+        time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok())
+    };
+    Some(seconds(date)? - seconds(now)?)
+}
+
+/// A node's own words, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(48).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    fn reply(status: u16, date: Option<SystemTime>, body: &str) -> HttpReply {
+        let mut headers = http::HeaderMap::new();
+        if let Some(date) = date {
+            headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
+        }
+        HttpReply { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_owned().into() }
+    }
+
+    #[test]
+    fn a_refused_token_is_put_down_to_clock_or_secret() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (date, told) in [
+            (Some(now + Duration::from_secs(90)), "clock is +90 s from ours"),
+            (Some(now), "secret is another one, clocks agree"),
+            (None, "or its clock is off"),
+        ] {
+            let mut answers = Answers::default();
+            answers.take("eth_chainId", &reply(401, date, ""), now);
+            assert!(answers.failed.clone().unwrap().contains(told), "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn replies_are_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let mut answers = Answers::default();
+        for (method, result) in [
+            ("eth_chainId", r#""0x88bb0""#),
+            ("engine_exchangeCapabilities", r#"["a","b"]"#),
+            ("engine_getClientVersionV1", "[{\"name\":\"Geth\",\"version\":\"v1.16\\u001b[31m\"}]"),
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+            answers.take(method, &reply(200, Some(now + Duration::from_secs(40)), &body), now);
+        }
+        assert_eq!(answers.chain, Some(560_048));
+        assert_eq!(answers.methods, Some(2));
+        assert_eq!(answers.client.as_deref(), Some("Geth/v1.16[31m"));
+        let verdict = &judge(&["engine"], &[answers])[0];
+        assert!(verdict.right());
+        assert!(verdict.odd.as_ref().unwrap().contains("+40 s"));
+    }
+
+    #[test]
+    fn a_node_that_lacks_a_method_is_judged_by_the_rest() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut answers = Answers { chain: Some(1), ..Answers::default() };
+        let lacks = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
+        answers.take("engine_getClientVersionV1", &reply(200, None, lacks), now);
+        assert_eq!(answers.failed, None);
+        answers.take("engine_exchangeCapabilities", &reply(200, None, lacks), now);
+        assert!(judge(&["engine"], &[answers])[0].wrong.as_ref().unwrap().contains("no Engine API"));
+    }
+
+    #[test]
+    fn the_odd_chain_out_is_told_within_its_role_only() {
+        let on = |chain| Answers { chain: Some(chain), methods: Some(1), ..Answers::default() };
+        let verdicts = judge(&["a", "a", "a", "b"], &[on(5), on(1), on(1), on(7)]);
+        let wrong: Vec<_> = verdicts.iter().map(|verdict| verdict.wrong.clone()).collect();
+        assert_eq!(wrong, [Some("is on chain 5, the others are on 1".to_owned()), None, None, None]);
+        assert!(judge(&["a", "a"], &[on(5), on(1)])[0].right(), "the first of two decides");
+    }
+}

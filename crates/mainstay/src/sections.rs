@@ -1,0 +1,58 @@
+//! The sections that belong to no role.
+
+use mainstay_settings::{Key, Kind, Section};
+
+use crate::roles;
+
+/// The keys at the top of the file.
+pub(crate) static TOP: Section = Section::top(
+    "The whole process",
+    &[Key::new(
+        "shutdown_grace",
+        Kind::Duration,
+        "How long calls in flight may take to end after SIGTERM or SIGINT",
+    )
+    .default("10s")],
+);
+
+/// `[log]`.
+pub(crate) static LOG: Section = Section::shared(
+    "log",
+    "What is logged to standard output",
+    &[
+        Key::new("format", Kind::OneOf(&["text", "logfmt", "json"]), "Form of a line").default("text"),
+        Key::new(
+            "level",
+            Kind::Text,
+            "error, warn, info, debug, trace or off; or directives such as info,mainstay_engine=debug",
+        )
+        .short('l')
+        .default("info"),
+    ],
+);
+
+/// `[admin]`.
+pub(crate) static ADMIN: Section = Section::shared(
+    "admin",
+    "Listener for health, metrics and the API",
+    &[
+        Key::new(
+            "listen",
+            Kind::Or(&Kind::Address, &["off"]),
+            "Where health, metrics and the API are served; off for nowhere",
+        )
+        .default("127.0.0.1:7700"),
+        Key::new(
+            "token_file",
+            Kind::Path,
+            "File with the bearer token for API calls that change something; without it only loopback peers may",
+        ),
+    ],
+);
+
+/// Every section of the config file, in the order of listings.
+pub(crate) fn all() -> Vec<&'static Section> {
+    let mut sections = vec![&TOP, &LOG, &ADMIN];
+    sections.extend(roles::KINDS.iter().map(|kind| kind.section));
+    sections
+}

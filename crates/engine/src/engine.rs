@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::handle::Handle;
 use crate::service::Service;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Metrics, Telemetry};
 
 /// The role, built.
 pub struct Engine {
@@ -20,14 +20,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Builds the role and starts its nodes' tasks; needs a runtime. Its metrics go into `registry`.
+    /// Builds the role and starts its nodes' tasks; needs a runtime. `metrics` are those of all engines of the process.
     ///
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
-    pub fn build(config: Config, registry: &mut Registry) -> Result<Self, String> {
+    pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
         let mut own = Registry::default();
-        let telemetry = Telemetry::new(&config.name, registry);
-        telemetry.register(&mut own);
+        metrics.register(&mut own);
+        let telemetry = Telemetry::new(&config.name, metrics.clone());
         Ok(Self { core: Core::start(config, telemetry, Arc::new(own))? })
     }
 

@@ -1,4 +1,4 @@
-//! The role's own metrics as Prometheus text, for scrapers of the engine port. (The admin listener has those of all roles.)
+//! The engines' metrics as Prometheus text, for scrapers of the engine port. (The admin listener has those of all roles.)
 
 use bytes::Bytes;
 use http::StatusCode;

@@ -43,3 +43,4 @@ pub use config::{Config, SECTION};
 pub use engine::Engine;
 pub use handle::{Handle, Level, NodeView, Refused, Snapshot};
 pub use round::Round;
+pub use telemetry::Metrics;

@@ -2,7 +2,6 @@
 //!
 //! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -16,24 +15,36 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::verdict::Verdict;
 
+/// The engine's name, shared by all its labels.
+type Engine = std::borrow::Cow<'static, str>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EngineLabels {
+    engine: Engine,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
+    engine: Engine,
     method: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
+    engine: Engine,
     method: String,
     outcome: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabels {
+    engine: Engine,
     node: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VoteLabels {
+    engine: Engine,
     node: String,
     method: String,
     vote: String,
@@ -41,12 +52,14 @@ struct VoteLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeMethodLabels {
+    engine: Engine,
     node: String,
     method: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
+    engine: Engine,
     cause: String,
 }
 
@@ -54,14 +67,13 @@ fn seconds() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0])
 }
 
-/// The role's metrics.
+/// The metrics of all engines of a process. Clones share their values.
 #[derive(Clone)]
-pub struct Telemetry {
-    engine: Arc<str>,
+pub struct Metrics {
     requests: Family<OutcomeLabels, Counter>,
     request_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
     verdicts: Family<OutcomeLabels, Counter>,
-    early: Counter,
+    early: Family<EngineLabels, Counter>,
     votes: Family<VoteLabels, Counter>,
     node_seconds: Family<NodeMethodLabels, Histogram, fn() -> Histogram>,
     node_fit: Family<NodeLabels, Gauge>,
@@ -74,15 +86,14 @@ pub struct Telemetry {
     mirror_dropped: Family<NodeLabels, Counter>,
 }
 
-impl Telemetry {
-    /// Registers the metrics of the engine called `name`.
-    pub fn new(name: &str, registry: &mut Registry) -> Self {
-        let telemetry = Self {
-            engine: name.into(),
+impl Metrics {
+    /// Registers the metrics. Once a process: a second registration would show each of them twice.
+    pub fn new(registry: &mut Registry) -> Self {
+        let m = Self {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             verdicts: Family::default(),
-            early: Counter::default(),
+            early: Family::default(),
             votes: Family::default(),
             node_seconds: Family::new_with_constructor(seconds),
             node_fit: Family::default(),
@@ -94,16 +105,14 @@ impl Telemetry {
             evidence: Family::default(),
             mirror_dropped: Family::default(),
         };
-        telemetry.register(registry);
-        telemetry
+        m.register(registry);
+        m
     }
 
-    /// Registers the metrics, which share their values with every other registry that has them.
+    /// Puts them into another registry too, for another page that shows them.
     pub fn register(&self, registry: &mut Registry) {
         let t = self.clone();
-        let r = registry
-            .sub_registry_with_prefix("mainstay_engine")
-            .sub_registry_with_label(("engine".into(), self.engine.to_string().into()));
+        let r = registry.sub_registry_with_prefix("mainstay_engine");
         r.register("requests", "Requests of the consensus client, by outcome", t.requests);
         r.register_with_unit("request", "Time to the answer", Unit::Seconds, t.request_seconds);
         r.register("verdicts", "Verdicts told", t.verdicts);
@@ -124,15 +133,39 @@ impl Telemetry {
         r.register("evidence", "Records of disagreement, by cause", t.evidence);
         r.register("mirror_dropped", "Copies that a mirror's full queue refused", t.mirror_dropped);
     }
+}
+
+/// What one engine says of itself: events that log and count at once.
+#[derive(Clone)]
+pub struct Telemetry {
+    engine: Engine,
+    metrics: Metrics,
+}
+
+impl Telemetry {
+    /// That of the engine called `name`.
+    pub fn new(name: &str, metrics: Metrics) -> Self {
+        Self { engine: name.to_owned().into(), metrics }
+    }
+
+    fn node_labels(&self, node: &str) -> NodeLabels {
+        NodeLabels { engine: self.engine.clone(), node: node.to_owned() }
+    }
 
     /// The consensus client got its answer.
     pub fn answered(&self, method: &str, outcome: &str, took: Duration) {
         let label = crate::method::label(method);
-        self.requests
-            .get_or_create(&OutcomeLabels { method: label.to_owned(), outcome: outcome.to_owned() })
+        self.metrics
+            .requests
+            .get_or_create(&OutcomeLabels {
+                engine: self.engine.clone(),
+                method: label.to_owned(),
+                outcome: outcome.to_owned(),
+            })
             .inc();
-        self.request_seconds
-            .get_or_create(&MethodLabels { method: label.to_owned() })
+        self.metrics
+            .request_seconds
+            .get_or_create(&MethodLabels { engine: self.engine.clone(), method: label.to_owned() })
             .observe(took.as_secs_f64());
         tracing::debug!(engine = %self.engine, method = label, outcome, took_ms = ms(took), "answered");
     }
@@ -140,9 +173,16 @@ impl Telemetry {
     /// A verdict was told.
     pub fn verdict(&self, method: &str, verdict: Verdict, early: bool) {
         let method = crate::method::label(method).to_owned();
-        self.verdicts.get_or_create(&OutcomeLabels { method, outcome: verdict.word().to_owned() }).inc();
+        self.metrics
+            .verdicts
+            .get_or_create(&OutcomeLabels {
+                engine: self.engine.clone(),
+                method,
+                outcome: verdict.word().to_owned(),
+            })
+            .inc();
         if early {
-            self.early.inc();
+            self.metrics.early.get_or_create(&EngineLabels { engine: self.engine.clone() }).inc();
         }
     }
 
@@ -150,17 +190,25 @@ impl Telemetry {
     pub fn vote(&self, node: &str, method: &str, vote: &str, took: Duration) {
         let method = crate::method::label(method).to_owned();
         let node = node.to_owned();
-        self.node_seconds
-            .get_or_create(&NodeMethodLabels { node: node.clone(), method: method.clone() })
+        self.metrics
+            .node_seconds
+            .get_or_create(&NodeMethodLabels {
+                engine: self.engine.clone(),
+                node: node.clone(),
+                method: method.clone(),
+            })
             .observe(took.as_secs_f64());
-        self.votes.get_or_create(&VoteLabels { node, method, vote: vote.to_owned() }).inc();
+        self.metrics
+            .votes
+            .get_or_create(&VoteLabels { engine: self.engine.clone(), node, method, vote: vote.to_owned() })
+            .inc();
     }
 
     /// A node's condition changed.
     pub fn condition(&self, node: &str, before: &Condition, now: &Condition) {
-        let labels = NodeLabels { node: node.to_owned() };
-        self.node_fit.get_or_create(&labels).set(i64::from(*now == Condition::Fit));
-        self.node_changes.get_or_create(&labels).inc();
+        let labels = self.node_labels(node);
+        self.metrics.node_fit.get_or_create(&labels).set(i64::from(*now == Condition::Fit));
+        self.metrics.node_changes.get_or_create(&labels).inc();
         let engine = &self.engine;
         match now {
             Condition::Unfit(_) | Condition::Misconfigured { .. } => {
@@ -172,14 +220,14 @@ impl Telemetry {
 
     /// A node's head was seen.
     pub fn head(&self, node: &str, head: u64) {
-        self.node_head.get_or_create(&NodeLabels { node: node.to_owned() }).set(head);
+        self.metrics.node_head.get_or_create(&self.node_labels(node)).set(head);
     }
 
     /// Another node is the primary.
     pub fn primary(&self, before: Option<&str>, now: Option<&str>) {
         for (node, value) in [(before, 0), (now, 1)] {
             if let Some(node) = node {
-                self.primary.get_or_create(&NodeLabels { node: node.to_owned() }).set(value);
+                self.metrics.primary.get_or_create(&self.node_labels(node)).set(value);
             }
         }
         tracing::info!(engine = %self.engine, before = before.unwrap_or("none"), now = now.unwrap_or("none"), "primary changed");
@@ -187,7 +235,7 @@ impl Telemetry {
 
     /// INVALID came after VALID had been told.
     pub fn late_invalid(&self, node: &str, block: &str) {
-        self.late_invalid.get_or_create(&NodeLabels { node: node.to_owned() }).inc();
+        self.metrics.late_invalid.get_or_create(&self.node_labels(node)).inc();
         tracing::warn!(engine = %self.engine, node, block, "late INVALID: the block is SYNCING until it is taken back");
     }
 
@@ -198,13 +246,16 @@ impl Telemetry {
 
     /// A replay to a node ended.
     pub fn replayed(&self, node: &str, payloads: usize, end: &str) {
-        self.replayed.get_or_create(&NodeLabels { node: node.to_owned() }).inc_by(payloads as u64);
+        self.metrics.replayed.get_or_create(&self.node_labels(node)).inc_by(payloads as u64);
         tracing::info!(engine = %self.engine, node, payloads, end, "replayed what it missed");
     }
 
     /// A disagreement was recorded (or would have been: `saved` is `None` without a folder).
     pub fn evidence(&self, cause: &str, block: &str, saved: Option<&Result<String, String>>) {
-        self.evidence.get_or_create(&CauseLabels { cause: cause.to_owned() }).inc();
+        self.metrics
+            .evidence
+            .get_or_create(&CauseLabels { engine: self.engine.clone(), cause: cause.to_owned() })
+            .inc();
         match saved {
             Some(Ok(id)) => {
                 tracing::warn!(engine = %self.engine, cause, block, id, "nodes disagree; evidence saved")
@@ -220,16 +271,16 @@ impl Telemetry {
 
     /// A mirror's queue was full.
     pub fn mirror_dropped(&self, node: &str) {
-        self.mirror_dropped.get_or_create(&NodeLabels { node: node.to_owned() }).inc();
+        self.metrics.mirror_dropped.get_or_create(&self.node_labels(node)).inc();
     }
 
     /// A node left: its labels go with it.
     pub fn forget(&self, node: &str) {
-        let labels = NodeLabels { node: node.to_owned() };
-        self.node_fit.remove(&labels);
-        self.node_head.remove(&labels);
-        self.node_changes.remove(&labels);
-        self.primary.remove(&labels);
+        let labels = self.node_labels(node);
+        self.metrics.node_fit.remove(&labels);
+        self.metrics.node_head.remove(&labels);
+        self.metrics.node_changes.remove(&labels);
+        self.metrics.primary.remove(&labels);
     }
 
     /// The engine's name.

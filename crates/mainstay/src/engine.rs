@@ -10,13 +10,12 @@ use mainstay_admin::{ActError, Action, BoxFuture, Level, Role};
 use mainstay_engine::config::NodeConfig;
 use mainstay_engine::{Config, Engine, Handle, Refused};
 use mainstay_settings::{Problem, Settings};
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::dropin::Extra;
 use crate::probe::Target;
-use crate::roles::{Built, Configured, RoleKind};
+use crate::roles::{Built, Configured, Metrics, RoleKind};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
 pub(crate) const KIND: RoleKind = RoleKind {
@@ -60,8 +59,10 @@ impl Configured for Config {
         self.nodes.iter().map(target).collect()
     }
 
-    fn build(self: Box<Self>, registry: &mut Registry) -> Result<Box<dyn Built>, String> {
-        Ok(Box::new(Engine::build(*self, registry)?))
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Box<dyn Built>, String> {
+        let registry = &mut metrics.registry;
+        let metrics = metrics.engine.get_or_insert_with(|| mainstay_engine::Metrics::new(registry));
+        Ok(Box::new(Engine::build(*self, metrics)?))
     }
 }
 

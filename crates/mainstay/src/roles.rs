@@ -47,7 +47,14 @@ pub(crate) trait Configured {
     /// The nodes that `--probe` asks.
     fn targets(&self) -> Vec<Target>;
     /// Builds it, inside the runtime; nothing is served yet. Fails with what to tell the user.
-    fn build(self: Box<Self>, registry: &mut Registry) -> Result<Box<dyn Built>, String>;
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Box<dyn Built>, String>;
+}
+
+/// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    pub(crate) registry: Registry,
+    pub(crate) engine: Option<mainstay_engine::Metrics>,
 }
 
 /// A role that can serve.

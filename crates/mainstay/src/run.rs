@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::ArgMatches;
 use mainstay_admin::{Admin, Lifecycle};
 use mainstay_settings::{Origin, Problem};
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -18,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::WRONG_CONFIG;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
-use crate::roles::{Built, RoleKind};
+use crate::roles::{Built, Metrics, RoleKind};
 
 /// What roles get beyond the grace to clean up after the last call.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -122,8 +121,8 @@ async fn serve(mut plan: Plan) -> ExitCode {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
     };
-    let mut registry = Registry::default();
-    let built = match build(bound.roles, &mut registry) {
+    let mut metrics = Metrics::default();
+    let built = match build(bound.roles, &mut metrics) {
         Ok(built) => built,
         Err(problems) => return refuse(&problems),
     };
@@ -144,7 +143,7 @@ async fn serve(mut plan: Plan) -> ExitCode {
         info!(role = "admin", address = address(&listener), "listening");
         let admin = Admin {
             roles: seen,
-            registry: Arc::new(registry),
+            registry: Arc::new(metrics.registry),
             token: plan.admin_config.take().and_then(|config| config.token),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lifecycle: lifecycle.clone(),
@@ -190,16 +189,13 @@ async fn serve(mut plan: Plan) -> ExitCode {
 type Ready = (Box<dyn Built>, TcpListener);
 
 /// Builds every role, or says of which ones it cannot.
-fn build(
-    roles: Vec<(PlannedRole, TcpListener)>,
-    registry: &mut Registry,
-) -> Result<Vec<Ready>, Vec<Problem>> {
+fn build(roles: Vec<(PlannedRole, TcpListener)>, metrics: &mut Metrics) -> Result<Vec<Ready>, Vec<Problem>> {
     let mut built = Vec::new();
     let mut problems = Vec::new();
     for (role, listener) in roles {
         let Some(config) = role.config else { continue };
         let key = format!("[{}] {}", role.kind.section.name, config.name());
-        match config.build(registry) {
+        match config.build(metrics) {
             Ok(role) => built.push((role, listener)),
             Err(what) => problems.push(Problem { origin: Origin::Default, key, what }),
         }

@@ -16,10 +16,10 @@ ARGS ?= dev
 TESTS ?=
 # .ci/run sets it to --locked.
 CARGO_FLAGS ?=
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 20
 FUZZ_TOOLCHAIN ?= nightly
 
-tools := $(abspath $(or $(MAINSTAY_TOOLS),target/tools))
+tools := $(abspath $(or $(E2E_TOOLS),target/tools))
 deny := $(tools)/cargo-deny-0.20.2/bin/cargo-deny
 fuzz := $(tools)/cargo-fuzz-0.13.2/bin/cargo-fuzz
 
@@ -67,6 +67,4 @@ bench:
 .PHONY: fuzz
 fuzz:
 	tests/tools.sh fuzz
-	cd fuzz && for target in $$($(fuzz) list); do \
-		PATH="$(dir $(fuzz)):$$PATH" cargo +$(FUZZ_TOOLCHAIN) fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
-	done
+	PATH="$(dir $(fuzz)):$$PATH" FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_TOOLCHAIN=$(FUZZ_TOOLCHAIN) fuzz/run.sh

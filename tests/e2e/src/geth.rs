@@ -1,0 +1,48 @@
+//! geth: the fast one. Without peers, with one port for the engine API and `eth_…`.
+//!
+//! It keeps new states in memory and writes them down when it is ended with SIGTERM. After `kill -9` it is
+//! back at the last state that it wrote. Where that is block 0, geth 1.17.8 says "Switching from full-sync
+//! to snap-sync", answers SYNCING to each payload from then on, and nothing that a consensus client says
+//! gets it out of that. So a scenario that kills a geth restarts it cleanly once before.
+
+use std::process::{Command, Stdio};
+
+use crate::execution::{Execution, Genesis};
+use crate::process::free_port;
+use crate::{Lab, Result, ensure};
+
+/// Starts geth on a fresh chain and waits until it answers.
+///
+/// # Errors
+/// If it does not start.
+pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution> {
+    let data = lab.path(name);
+    let output = Command::new(&lab.tools.geth)
+        .arg("--datadir")
+        .arg(&data)
+        .arg("init")
+        .arg(genesis.file(lab))
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "{name}: geth init: {}", String::from_utf8_lossy(&output.stderr));
+
+    let port = free_port()?;
+    let program = lab.tools.geth.clone();
+    let config = lab.tools.devnet.join("geth.toml");
+    let secret = lab.secret.path().to_owned();
+    Execution::start(lab, name, port, move || {
+        let mut command = Command::new(&program);
+        command
+            .arg("--config")
+            .arg(&config)
+            .arg("--datadir")
+            .arg(&data)
+            .args(["--networkid", "1337", "--syncmode", "full", "--gcmode", "archive", "--cache", "64"])
+            .args(["--nodiscover", "--maxpeers", "0", "--nat", "none", "--ipcdisable"])
+            .args(["--authrpc.addr", "127.0.0.1", "--authrpc.vhosts", "*"])
+            .args(["--authrpc.port", &port.to_string(), "--authrpc.jwtsecret"])
+            .arg(&secret);
+        command
+    })
+    .await
+}

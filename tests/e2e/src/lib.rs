@@ -1,0 +1,40 @@
+//! Runs the real binary between real clients.
+//!
+//! A test is one [`scenario`]: it gets a [`Lab`] (a folder, the tools, one JWT secret), starts clients in
+//! it, hurts them and looks at what became of the chain. Everything listens on loopback and finds no
+//! peers. Everything started dies with the scenario; where that failed, the folder is kept and the ends
+//! of all logs are printed.
+//!
+//! | module | what it runs or asks |
+//! |---|---|
+//! | [`tools`] | where `make tools` has put the clients |
+//! | [`lab`] | one scenario: folder, secret, logs, overall deadline |
+//! | [`process`] | a child process: kill, freeze, thaw, terminate |
+//! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
+//! | [`lodestar`] | a beacon node with all validators; [`watch`] says which slots have blocks |
+//! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
+//! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
+//! | [`mainstay`] | the binary under test |
+//! | [`rpc`] | JSON over HTTP, with a deadline |
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the harness is all shell: it looks at real clocks and starts real processes"
+)]
+
+pub mod ethereumjs;
+pub mod execution;
+pub mod failure;
+pub mod geth;
+pub mod lab;
+pub mod lodestar;
+pub mod mainstay;
+pub mod minicl;
+pub mod process;
+pub mod proxy;
+pub mod rpc;
+pub mod tools;
+pub mod watch;
+
+pub use failure::{Failure, Result};
+pub use lab::{Lab, scenario, until};

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
+# What is there already is left alone: each tool has a stamp that names what it was built from.
+#
+#   tests/tools.sh           geth, Lodestar, EthereumJS
+#   tests/tools.sh bench     haproxy as well, which only the benchmarks need
+#   tests/tools.sh deny      cargo-deny alone
+#   tests/tools.sh fuzz      cargo-fuzz alone
+set -euo pipefail
+
+geth_version=1.17.8
+deny_version=0.20.2
+fuzz_version=0.13.2
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=${E2E_TOOLS:-$here/../target/tools}
+mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+need() { command -v "$1" >/dev/null || fail "$1 is not installed: $2"; }
+
+# stamped NAME WHAT: whether the stamp of NAME says WHAT.
+stamped() { [[ -f $tools/.$1.stamp && $(<"$tools/.$1.stamp") == "$2" ]]; }
+stamp() { printf '%s\n' "$2" >"$tools/.$1.stamp"; }
+
+geth() {
+  local bin=$tools/geth-$geth_version/geth
+  # The binary tells its own version, so it needs no stamp.
+  if [[ -x $bin ]] && "$bin" version 2>/dev/null | grep "^Version: $geth_version-" >/dev/null; then return; fi
+  need go "install Go 1.24 or newer"
+  say "building geth $geth_version (minutes of CPU)"
+  GOBIN=$tools/geth-$geth_version go install "github.com/ethereum/go-ethereum/cmd/geth@v$geth_version"
+}
+
+# npm_tool NAME FOLDER [PACKAGE…]: installs devnet/NAME's lock file into tools/FOLDER without running
+# any install script, then builds the native parts of the PACKAGEs named.
+npm_tool() {
+  local name=$1 to=$tools/$2
+  shift 2
+  local from=$here/e2e/devnet/$name pinned
+  pinned=$(cat "$from/package.json" "$from/package-lock.json" | sha256sum | cut -d' ' -f1)
+  if [[ -d $to/node_modules ]] && stamped "$name" "$pinned"; then return; fi
+  need node "install Node.js 20 or newer"
+  need npm "install npm 10 or newer"
+  say "installing $name (a minute or two)"
+  rm -rf "$to"
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$to/"
+  (
+    cd "$to"
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    if (($#)); then npm rebuild --loglevel=error "$@"; fi
+  )
+  stamp "$name" "$pinned"
+}
+
+# cargo_tool NAME VERSION: a cargo subcommand in a folder of its own.
+cargo_tool() {
+  local root=$tools/$1-$2
+  if [[ -x $root/bin/$1 ]]; then return; fi
+  say "building $1 $2 (minutes of CPU)"
+  cargo install "$1" --version "$2" --locked --root "$root"
+}
+
+haproxy() {
+  if type -P haproxy >/dev/null || [[ -x /usr/sbin/haproxy ]]; then return; fi
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    fail "haproxy is not installed: install it with your system's package manager (the benchmarks compare with it)"
+  fi
+  say "installing haproxy"
+  apt-get install -y --no-install-recommends haproxy >/dev/null ||
+    { apt-get update >/dev/null && apt-get install -y --no-install-recommends haproxy >/dev/null; }
+}
+
+clients() {
+  geth
+  npm_tool lodestar lodestar snappy
+  npm_tool ethereumjs ejs
+}
+
+case ${1:-} in
+  "") clients ;;
+  bench)
+    clients
+    haproxy
+    ;;
+  deny) cargo_tool cargo-deny "$deny_version" ;;
+  fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
+  *) fail "unknown argument '$1': none, bench, deny or fuzz" ;;
+esac

@@ -123,14 +123,22 @@ impl Ballot {
         }
         let pending = u32::try_from(self.pending().count()).unwrap_or(u32::MAX);
         match verdict::outlook(self.tally(), pending, &self.rules) {
-            Outlook::Decided(_) => Next::Answer,
-            Outlook::OnlyDissent => {
+            Outlook::Decided(_) if pending == 0 || !self.only_accepted() => Next::Answer,
+            // Whether it is ACCEPTED or SYNCING must not depend on who was quick.
+            Outlook::Decided(_) | Outlook::OnlyDissent => {
                 let wait = self.pending().map(|e| e.straggler_wait).max().unwrap_or_default();
                 let since = *self.stands_since.get_or_insert(now);
                 let until = since.saturating_add(wait).min(self.deadline);
                 if now >= until { Next::Answer } else { Next::WaitUntil(until) }
             }
             Outlook::Open => Next::WaitUntil(self.deadline),
+        }
+    }
+
+    /// Takes anew whether a node said INVALID of this block: it may have said so, or taken it back, after the round began.
+    pub fn recall(&mut self, index: usize, said_invalid: bool) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.said_invalid = said_invalid;
         }
     }
 
@@ -196,7 +204,7 @@ impl Ballot {
         let null = || is_v2.then(|| Bytes::from_static(b"null"));
         Answer::Status(match status {
             Status::Syncing => PayloadStatus {
-                status: if self.all_accepted(&group) { Status::Accepted } else { Status::Syncing },
+                status: if self.only_accepted() { Status::Accepted } else { Status::Syncing },
                 latest_valid_hash: None,
                 validation_error: None,
                 inclusion_list_satisfied: null(),
@@ -220,8 +228,9 @@ impl Ballot {
     }
 
     /// ACCEPTED is told only where every vote cast is ACCEPTED.
-    fn all_accepted(&self, group: &[&PayloadStatus]) -> bool {
-        self.tally().total() as usize == group.len() && group.iter().all(|s| s.status == Status::Accepted)
+    fn only_accepted(&self) -> bool {
+        let cast = self.cast();
+        !cast.is_empty() && cast.iter().all(|s| s.status == Status::Accepted)
     }
 
     fn cast(&self) -> Vec<&PayloadStatus> {

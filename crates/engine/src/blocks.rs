@@ -86,6 +86,22 @@ impl Blocks {
         self.order.back().and_then(|hash| self.by_hash.get(hash))
     }
 
+    /// The block kept last, if it comes after `head`; else `head`. A payload comes before the forkchoiceUpdated that makes it
+    /// the head, so a node that is led to the head only would miss its successor.
+    #[must_use]
+    pub fn tip<'a>(&'a self, head: &'a str) -> &'a str {
+        let Some(newest) = self.newest() else { return head };
+        let mut at = newest;
+        for _ in 0..self.order.len() {
+            if at.parent == head {
+                return &newest.hash;
+            }
+            let Some(parent) = self.by_hash.get(&at.parent) else { break };
+            at = parent;
+        }
+        head
+    }
+
     /// What a node needs whose head is `head` (hash, number) to be brought to `target`.
     ///
     /// The chain from `target` back is followed to the node's head. A node on another branch gets the whole chain that is
@@ -153,6 +169,19 @@ mod tests {
         let plan = blocks.plan(("h15", 15), "h31");
         assert_eq!(numbers(&plan), (16..=31).collect::<Vec<_>>());
         assert!(numbers(&blocks.plan(("h31", 31), "h31")).is_empty());
+    }
+
+    #[test]
+    fn the_tip_is_the_newest_block_that_comes_after_the_head() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        assert_eq!(blocks.tip("h3"), "h3");
+        chain(5, &mut blocks);
+        assert_eq!(blocks.tip("h5"), "h5");
+        assert_eq!(blocks.tip("h3"), "h5");
+        assert_eq!(blocks.tip("h0"), "h5");
+        assert_eq!(blocks.tip("elsewhere"), "elsewhere");
+        blocks.keep(payload("x5", "h4", 5, 10));
+        assert_eq!(blocks.tip("h5"), "h5", "a branch isn't followed");
     }
 
     #[test]

@@ -35,6 +35,17 @@ pub struct Head {
     pub caller: Caller,
 }
 
+/// Nodes with a vote that contradict each other about a block.
+#[derive(Clone, Debug)]
+pub struct Dispute {
+    /// The block's hash.
+    pub block: String,
+    /// Who says VALID.
+    pub valid: Vec<String>,
+    /// Who says INVALID.
+    pub invalid: Vec<String>,
+}
+
 /// The nodes in the order given.
 pub type Nodes = Arc<Vec<Arc<Node>>>;
 
@@ -52,6 +63,8 @@ pub struct Core {
     pub blocks: Mutex<Blocks>,
     /// The last forkchoiceUpdated.
     pub head: Mutex<Option<Head>>,
+    /// The dispute that isn't over.
+    pub dispute: Mutex<Option<Dispute>>,
     /// Held while a call is put into all nodes' queues, so that each has the same order.
     pub order: Mutex<()>,
     /// Evidence.
@@ -87,6 +100,7 @@ impl Core {
             ids: Mutex::default(),
             blocks: Mutex::new(Blocks::new(config.replay_blocks, config.replay_bytes)),
             head: Mutex::default(),
+            dispute: Mutex::default(),
             order: Mutex::default(),
             records: Records::new(config.evidence.clone()),
             rounds: broadcast::channel(256).0,

@@ -83,20 +83,15 @@ async fn add_nodes(core: &Arc<Core>, request: Request<Incoming>) -> Response {
         Ok(body) => body,
         Err(error) => return text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
     };
-    let value: serde_json::Value = match serde_json::from_slice(&body) {
-        Ok(value) => value,
-        Err(error) => {
-            return text(
-                StatusCode::BAD_REQUEST,
-                format!("Failed to parse the request body as JSON: {error}"),
-            );
-        }
-    };
-    let list: AddNodes = match serde_json::from_value(value) {
+    let list: AddNodes = match serde_json::from_slice(&body) {
         Ok(list) => list,
-        Err(error) => {
+        Err(error) if error.is_data() => {
             let message = format!("Failed to deserialize the JSON body into the target type: {error}");
             return text(StatusCode::UNPROCESSABLE_ENTITY, message);
+        }
+        Err(error) => {
+            let message = format!("Failed to parse the request body as JSON: {error}");
+            return text(StatusCode::BAD_REQUEST, message);
         }
     };
     let started = Instant::now();

@@ -24,8 +24,10 @@ use crate::verdict::Vote;
 const MAX_CALLS: usize = 256;
 /// Bytes of calls that wait for one EL. Bodies are shared between all of them, so this isn't per node.
 const MAX_BYTES: usize = 128 << 20;
-/// Pause after a replay that didn't bring the node to the head.
+/// Pause after a replay that didn't bring the node to the head; doubles up to [`MOST_RETRY`].
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Longest pause between replays that don't help: a client that needs a restart isn't fed the same payloads for ever.
+const MOST_RETRY: Duration = Duration::from_secs(64);
 
 /// A voted call for one EL.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub struct Feed {
     queue: Mutex<Fifo<Job>>,
     wake: Notify,
     replay: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Default for Feed {
@@ -83,6 +86,7 @@ impl Default for Feed {
             queue: Mutex::new(Fifo::new(MAX_CALLS, MAX_BYTES)),
             wake: Notify::new(),
             replay: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 }
@@ -99,6 +103,10 @@ impl Feed {
             }
             // What it misses by this is replayed when it is back.
             Err(job) => job.decline(Silence::NotSent),
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            // Nobody serves the queue any more, and a call in it would keep its round waiting.
+            self.decline_all();
         }
         self.wake.notify_one();
     }
@@ -124,8 +132,16 @@ impl Feed {
         lock(&self.queue).pop()
     }
 
-    fn clear(&self) -> Vec<Job> {
-        lock(&self.queue).clear()
+    fn decline_all(&self) {
+        let jobs = lock(&self.queue).clear();
+        for job in jobs {
+            job.decline(Silence::NotSent);
+        }
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.decline_all();
     }
 }
 
@@ -134,15 +150,25 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let serve = async {
         let mut not_before = Instant::now();
         loop {
-            if node.feed.replay.swap(false, Ordering::Relaxed) && Instant::now() >= not_before {
-                if !replay(&core, &node).await {
-                    not_before = Instant::now() + RETRY_AFTER;
+            let wanted = node.feed.replay.load(Ordering::Relaxed);
+            if wanted && Instant::now() >= not_before {
+                node.feed.replay.store(false, Ordering::Relaxed);
+                let end = replay(&core, &node).await;
+                let in_vain = count_in_vain(&node, &end);
+                if in_vain > 0 {
+                    not_before = Instant::now() + pause_after(in_vain);
+                }
+                if matches!(end, Replayed::Failed) {
+                    node.feed.replay.store(true, Ordering::Relaxed);
                 }
                 continue;
             }
             match node.feed.pop() {
                 Some(job) => deliver(&core, &node, job).await,
-                None => node.feed.wake.notified().await,
+                None => tokio::select! {
+                    () = node.feed.wake.notified() => {}
+                    () = tokio::time::sleep_until(not_before), if wanted => {}
+                },
             }
         }
     };
@@ -150,9 +176,7 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
         () = serve => {}
         () = node.removed.cancelled() => {}
     }
-    for job in node.feed.clear() {
-        job.decline(Silence::NotSent);
-    }
+    node.feed.close();
 }
 
 async fn deliver(core: &Arc<Core>, node: &Arc<Node>, job: Job) {
@@ -197,15 +221,53 @@ fn read(method: Method, outcome: &Result<Reply, Failed>) -> Heard {
     }
 }
 
-/// Sends what the node missed and then the head. Says whether the node followed.
-async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> bool {
-    let Some(head) = lock(&core.head).clone() else { return true };
+fn count_in_vain(node: &Node, end: &Replayed) -> u32 {
+    let mut state = node.state();
+    state.replays_in_vain = match end {
+        Replayed::Followed => 0,
+        Replayed::Behind | Replayed::Failed => state.replays_in_vain.saturating_add(1),
+    };
+    state.replays_in_vain
+}
+
+fn pause_after(in_vain: u32) -> Duration {
+    let doubled = RETRY_AFTER.saturating_mul(1 << (in_vain.clamp(1, 16) - 1));
+    doubled.min(MOST_RETRY)
+}
+
+/// How a replay ended.
+enum Replayed {
+    /// The node is at the head, or there was nothing to do.
+    Followed,
+    /// It says SYNCING: it lacks more than is kept, or needs its time. Its next such answer asks for another try.
+    Behind,
+    /// It couldn't be asked: to be tried again.
+    Failed,
+}
+
+/// Sends what the node missed and then the head.
+async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
+    let (drained, down) = {
+        let state = node.state();
+        (
+            state.standing.hold == Hold::Drained,
+            matches!(state.health.condition(), Condition::Unfit(_) | Condition::Misconfigured { .. }),
+        )
+    };
+    // A node that comes back, from the one or from the other, asks for its replay then.
+    if drained || down {
+        return Replayed::Followed;
+    }
+    let Some(head) = lock(&core.head).clone() else { return Replayed::Followed };
     let limit = node.within(core.config.timeout);
     let Some((hash, number)) = own_head(node, &head.caller, limit).await else {
         core.telemetry.replayed(node.name(), 0, "its head can't be read");
-        return false;
+        return Replayed::Failed;
     };
-    let plan = lock(&core.blocks).plan((&hash, number), &head.hash);
+    let plan = {
+        let blocks = lock(&core.blocks);
+        blocks.plan((&hash, number), blocks.tip(&head.hash))
+    };
     let (payloads, gap) = match plan {
         Plan::Replay(payloads) => (payloads, None),
         Plan::Gap(gap) => (Vec::new(), Some(gap)),
@@ -217,24 +279,25 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> bool {
         match send(core, node, payload.request, method, &head.caller).await {
             Heard::Silent(_) => {
                 core.telemetry.replayed(node.name(), sent, "it stopped answering");
-                return false;
+                return Replayed::Failed;
             }
             Heard::Status(..) | Heard::Error(..) => sent += 1,
         }
     }
-    let followed = follow(core, node, &head).await;
-    let end = match (followed, gap) {
-        (true, _) => "at the head",
-        (false, Some(_)) => "more is missing than is kept: left to its own sync",
-        (false, None) => "it doesn't follow the head yet",
+    let end = follow(core, node, &head).await;
+    let words = match (&end, gap) {
+        (Replayed::Followed, _) => "at the head",
+        (Replayed::Behind, Some(_)) => "more is missing than is kept: left to its own sync",
+        (Replayed::Behind, None) => "it doesn't follow the head yet",
+        (Replayed::Failed, _) => "it didn't answer to the head",
     };
-    core.telemetry.replayed(node.name(), sent, end);
-    followed
+    core.telemetry.replayed(node.name(), sent, words);
+    end
 }
 
-async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> bool {
+async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
     let heard = send(core, node, head.request.clone(), Method::of(&head.method), &head.caller).await;
-    let Some(vote) = heard.vote() else { return false };
+    let Some(vote) = heard.vote() else { return Replayed::Failed };
     if node.state().standing.voted(vote) {
         core.telemetry.standing(node.name(), "votes", "it follows the head again");
     }
@@ -246,7 +309,7 @@ async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> bool {
         drop(state);
         node.probe.notify_one();
     }
-    vote != Vote::Syncing
+    if vote == Vote::Syncing { Replayed::Behind } else { Replayed::Followed }
 }
 
 async fn send(core: &Arc<Core>, node: &Arc<Node>, request: Bytes, method: Method, caller: &Caller) -> Heard {

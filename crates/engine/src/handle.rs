@@ -16,6 +16,9 @@ use crate::node::{Node, lock};
 use crate::round::Round;
 use crate::standing::Hold;
 
+/// Replays in a row that didn't help until the operator is told to.
+const STUCK: u32 = 3;
+
 /// A node as the outside sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeView {
@@ -43,6 +46,8 @@ pub struct NodeView {
     pub lag: Option<u64>,
     /// Blocks missing beyond what can be replayed.
     pub gap: Option<u64>,
+    /// Replays in a row that didn't bring it to the head.
+    pub replays_in_vain: u32,
     /// Its client's version.
     pub client: Option<String>,
     /// Time of the last probe in microseconds.
@@ -143,9 +148,22 @@ impl Handle {
             let note = state.standing.note();
             match state.health.condition() {
                 Condition::Fit if note.is_none() || held => {}
+                Condition::Fit if state.replays_in_vain >= STUCK => reasons.push(format!(
+                    "{}: doesn't follow after {} replays; restart it, or let it sync from peers",
+                    node.name(),
+                    state.replays_in_vain
+                )),
                 Condition::Fit => reasons.push(format!("{}: {}", node.name(), note.unwrap_or_default())),
                 other => reasons.push(format!("{}: {other}", node.name())),
             }
+        }
+        if let Some(dispute) = lock(&self.core.dispute).as_ref() {
+            reasons.push(format!(
+                "nodes disagree about {}: {} say VALID, {} INVALID",
+                dispute.block,
+                dispute.valid.join(", "),
+                dispute.invalid.join(", ")
+            ));
         }
         let level = match (usable, voters) {
             (0, _) => {
@@ -266,6 +284,7 @@ fn view(node: &Node, best: Option<u64>) -> NodeView {
         head,
         lag: best.zip(head).map(|(best, head)| best.saturating_sub(head)),
         gap: state.gap,
+        replays_in_vain: state.replays_in_vain,
         client: state.client.clone(),
         latency_us: state.probe_took.map(micros),
         payload_p95_us: state.payload_latency.p95().map(micros),

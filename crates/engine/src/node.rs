@@ -50,6 +50,8 @@ pub struct State {
     pub client: Option<String>,
     /// Blocks that it lacks beyond what can be replayed.
     pub gap: Option<u64>,
+    /// Replays in a row that didn't bring it to the head.
+    pub replays_in_vain: u32,
 }
 
 /// An execution client.
@@ -103,6 +105,7 @@ impl Node {
             probe_took: None,
             client: None,
             gap: None,
+            replays_in_vain: 0,
         };
         let (spec, secret) = (config.spec, config.secret);
         Ok(Self { id, spec, feed, probe: Notify::new(), removed, secret, client, state: Mutex::new(state) })

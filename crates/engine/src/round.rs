@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstay_node::Condition;
 use mainstay_wire::envelope::{self, Call};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +15,7 @@ use crate::ballot::{Answer, Ballot, Entry, Next, Part};
 use crate::block_hash;
 use crate::blocks::Payload;
 use crate::config::{OnShortfall, StragglerWait};
-use crate::core::{Core, Head, Nodes};
+use crate::core::{Core, Dispute, Head, Nodes};
 use crate::feed::{Job, Report, quantity};
 use crate::method::{Family, Method};
 use crate::node::{Caller, Node, lock};
@@ -164,6 +165,8 @@ struct Conductor {
     said: Vec<Option<Result<Bytes, String>>>,
     told: Option<(String, bool, Duration)>,
     late_invalid: bool,
+    /// Nodes that lost their vote by this round already, and may have it back by now.
+    muted: Vec<usize>,
 }
 
 impl Conductor {
@@ -199,6 +202,7 @@ impl Conductor {
             said,
             told: None,
             late_invalid: false,
+            muted: Vec::new(),
         }
     }
 
@@ -258,6 +262,10 @@ impl Conductor {
         if state.standing.voted(vote) {
             self.core.telemetry.standing(node.name(), "votes", "it answers VALID or INVALID again");
         }
+        if vote == Vote::Valid {
+            state.gap = None;
+            state.replays_in_vain = 0;
+        }
         let may_vote = state.standing.part(state.health.condition()) != Part::Never;
         drop(state);
         let Some(block) = &self.subject.block else { return };
@@ -274,26 +282,41 @@ impl Conductor {
         }
     }
 
-    /// Who says SYNCING where another says VALID loses its vote for now, and gets what it missed.
-    fn mute_the_syncing(&self) {
-        let votes = |wanted: Vote| {
-            self.ballot.entries().iter().enumerate().filter_map(move |(i, e)| {
-                (e.heard.as_ref()?.0.vote()? == wanted && e.part != Part::Never).then_some(i)
-            })
+    /// Who says SYNCING where another says VALID loses its vote for now, and gets what it missed. That goes for nodes
+    /// without a vote too: they may be put back any time.
+    fn mute_the_syncing(&mut self) {
+        let said = |wanted: Vote| {
+            let entries = self.ballot.entries().iter().enumerate();
+            entries.filter(move |(_, e)| e.heard.as_ref().and_then(|(h, _)| h.vote()) == Some(wanted))
         };
-        if votes(Vote::Valid).next().is_none() {
+        if !said(Vote::Valid).any(|(_, e)| e.part != Part::Never) {
             return;
         }
-        for node in votes(Vote::Syncing).filter_map(|i| self.nodes.get(i)) {
-            // A later round may have given it its vote back already.
+        let behind: Vec<usize> =
+            said(Vote::Syncing).map(|(i, _)| i).filter(|i| !self.muted.contains(i)).collect();
+        for node in behind.iter().filter_map(|i| self.nodes.get(*i)) {
+            if matches!(node.condition(), Condition::Misconfigured { .. }) {
+                continue;
+            }
             if node.state().standing.mute() {
                 self.core.telemetry.standing(node.name(), "muted", "SYNCING where another says VALID");
             }
             node.feed.want_replay();
         }
+        self.muted.extend(behind);
+    }
+
+    /// A late INVALID of an earlier round may have come in, or been taken back, while this one went on.
+    fn recall(&mut self) {
+        let Some(block) = &self.subject.block else { return };
+        let memory = lock(&self.core.memory);
+        for (index, node) in self.nodes.iter().enumerate() {
+            self.ballot.recall(index, memory.said(block, node.id));
+        }
     }
 
     async fn answer(&mut self) -> Told {
+        self.recall();
         let answer = self.ballot.answer();
         let early = self.ballot.is_early();
         self.core.telemetry.verdict(&self.name, self.ballot.verdict(), early);
@@ -304,6 +327,8 @@ impl Conductor {
         };
         let word = match (&told, &self.ballot.answer()) {
             (Told::Result(_), Answer::Status(status)) => status.status.word(),
+            // Without a vote: what the block hash allowed.
+            (Told::Result(result), _) if result.starts_with(b"{\"status\":\"INVALID\"") => "INVALID",
             (Told::Result(_), _) => "SYNCING",
             _ => "error",
         };
@@ -377,9 +402,29 @@ impl Conductor {
             self.tell_watchers();
         }
         self.forget_if_invalid();
+        self.note_dispute();
         self.count_stragglers();
         self.judge_dissent();
         self.keep_evidence().await;
+    }
+
+    /// Nodes with a vote that contradict each other are shown until they agree about a block again.
+    fn note_dispute(&self) {
+        let said = |wanted: Vote| -> Vec<String> {
+            let entries = self.ballot.entries().iter().zip(self.nodes.iter());
+            let votes = entries.filter(|(e, _)| {
+                e.part != Part::Never && e.heard.as_ref().and_then(|(h, _)| h.vote()) == Some(wanted)
+            });
+            votes.map(|(_, node)| node.name().to_owned()).collect()
+        };
+        let (valid, invalid) = (said(Vote::Valid), said(Vote::Invalid));
+        let mut dispute = lock(&self.core.dispute);
+        if !valid.is_empty() && !invalid.is_empty() {
+            let block = self.subject.block.clone().unwrap_or_default();
+            *dispute = Some(Dispute { block, valid, invalid });
+        } else if !valid.is_empty() || !invalid.is_empty() {
+            *dispute = None;
+        }
     }
 
     /// An invalid payload is replayed to nobody.
@@ -411,6 +456,7 @@ impl Conductor {
             .entries()
             .iter()
             .enumerate()
+            .filter(|(i, e)| e.part != Part::Never || self.is_quarantined(*i))
             .filter_map(|(i, e)| Some((i, e.heard.as_ref()?.0.vote()?)))
             .filter(|(_, vote)| *vote != Vote::Syncing)
             .collect();
@@ -430,6 +476,10 @@ impl Conductor {
                 self.core.telemetry.standing(node.name(), "votes", "it agrees again");
             }
         }
+    }
+
+    fn is_quarantined(&self, index: usize) -> bool {
+        self.nodes.get(index).is_some_and(|node| node.state().standing.is_quarantined())
     }
 
     async fn keep_evidence(self) {

@@ -105,6 +105,12 @@ impl Standing {
         self.muted
     }
 
+    /// Whether it is quarantined, and nothing else keeps it from voting.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined && !self.do_not_use && self.hold == Hold::None
+    }
+
     /// Whether it was in before the wait for it was over.
     pub fn arrived(&mut self, in_time: bool) {
         self.straggles = if in_time { 0 } else { self.straggles.saturating_add(1) };

@@ -3,7 +3,9 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::dev;
 use crate::dropin::{self, Extra};
+use crate::evidence;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, LOG, TOP};
 
@@ -30,6 +32,7 @@ pub(crate) fn command(name: &'static str) -> Command {
         command = command.subcommand(role_command(kind, "Run the role alone: "));
     }
     command
+        .subcommand(dev::subcommand())
         .subcommand(inspecting(
             Command::new("check")
                 .about("Check the configuration and its secrets without starting anything")
@@ -52,6 +55,7 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(evidence::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }
 
@@ -113,9 +117,18 @@ fn role_args(mut command: Command, kind: &RoleKind) -> Command {
     command
 }
 
-/// Values stay text here: the table's one reader checks them, wherever they come from.
-fn key_arg(section: &Section, key: &Key) -> Arg {
-    let mut help = format!("{} [variable: {}]", key.help, section.variable(key.name));
+/// A key's flag. Values stay text here: the table's one reader checks them, wherever they come from.
+pub(crate) fn key_arg(section: &Section, key: &Key) -> Arg {
+    flag_arg(section, key, &format!(" [variable: {}]", section.variable(key.name)))
+}
+
+/// A key's flag in a command that takes no variable for it.
+pub(crate) fn flag_only(section: &Section, key: &Key) -> Arg {
+    flag_arg(section, key, "")
+}
+
+fn flag_arg(section: &Section, key: &Key, note: &str) -> Arg {
+    let mut help = format!("{}{note}", key.help);
     if let Some(default) = key.default.filter(|_| !matches!(key.kind, Kind::Switch)) {
         help.push_str(&format!(" [default: {default}]"));
     }

@@ -33,6 +33,13 @@ fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn
     Some(Box::new(Config::from_settings(settings, problems)?))
 }
 
+/// Builds an engine as part of a process.
+pub(crate) fn build(config: Config, metrics: &mut Metrics) -> Result<Engine, String> {
+    let registry = &mut metrics.registry;
+    let metrics = metrics.engine.get_or_insert_with(|| mainstay_engine::Metrics::new(registry));
+    Engine::build(config, metrics)
+}
+
 impl Configured for Config {
     fn name(&self) -> &str {
         &self.name
@@ -60,9 +67,7 @@ impl Configured for Config {
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Box<dyn Built>, String> {
-        let registry = &mut metrics.registry;
-        let metrics = metrics.engine.get_or_insert_with(|| mainstay_engine::Metrics::new(registry));
-        Ok(Box::new(Engine::build(*self, metrics)?))
+        Ok(Box::new(build(*self, metrics)?))
     }
 }
 

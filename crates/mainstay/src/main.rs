@@ -2,17 +2,20 @@
 //!
 //! This crate is the only one that sees every other: it reads the command line ([`cli`], [`dropin`]),
 //! takes the configuration together ([`plan`]), and composes roles ([`roles`]) into one process
-//! ([`run`]). Nothing is bound before the whole configuration holds, and nothing serves before every
+//! ([`run`], [`process`]). Nothing is bound before the whole configuration holds, and nothing serves before every
 //! port is bound.
 
 mod admin;
 mod check;
 mod cli;
+mod dev;
 mod dropin;
 mod engine;
+mod evidence;
 mod logging;
 mod plan;
 mod probe;
+mod process;
 mod roles;
 mod run;
 mod sections;
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         Some(("run", matches)) => run::command(None, matches, &environment),
         Some(("check", matches)) => check::command(matches, &environment),
         Some(("config", matches)) => show::config(matches, &environment),
+        Some(("dev", matches)) => dev::command(matches, &environment),
+        Some(("evidence", matches)) => evidence::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
         None => ExitCode::from(WRONG_CONFIG),

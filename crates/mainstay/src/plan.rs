@@ -25,7 +25,7 @@ const DEFAULT_FILE: &str = "mainstay.toml";
 
 /// What is taken of the process's environment.
 pub(crate) struct Environment {
-    variables: Variables,
+    pub(crate) variables: Variables,
     /// Variables of ours whose value is not UTF-8.
     unreadable: Vec<String>,
 }
@@ -196,24 +196,30 @@ fn shared(name: &str) -> &'static Section {
     cli::SHARED.into_iter().find(|section| section.name == name).unwrap_or(&TOP)
 }
 
+/// The file that the command line or the environment names, else the one that lies in this folder.
+pub(crate) fn named_file(matches: &ArgMatches, environment: &Environment) -> Option<PathBuf> {
+    given_file(matches, environment).or_else(|| {
+        let path = Path::new(DEFAULT_FILE);
+        path.exists().then(|| path.to_owned())
+    })
+}
+
+fn given_file(matches: &ArgMatches, environment: &Environment) -> Option<PathBuf> {
+    let variable = environment.variables.get(CONFIG_VARIABLE).filter(|path| !path.trim().is_empty());
+    matches.get_one::<String>("config").or(variable).map(PathBuf::from)
+}
+
 /// Which file to read: one role needs none, a whole process does.
 fn config_path(
     role: Option<&RoleKind>,
     matches: &ArgMatches,
     environment: &Environment,
 ) -> Result<Option<PathBuf>, Vec<Problem>> {
-    if let Some(path) = matches.get_one::<String>("config") {
-        return Ok(Some(PathBuf::from(path)));
-    }
-    let variable = environment.variables.get(CONFIG_VARIABLE);
-    if let Some(path) = variable.filter(|path| !path.trim().is_empty()) {
-        return Ok(Some(PathBuf::from(path)));
-    }
     if role.is_some() {
-        return Ok(None);
+        return Ok(given_file(matches, environment));
     }
-    if Path::new(DEFAULT_FILE).exists() {
-        return Ok(Some(PathBuf::from(DEFAULT_FILE)));
+    if let Some(path) = named_file(matches, environment) {
+        return Ok(Some(path));
     }
     Err(vec![Problem {
         origin: Origin::Default,

@@ -1,28 +1,18 @@
 //! A process from its plan to its end: bind everything, serve, stop in good order.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_admin::{Admin, Lifecycle};
 use mainstay_settings::{Origin, Problem};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tokio::runtime::Runtime;
+use tracing::{error, info};
 
 use crate::WRONG_CONFIG;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
-use crate::roles::{Built, Metrics, RoleKind};
-
-/// What roles get beyond the grace to clean up after the last call.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
-/// Exit status after a second signal, as shells give it for SIGINT.
-const INTERRUPTED: i32 = 130;
+use crate::process::{AdminPart, Process, Ready, Signals, cannot_listen};
+use crate::roles::{Metrics, RoleKind};
 
 /// `mainstay run` (`role` is `None`), or one role from its flags.
 pub(crate) fn command(
@@ -35,17 +25,22 @@ pub(crate) fn command(
         Err(status) => return status,
     };
     let _guard = plan.log_config.take().map(logging::start);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(why) => {
-            eprintln!("error: cannot start threads: {why}");
-            return ExitCode::FAILURE;
-        }
+        Err(status) => return status,
     };
     let status = runtime.block_on(serve(plan));
     // A name being looked up blocks a thread; nobody waits for it.
     runtime.shutdown_background();
     status
+}
+
+/// The runtime on which a process serves.
+pub(crate) fn runtime() -> Result<Runtime, ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|why| {
+        eprintln!("error: cannot start threads: {why}");
+        ExitCode::FAILURE
+    })
 }
 
 /// The plan, if nothing is wrong with it; else everything that is, on stderr.
@@ -61,7 +56,8 @@ pub(crate) fn sound_plan(
     if plan.problems.is_empty() { Ok(plan) } else { Err(refuse(&plan.problems)) }
 }
 
-fn refuse(problems: &[Problem]) -> ExitCode {
+/// Tells every problem on a line of its own.
+pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         eprintln!("error: {problem}");
     }
@@ -98,95 +94,41 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     if problems.is_empty() { Ok(Bound { roles, admin }) } else { Err(problems) }
 }
 
-fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> String {
-    let advice = match why.kind() {
-        std::io::ErrorKind::AddrInUse => "the port is taken, stop what uses it or choose another",
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-        std::io::ErrorKind::PermissionDenied => "not permitted, choose a port from 1024 on",
-        _ => return format!("cannot listen on {address}: {why}"),
-    };
-    format!("cannot listen on {address}: {advice}")
-}
-
 async fn serve(mut plan: Plan) -> ExitCode {
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(why), _) | (_, Err(why)) => {
-                eprintln!("error: cannot wait for signals: {why}");
-                return ExitCode::FAILURE;
-            }
-        };
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let bound = match bind(&mut plan).await {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
     };
     let mut metrics = Metrics::default();
-    let built = match build(bound.roles, &mut metrics) {
-        Ok(built) => built,
+    let roles = match build(bound.roles, &mut metrics) {
+        Ok(roles) => roles,
         Err(problems) => return refuse(&problems),
     };
+    let token = plan.admin_config.take().and_then(|config| config.token);
+    let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
-    let stop = CancellationToken::new();
-    let stop_admin = CancellationToken::new();
-    let lifecycle = Lifecycle::new();
-
-    let mut serving = JoinSet::new();
-    let mut seen = Vec::new();
-    for (role, listener) in built {
-        let shown = role.admin();
-        info!(role = shown.kind(), name = shown.name(), address = address(&listener), "listening");
-        seen.push(shown);
-        serving.spawn(role.serve(listener, stop.clone(), grace));
-    }
-    let admin = bound.admin.map(|listener| {
-        info!(role = "admin", address = address(&listener), "listening");
-        let admin = Admin {
-            roles: seen,
-            registry: Arc::new(metrics.registry),
-            token: plan.admin_config.take().and_then(|config| config.token),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            lifecycle: lifecycle.clone(),
-        };
-        tokio::spawn(mainstay_admin::serve(listener, admin, stop_admin.clone()))
-    });
-    lifecycle.serving();
+    let mut process = Process::start(roles, admin, metrics.registry, grace);
 
     let mut status = ExitCode::SUCCESS;
     tokio::select! {
-        name = any(&mut terminate, &mut interrupt) => info!(signal = name, ?grace, "stopping"),
-        Some(ended) = serving.join_next() => {
-            // A role serves until it is told to stop; anything else is a defect of ours.
-            let why = ended.err().map_or_else(|| "it returned".to_owned(), |why| why.to_string());
+        name = signals.next() => info!(signal = name, ?grace, "stopping"),
+        why = process.role_ended() => {
             error!(why, "a role ended by itself, stopping");
             status = ExitCode::FAILURE;
         }
     }
-    tokio::spawn(async move {
-        any(&mut terminate, &mut interrupt).await;
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a second signal asks for exactly that: no more waiting"
-        )]
-        std::process::exit(INTERRUPTED);
-    });
-    lifecycle.stopping();
-    stop.cancel();
-    let ended = async { while serving.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace + LAST_MOMENT, ended).await.is_err() {
-        warn!("a role did not end in time and was cut off");
-    }
-    // Last, so that health can be seen while calls end.
-    stop_admin.cancel();
-    if let Some(admin) = admin {
-        let _ = tokio::time::timeout(LAST_MOMENT, admin).await;
-    }
+    signals.exit_at_next();
+    process.end().await;
     info!("stopped");
     status
 }
-
-/// A role that is built, and its listener.
-type Ready = (Box<dyn Built>, TcpListener);
 
 /// Builds every role, or says of which ones it cannot.
 fn build(roles: Vec<(PlannedRole, TcpListener)>, metrics: &mut Metrics) -> Result<Vec<Ready>, Vec<Problem>> {
@@ -201,16 +143,4 @@ fn build(roles: Vec<(PlannedRole, TcpListener)>, metrics: &mut Metrics) -> Resul
         }
     }
     if problems.is_empty() { Ok(built) } else { Err(problems) }
-}
-
-/// Waits for a signal that asks the process to end; its name.
-async fn any(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-fn address(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }

@@ -67,7 +67,7 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Prints; a reader that goes away early is no error.
-fn print(text: &str) -> ExitCode {
+pub(crate) fn print(text: &str) -> ExitCode {
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }

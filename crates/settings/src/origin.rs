@@ -1,6 +1,6 @@
 //! Where a value came from, and what is wrong with it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Where a value came from.
@@ -63,15 +63,20 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     /// `mainstay.toml:7: [engine] majority: 1.5 is not between 0 and 1`; for a flag or a variable
-    /// its name alone says which key.
+    /// its name alone says which key. One line: control characters of what it quotes are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::Flag(_) | Origin::Variable(_) => write!(f, "{}: {}", self.origin, self.what),
-            Origin::Default | Origin::Api if self.key.is_empty() => f.write_str(&self.what),
-            Origin::Default | Origin::Api => write!(f, "{}: {}", self.key, self.what),
-            Origin::File { .. } if self.key.is_empty() => write!(f, "{}: {}", self.origin, self.what),
-            Origin::File { .. } => write!(f, "{}: {}: {}", self.origin, self.key, self.what),
+        let Self { origin, key, what } = self;
+        let told = match origin {
+            Origin::Flag(_) | Origin::Variable(_) => format!("{origin}: {what}"),
+            Origin::Default | Origin::Api if key.is_empty() => what.clone(),
+            Origin::Default | Origin::Api => format!("{key}: {what}"),
+            Origin::File { .. } if key.is_empty() => format!("{origin}: {what}"),
+            Origin::File { .. } => format!("{origin}: {key}: {what}"),
+        };
+        for c in told.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
         }
+        Ok(())
     }
 }
 
@@ -140,6 +145,19 @@ mod tests {
         assert_eq!(problem.to_string(), "--majority: 1.5 is not between 0 and 1");
         problem.origin = Origin::Default;
         assert_eq!(problem.to_string(), "[engine] majority: 1.5 is not between 0 and 1");
+    }
+
+    #[test]
+    fn a_problem_is_one_line_whatever_it_quotes() {
+        let problem = Problem {
+            origin: Origin::Flag("--listen".into()),
+            key: String::new(),
+            what: "\"loca\thost\r\n\u{1b}[2J\u{85}é\" is not an address".into(),
+        };
+        assert_eq!(
+            problem.to_string(),
+            r#"--listen: "loca\thost\r\n\u{1b}[2J\u{85}é" is not an address"#
+        );
     }
 
     #[test]

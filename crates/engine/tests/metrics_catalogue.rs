@@ -1,0 +1,62 @@
+//! The catalogue of the role's metrics is a golden file: `docs/metrics-engine.txt`. `UPDATE_GOLDEN=1` writes it anew.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use mainstay_engine::Metrics;
+use mainstay_engine::telemetry::Telemetry;
+use mainstay_engine::verdict::Verdict;
+use mainstay_node::{Cause, Condition};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+fn everything_happens(telemetry: &Telemetry) {
+    let took = Duration::from_millis(3);
+    telemetry.answered("engine_newPayloadV4", "VALID", took);
+    telemetry.verdict("engine_newPayloadV4", Verdict::Valid, true);
+    telemetry.vote("el1", "engine_newPayloadV4", "VALID", took);
+    telemetry.condition("el1", &Condition::Fit, &Condition::Unfit(Cause::Refused));
+    telemetry.head("el1", 7);
+    telemetry.primary(Some("el1"), Some("el2"));
+    telemetry.late_invalid("el1", "0x00");
+    telemetry.replayed("el1", 2, "at the head");
+    telemetry.evidence("split vote", "0x00", None);
+    telemetry.mirror_dropped("copy");
+}
+
+fn page() -> String {
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    for engine in ["one", "two"] {
+        everything_happens(&Telemetry::new(engine, metrics.clone()));
+    }
+    let mut page = String::new();
+    encode(&mut page, &registry).unwrap();
+    page
+}
+
+#[test]
+fn the_catalogue_is_what_the_golden_file_says() {
+    let mut catalogue = String::new();
+    for line in page().lines().filter(|l| l.starts_with("# HELP") || l.starts_with("# TYPE")) {
+        catalogue.push_str(line);
+        catalogue.push('\n');
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics-engine.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(file, &catalogue).unwrap();
+    }
+    let golden = std::fs::read_to_string(file).unwrap();
+    assert_eq!(catalogue, golden, "run with UPDATE_GOLDEN=1 if the change is meant");
+}
+
+#[test]
+fn several_engines_share_each_metric() {
+    let page = page();
+    for line in page.lines().filter(|l| l.starts_with("# TYPE")) {
+        assert_eq!(page.lines().filter(|l| *l == line).count(), 1, "{line} twice");
+    }
+    assert!(page.contains(r#"mainstay_engine_votes_total{engine="one",node="el1""#), "{page}");
+    assert!(page.contains(r#"mainstay_engine_votes_total{engine="two",node="el1""#), "{page}");
+}

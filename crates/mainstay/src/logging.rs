@@ -3,10 +3,12 @@
 //! Lines go through a bounded queue to a thread of their own ([`output`]): a reader of the log that
 //! stalls must never hold up a call.
 
+mod limit;
 mod logfmt;
 mod output;
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use mainstay_settings::{Problem, Settings};
 use tracing_subscriber::EnvFilter;
@@ -79,8 +81,9 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
 
 /// Starts logging for the rest of the process. The guard writes out what is queued when it is dropped.
 pub(crate) fn start(config: LogConfig) -> Guard {
-    let (output, guard) = output::start();
-    let registry = tracing_subscriber::registry().with(config.filter);
+    let limit = Arc::new(limit::Limit::default());
+    let (output, guard) = output::start(limit.clone());
+    let registry = tracing_subscriber::registry().with(config.filter).with(limit::Limited(limit));
     let layer = tracing_subscriber::fmt::layer().with_writer(output);
     match config.format {
         Format::Text => {

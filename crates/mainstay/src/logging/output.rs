@@ -3,13 +3,17 @@
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::limit::{LeftOut, Limit};
+
 /// Lines that may wait for a slow reader; more are dropped and counted.
 const QUEUE: usize = 8192;
+/// How often what was left out is looked at, at least.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for lines still queued.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -32,19 +36,24 @@ pub(crate) struct Guard {
 }
 
 /// Starts the thread.
-pub(crate) fn start() -> (Output, Guard) {
+pub(crate) fn start(limit: Arc<Limit>) -> (Output, Guard) {
     let (queue, lines) = sync_channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let output = Output { queue: queue.clone(), dropped: Arc::clone(&dropped) };
     // Without the thread (no memory for its stack) lines are dropped: the process serves all the same.
-    let _ = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&lines, &dropped));
+    let _ =
+        std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&lines, &dropped, &limit));
     (output, Guard { queue })
 }
 
-fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64) {
+fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64, limit: &Limit) {
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout());
-    while let Ok(first) = lines.recv() {
-        let mut next = Some(first);
+    loop {
+        let mut next = match lines.recv_timeout(TELL_EVERY) {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         while let Some(message) = next {
             match message {
                 // A closed pipe is no reason to stop: whoever depends on us does not read the log.
@@ -60,6 +69,10 @@ fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64) {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::warn!(lost, "log lines were dropped, what reads the log is too slow");
+        }
+        for left_out in limit.ended() {
+            let LeftOut { message, node, lines } = left_out;
+            tracing::warn!(lines, like = message, of_node = node, "lines of one cause were left out");
         }
     }
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_engine::Handle;
+use mainstay_engine::{Handle, NodeView};
 use mainstay_settings::Problem;
 use mainstay_sim::control::stdin_lines;
 use mainstay_sim::terminal::{Ink, slot_line};
@@ -196,13 +196,16 @@ impl Show {
     /// What is wrong with a node on purpose, and what the engine makes of it.
     fn notes(&self) -> Notes {
         let states = self.nodes.states();
-        let note = |node: mainstay_engine::NodeView| {
-            let fault =
-                states.iter().find(|state| state.name == node.name).and_then(|state| state.fault.clone());
-            let condition = (!node.fit).then(|| node.condition.to_owned());
-            let standing = (node.standing != "votes").then(|| node.standing.to_owned());
-            let all: Vec<String> = [fault, condition, standing].into_iter().flatten().collect();
-            (!all.is_empty()).then(|| (node.name, all.join(", ")))
+        let note = |node: NodeView| {
+            let state = states.iter().find(|state| state.name == node.name);
+            // Where something is wrong on purpose, its consequences need no words.
+            let condition = (!node.fit).then_some(node.condition);
+            let mut all: Vec<&str> =
+                state.and_then(|state| state.fault.as_deref()).or(condition).into_iter().collect();
+            if node.standing != "votes" && (node.standing != "muted" || all.is_empty()) {
+                all.push(node.standing);
+            }
+            (!all.is_empty()).then(|| (node.name.clone(), all.join(", ")))
         };
         self.handle.snapshot().nodes.into_iter().filter_map(note).collect()
     }

@@ -41,6 +41,8 @@ pub(crate) fn arguments(mut all: Vec<OsString>) -> Arguments {
     if called.as_deref() != Some(EXECUTIONBACKUP) {
         return Arguments { name: "mainstay", all };
     }
+    // Usage messages say what it is then: `mainstay engine`.
+    all[0] = "mainstay".into();
     all.insert(1, "engine".into());
     Arguments { name: "mainstay", all }
 }
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn its_name_is_the_engine() {
         let called = |name: &str| arguments(vec![name.into(), "--port".into(), "1".into()]).all;
-        assert_eq!(called("/usr/bin/executionbackup")[1], "engine");
+        assert_eq!(called("/usr/bin/executionbackup")[..2], ["mainstay", "engine"]);
         assert_eq!(called("executionbackup")[1..], ["engine", "--port", "1"]);
         assert_eq!(called("./mainstay")[1..], ["--port", "1"]);
         assert!(arguments(Vec::new()).all.is_empty());

@@ -17,6 +17,9 @@ pub struct Candidate {
     pub tier: Tier,
     /// Since when it has been fit without a break; `None` if it isn't.
     pub fit_since: Option<Instant>,
+    /// It has been fit ever since it was first seen: it has nothing to prove. At start whose first probe ends first must not
+    /// decide who is the primary.
+    pub never_left: bool,
 }
 
 /// The choice, with its memory.
@@ -35,14 +38,17 @@ impl Primary {
 
     /// The primary at `now`; `None` if no candidate is fit.
     pub fn choose(&mut self, candidates: &[Candidate], now: Instant) -> Option<u64> {
-        let best = |ready: &dyn Fn(Instant) -> bool| {
-            candidates.iter().filter(|c| c.fit_since.is_some_and(ready)).min_by_key(|c| c.tier)
+        let best = |ready: &dyn Fn(&Candidate) -> bool| {
+            candidates.iter().filter(|c| c.fit_since.is_some() && ready(c)).min_by_key(|c| c.tier)
         };
         let standing = candidates.iter().position(|c| Some(c.id) == self.current && c.fit_since.is_some());
         self.current = match standing {
             None => best(&|_| true).map(|c| c.id),
             Some(place) => {
-                let steady = best(&|since| now.saturating_duration_since(since) >= self.failback_after);
+                let steady = best(&|c| {
+                    let fit_for = c.fit_since.map(|since| now.saturating_duration_since(since));
+                    c.never_left || fit_for.is_some_and(|d| d >= self.failback_after)
+                });
                 let incumbent = &candidates[place];
                 match steady {
                     Some(c) if rank(candidates, c) < rank(candidates, incumbent) => Some(c.id),
@@ -73,7 +79,17 @@ mod tests {
     const WAIT: Duration = Duration::from_secs(30);
 
     fn node(id: u64, tier: Tier, fit_since: Option<Instant>) -> Candidate {
-        Candidate { id, tier, fit_since }
+        Candidate { id, tier, fit_since, never_left: false }
+    }
+
+    #[test]
+    fn at_start_the_first_in_order_is_the_primary_whoever_was_probed_first() {
+        let t = Instant::now();
+        let fresh =
+            |id, fit: bool| Candidate { never_left: true, ..node(id, Tier::Primary, fit.then_some(t)) };
+        let mut primary = Primary::new(WAIT);
+        assert_eq!(primary.choose(&[fresh(0, false), fresh(1, true)], t), Some(1));
+        assert_eq!(primary.choose(&[fresh(0, true), fresh(1, true)], t), Some(0));
     }
 
     #[test]

@@ -212,6 +212,7 @@ pub struct Health {
     failures: u32,
     good: u32,
     was_down: bool,
+    ever_left: bool,
     lagged: bool,
     pause: Duration,
     probe_at: Instant,
@@ -229,6 +230,7 @@ impl Health {
             failures: 0,
             good: 0,
             was_down: false,
+            ever_left: false,
             lagged: false,
             pause: rules.backoff,
             probe_at: now,
@@ -280,6 +282,12 @@ impl Health {
     #[must_use]
     pub fn since(&self) -> Instant {
         self.since
+    }
+
+    /// Whether it was ever fit and then not.
+    #[must_use]
+    pub fn ever_left(&self) -> bool {
+        self.ever_left
     }
 
     /// What the last good probe saw.
@@ -355,6 +363,7 @@ impl Health {
             _ => self.lagged,
         };
         let same = std::mem::discriminant(&to) == std::mem::discriminant(&self.condition);
+        self.ever_left |= !same && self.condition == Condition::Fit;
         let before = std::mem::replace(&mut self.condition, to);
         if same {
             return None;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::chain::{Attributes, Block, Hash};
+use crate::chain::{Attributes, Block, Hash, Unhashed};
 
 /// Any call; `params` is a JSON array.
 pub fn call(id: u64, method: &str, params: &str) -> Bytes {
@@ -18,6 +18,18 @@ pub fn new_payload(id: u64, version: u8, block: &Block) -> Bytes {
         requests: &requests_json(&block.requests),
     };
     call(id, &format!("engine_newPayloadV{version}"), &new_payload_params(version, &payload, &beside))
+}
+
+impl Unhashed<'_> {
+    /// As the parameters of `engine_newPayloadV{version}`, for a rule that hashes what such a call carries.
+    pub fn new_payload_params(&self, version: u8) -> String {
+        let beside = Beside {
+            versioned_hashes: &[],
+            parent_beacon_root: self.parent_beacon_root,
+            requests: &requests_json(self.requests),
+        };
+        new_payload_params(version, &String::from_utf8_lossy(self.payload), &beside)
+    }
 }
 
 /// What `engine_newPayload` carries beside the payload.

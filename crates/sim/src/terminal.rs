@@ -72,8 +72,8 @@ pub struct Vote {
     pub said: String,
     /// How long it took, where it answered.
     pub took: Option<Duration>,
-    /// What is wrong with this node on purpose, where something is.
-    pub fault: Option<String>,
+    /// What else is to be said of it: what is wrong with it on purpose (`lie`), how it is held (`cordoned`).
+    pub note: Option<String>,
 }
 
 /// What there is to say of one slot.
@@ -146,8 +146,8 @@ fn vote_text(vote: &Vote, ink: Ink) -> String {
     if let Some(took) = vote.took {
         let _ = write!(text, " {}", ink.paint(Tint::Faint, &time(took)));
     }
-    if let Some(fault) = &vote.fault {
-        let marker = format!("[{}]", clean(fault));
+    if let Some(note) = &vote.note {
+        let marker = format!("[{}]", clean(note));
         let _ = write!(text, " {}", ink.paint(Tint::Doubtful, &marker));
     }
     text
@@ -184,11 +184,11 @@ mod tests {
     use super::*;
 
     fn sample() -> SlotLine {
-        let vote = |node: &str, said: &str, took: Option<u64>, fault: Option<&str>| Vote {
+        let vote = |node: &str, said: &str, took: Option<u64>, note: Option<&str>| Vote {
             node: node.to_owned(),
             said: said.to_owned(),
             took: took.map(Duration::from_micros),
-            fault: fault.map(str::to_owned),
+            note: note.map(str::to_owned),
         };
         SlotLine {
             slot: 12,

@@ -45,14 +45,14 @@ pub(super) fn heading(options: &Options, places: &Places<'_>) -> String {
     let _ = writeln!(text, "  {:<9} {}", "secret", places.secret.display());
 
     text.push_str("\nBreak a node: type the command here, or call it from elsewhere.\n\n");
-    // The last but one, as the first is the primary and worth keeping for later.
+    // Not the first, which the engine prefers: breaking that one is the next thing to try.
     let name = places.nodes.get(1).or(places.nodes.first()).map_or("el1", ElHandle::name);
     let nodes = format!("{}/sim/nodes/{name}", places.control.address);
     let api = format!("{}/api/v1/engine/engine/nodes/{name}", places.admin.address);
     for (verb, how, url) in [
         ("crash", "", format!("{nodes}/crash")),
         ("hang", "", format!("{nodes}/hang")),
-        ("lag", " 800", format!("{nodes}/lag?ms=800")),
+        ("lag", " 500", format!("{nodes}/lag?ms=500")),
         ("lie", "", format!("{nodes}/lie")),
         ("syncing", "", format!("{nodes}/syncing")),
         ("heal", "", format!("{nodes}/heal")),

@@ -101,15 +101,29 @@ impl Options {
     }
 }
 
+/// The lines of the slots are what one wants to see; of the log only what is out of the ordinary.
+const LOG_LEVEL: &str = "warn";
+
 fn log(matches: &ArgMatches, environment: &Environment, problems: &mut Vec<Problem>) -> Option<LogConfig> {
-    let flags = cli::flags(&LOG, matches);
-    let sources = Sources {
-        file: None,
-        variables: Some(&environment.variables),
-        fallbacks: &[("level", logging::RUST_LOG)],
-        flags: &flags,
+    let mut flags = cli::flags(&LOG, matches);
+    let read = |flags: &Flags, problems: &mut Vec<Problem>| {
+        let sources = Sources {
+            file: None,
+            variables: Some(&environment.variables),
+            fallbacks: &[("level", logging::RUST_LOG)],
+            flags,
+        };
+        resolve(&LOG, &sources, problems)
     };
-    resolve(&LOG, &sources, problems).validate(problems, logging::configure)
+    if !read(&flags, &mut Vec::new()).is_set("level") {
+        flags.set("level", "--log-level", vec![LOG_LEVEL.to_owned()]);
+    }
+    read(&flags, problems).validate(problems, logging::configure)
+}
+
+fn log_arg(key: &Key) -> Arg {
+    let key = if key.name == "level" { key.default(LOG_LEVEL) } else { *key };
+    cli::key_arg(&LOG, &key).help_heading("Process")
 }
 
 /// Its command line.
@@ -124,7 +138,7 @@ pub(crate) fn subcommand() -> Command {
         .about("Run a simulated network on loopback with the engine in its midst: break nodes and watch")
         .args(DEV.keys.iter().map(|key| cli::flag_only(&DEV, key)))
         .args(engine)
-        .args(LOG.keys.iter().map(|key| cli::key_arg(&LOG, key).help_heading("Process")))
+        .args(LOG.keys.iter().map(log_arg))
         .after_help("While it runs, `help` typed at the terminal says how to break nodes, `quit` ends it.")
 }
 

@@ -17,6 +17,9 @@ const HEAD_VOTES_WITHIN: Duration = Duration::from_millis(900);
 /// Rounds that are kept for the report that they belong to.
 const KEPT: usize = 64;
 
+/// What nodes say, rather than what is said of one that says nothing.
+const ANSWERS: [&str; 6] = ["VALID", "INVALID", "INVALID_BLOCK_HASH", "SYNCING", "ACCEPTED", "error"];
+
 /// A node, and what is to be said of it beside its vote.
 pub(super) type Notes = Vec<(String, String)>;
 
@@ -99,7 +102,8 @@ fn line(report: &SlotReport, round: Option<&Round>, notes: Notes) -> SlotLine {
     let vote = |(node, said, took): &(String, String, Option<Duration>)| Vote {
         node: node.clone(),
         said: said.replace('_', " "),
-        took: *took,
+        // How soon a connection is refused is of no interest.
+        took: took.filter(|_| ANSWERS.contains(&said.as_str())),
         note: notes.iter().find(|(name, _)| name == node).map(|(_, note)| note.clone()),
     };
     line.votes = round.votes.iter().map(vote).collect();

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -58,7 +58,21 @@ impl Place {
     }
 
     pub fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        Running::of(self.command(arguments, variables))
+    }
+
+    /// The same with something to type into.
+    pub fn start_typing(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (Running, ChildStdin) {
         let mut command = self.command(arguments, variables);
+        command.stdin(Stdio::piped());
+        let mut running = Running::of(command);
+        let input = running.child.stdin.take().unwrap();
+        (running, input)
+    }
+}
+
+impl Running {
+    fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (line, lines) = channel();
         let out = child.stdout.take().unwrap();

@@ -1,0 +1,76 @@
+//! What mainstay adds, measured against direct calls and HAProxy on the same machine in the same run.
+//!
+//! Simulated execution clients (EL) with fixed replies ([`el`]), closed-loop clients ([`load`]), and the proxies as processes
+//! of their own ([`proxy`]). Each question has a module that interleaves what it compares, in rounds, so that a machine
+//! that is slower for a while is slower for all: [`fan_out`], [`small`], [`memory`]. [`report`] writes it down.
+
+mod el;
+mod fan_out;
+mod http;
+mod load;
+mod machine;
+mod memory;
+mod options;
+mod proxy;
+mod report;
+mod small;
+mod stats;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::Options;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How many ELs the fan-out has.
+const NODES: usize = 3;
+
+fn main() -> ExitCode {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let machine = machine::Machine::look();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let nodes = el::start(NODES)?;
+    let (fan_out, small, memory, compared) = runtime.block_on(async {
+        let mut bench = proxy::Bench::new(options, nodes)?;
+        let compared = bench.compared().await?;
+        eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
+        let fan_out = fan_out::measure(&bench, options).await?;
+        eprintln!("bench: eth_chainId, {} rounds", options.rounds);
+        // On the clients' own thread, which is then the only one that has to stay awake.
+        bench.prefer(el::start_here().await?);
+        let small = small::measure(&bench, options, machine.cores).await?;
+        eprintln!("bench: memory");
+        let memory = memory::measure(&bench).await?;
+        Result::Ok((fan_out, small, memory, compared))
+    })?;
+    let text = report::write(&report::Findings { machine, options, compared, fan_out, small, memory });
+    match &options.out {
+        Some(path) => {
+            std::fs::write(path, text).map_err(|why| format!("cannot write {}: {why}", path.display()))?;
+            eprintln!("bench: wrote {}", path.display());
+        }
+        None => print!("{text}"),
+    }
+    Ok(())
+}

@@ -10,6 +10,10 @@
 //! * Nodes whose vote isn't sure to come ([`Part::Maybe`]: thought to be syncing, lagging, down) are never waited for, but vote
 //!   with VALID or INVALID if they answer in time. Where nobody else could vote, they are the voters: that is how a fresh
 //!   chain starts.
+//! * As long as all that was heard is ACCEPTED the others get that wait too, so that ACCEPTED or SYNCING is no matter of
+//!   who was quick.
+//! * Where a build was asked for, VALID without a payload id is worth a wait of [`ID_WAIT`] for one: a slot without a block is
+//!   dearer than half a second.
 //! * At the deadline whoever is still out has abstained.
 
 use std::time::Duration;
@@ -18,6 +22,9 @@ use bytes::Bytes;
 
 use crate::status::{Heard, PayloadStatus, Status};
 use crate::verdict::{self, OnDissent, Outlook, Rules, Tally, Verdict, Vote};
+
+/// How long a payload id is waited for once VALID stands and those who said so gave none.
+const ID_WAIT: Duration = Duration::from_millis(500);
 
 /// What part a node has in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,15 +87,22 @@ pub struct Ballot {
     deadline: Duration,
     entries: Vec<Entry>,
     stands_since: Option<Duration>,
+    builds: bool,
 }
 
 impl Ballot {
     /// A round among `entries` (in the order of the nodes) that has to be answered at `deadline`.
     #[must_use]
     pub fn new(rules: Rules, deadline: Duration, entries: Vec<Entry>) -> Self {
-        let mut ballot = Self { rules, deadline, entries, stands_since: None };
+        let mut ballot = Self { rules, deadline, entries, stands_since: None, builds: false };
         ballot.promote();
         ballot
+    }
+
+    /// The call has attributes: a payload id is wanted.
+    #[must_use]
+    pub fn building(self) -> Self {
+        Self { builds: true, ..self }
     }
 
     /// Where all voters are heard and none of them voted, the next best nodes are the voters. Depends only on what was
@@ -111,8 +125,19 @@ impl Ballot {
         if let Some(entry) = self.entries.get_mut(index)
             && entry.heard.is_none()
         {
+            if heard.vote() == Some(Vote::Valid) {
+                entry.said_invalid = false;
+            }
             entry.heard = Some((heard, at));
             self.promote();
+        }
+    }
+
+    /// What is remembered of a node's word on this block by now: an INVALID may come in another round while this one is open.
+    /// To be brought up to date before the answer.
+    pub fn remember(&mut self, index: usize, said_invalid: bool) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.said_invalid = said_invalid;
         }
     }
 
@@ -123,10 +148,13 @@ impl Ballot {
         }
         let pending = u32::try_from(self.pending().count()).unwrap_or(u32::MAX);
         match verdict::outlook(self.tally(), pending, &self.rules) {
-            Outlook::Decided(_) if pending == 0 || !self.only_accepted() => Next::Answer,
+            Outlook::Decided(_) if (pending == 0 || !self.only_accepted()) && !self.lacks_id() => {
+                Next::Answer
+            }
             // Whether it is ACCEPTED or SYNCING must not depend on who was quick.
             Outlook::Decided(_) | Outlook::OnlyDissent => {
                 let wait = self.pending().map(|e| e.straggler_wait).max().unwrap_or_default();
+                let wait = if self.lacks_id() { wait.max(ID_WAIT) } else { wait };
                 let since = *self.stands_since.get_or_insert(now);
                 let until = since.saturating_add(wait).min(self.deadline);
                 if now >= until { Next::Answer } else { Next::WaitUntil(until) }
@@ -135,11 +163,14 @@ impl Ballot {
         }
     }
 
-    /// Takes anew whether a node said INVALID of this block: it may have said so, or taken it back, after the round began.
-    pub fn recall(&mut self, index: usize, said_invalid: bool) {
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.said_invalid = said_invalid;
-        }
+    /// A payload id is wanted, nobody gave one yet, and somebody still may.
+    fn lacks_id(&self) -> bool {
+        let gave = |e: &Entry| matches!(&e.heard, Some((Heard::Status(_, Some(_)), _)));
+        let may = |e: &Entry| e.heard.is_none() && matches!(e.part, Part::Voter | Part::Maybe);
+        self.builds
+            && self.verdict() == Verdict::Valid
+            && self.entries.iter().any(may)
+            && !self.entries.iter().any(gave)
     }
 
     fn pending(&self) -> impl Iterator<Item = &Entry> {
@@ -168,13 +199,13 @@ impl Ballot {
         }
     }
 
-    /// Somebody with a vote said INVALID of this block before and didn't say VALID now.
+    /// Somebody with a vote said INVALID of this block in another round and hasn't taken it back since.
     fn contradicted(&self, tally: Tally) -> bool {
         let remembered = self
             .entries
             .iter()
             .filter(|e| e.said_invalid && matches!(e.part, Part::Voter | Part::Maybe))
-            .filter(|e| !matches!(counted(e), Some(Vote::Valid | Vote::Invalid)))
+            .filter(|e| counted(e) != Some(Vote::Invalid))
             .count();
         let outvoted = self.rules.on_dissent == OnDissent::Majority
             && remembered + tally.invalid as usize == 1

@@ -78,6 +78,8 @@ pub struct Core {
     /// The role's own metrics, for scrapers of the engine port.
     pub registry: Arc<Registry>,
     nodes: RwLock<Nodes>,
+    /// Held while nodes are checked and added.
+    adding: Mutex<()>,
     primary: Mutex<Primary>,
     next_id: AtomicU64,
     next_round: AtomicU64,
@@ -108,6 +110,7 @@ impl Core {
             stop,
             registry,
             nodes: RwLock::default(),
+            adding: Mutex::default(),
             primary: Mutex::new(Primary::new(config.failback_after)),
             next_id: AtomicU64::new(1),
             next_round: AtomicU64::new(1),
@@ -162,6 +165,8 @@ impl Core {
     /// # Errors
     /// What is wrong with the first that is.
     pub fn add_texts(self: &Arc<Self>, texts: &[String]) -> Result<(), NodeError> {
+        // Two lists at once must not add one node twice.
+        let _adding = lock(&self.adding);
         let nodes = self.nodes();
         let mut fresh: Vec<NodeConfig> = Vec::new();
         let shared = self.config.shared_secret.then_some(&self.config.secret);
@@ -193,7 +198,12 @@ impl Core {
                 let state = node.state();
                 let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
                 let fit_since = fit.then(|| state.health.since());
-                Candidate { id: node.id, tier: node.spec.tier, fit_since }
+                Candidate {
+                    id: node.id,
+                    tier: node.spec.tier,
+                    fit_since,
+                    never_left: !state.health.ever_left(),
+                }
             })
             .collect();
         let mut primary = lock(&self.primary);
@@ -237,16 +247,26 @@ impl Core {
     /// What a node is compared with.
     #[must_use]
     pub fn others(&self) -> health::Others {
+        self.others_with(None)
+    }
+
+    /// What a node is compared with, given what it has just shown of itself: its chain counts as everybody's does.
+    #[must_use]
+    pub fn others_with(&self, fresh: Option<(&Node, health::Seen)>) -> health::Others {
         let nodes = self.nodes();
         let seen = nodes.iter().map(|n| {
             let state = n.state();
             let votes = *state.health.condition() == Condition::Fit && state.standing.may_serve();
-            (state.health.seen(), votes)
+            (n.id, state.health.seen(), votes)
         });
         let seen: Vec<_> = seen.collect();
-        let ids: Vec<Option<u64>> = seen.iter().map(|(s, _)| s.chain_id).collect();
+        let chain = |(id, seen, _): &(u64, health::Seen, bool)| match fresh {
+            Some((node, fresh)) if node.id == *id => fresh.chain_id.or(seen.chain_id),
+            _ => seen.chain_id,
+        };
+        let ids: Vec<Option<u64>> = seen.iter().map(chain).collect();
         health::Others {
-            best_head: seen.iter().filter(|(_, votes)| *votes).filter_map(|(s, _)| s.head).max(),
+            best_head: seen.iter().filter(|(_, _, votes)| *votes).filter_map(|(_, s, _)| s.head).max(),
             chain_id: health::common_chain(&ids),
         }
     }
@@ -264,10 +284,11 @@ impl Core {
                 node.feed.wake();
             }
             Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
-                if matches!(before, Condition::Unfit(_)) || matches!(now, Condition::Lagging { .. }) =>
+                if matches!(before, Condition::Unfit(_)) =>
             {
-                node.feed.want_replay();
+                node.feed.came_back();
             }
+            Condition::Lagging { .. } => node.feed.want_replay(),
             _ => {}
         }
         self.primary();

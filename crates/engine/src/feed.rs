@@ -77,6 +77,7 @@ pub struct Feed {
     queue: Mutex<Fifo<Job>>,
     wake: Notify,
     replay: AtomicBool,
+    at_once: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -86,6 +87,7 @@ impl Default for Feed {
             queue: Mutex::new(Fifo::new(MAX_CALLS, MAX_BYTES)),
             wake: Notify::new(),
             replay: AtomicBool::new(false),
+            at_once: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -115,6 +117,12 @@ impl Feed {
     pub fn want_replay(&self) {
         self.replay.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// The node is back: what it missed is replayed at once, whatever was in vain while it was away.
+    pub fn came_back(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
+        self.want_replay();
     }
 
     /// Makes the task look again.
@@ -150,6 +158,10 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let serve = async {
         let mut not_before = Instant::now();
         loop {
+            if node.feed.at_once.swap(false, Ordering::Relaxed) {
+                not_before = Instant::now();
+                node.state().replays_in_vain = 0;
+            }
             let wanted = node.feed.replay.load(Ordering::Relaxed);
             if wanted && Instant::now() >= not_before {
                 node.feed.replay.store(false, Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! Calls that one node answers: `eth_…`, unknown `engine_…` methods, and those that need no vote. They go to the primary, and to
 //! the next node when it fails.
 //!
-//! A JSON-RPC error is an answer and is relayed. `eth_sendRawTransaction` is not sent a second time once it may have been
-//! delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for the next.
+//! A JSON-RPC error is an answer and is relayed. `eth_sendRawTransaction` and its variants aren't sent a second time once they
+//! may have been delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for
+//! the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ const NOBODY: &str = "no execution client answered";
 pub async fn forward(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> Answer {
     let started = Instant::now();
     let deadline = started + core.config.timeout.min(method.patience());
-    let once_only = call.method == "eth_sendRawTransaction";
+    let once_only = call.method.starts_with("eth_sendRawTransaction");
     let nodes = core.by_preference();
     for (i, node) in nodes.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());

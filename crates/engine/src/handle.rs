@@ -251,7 +251,7 @@ impl Handle {
         if before == Hold::Drained {
             // It has missed calls: it follows first and votes then.
             node.state().standing.mute();
-            node.feed.want_replay();
+            node.feed.came_back();
         }
         let now = match hold {
             Hold::None => "back in use",

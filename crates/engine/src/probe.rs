@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::{Cause, Probe, Seen, health::SyncingObject};
+use mainstay_node::{Cause, Condition, Probe, Seen, health::SyncingObject};
 use mainstay_wire::envelope::{self, Outcome};
 use tokio::time::Instant;
 
@@ -37,12 +37,11 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     let started = Instant::now();
     let needs_chain = {
         let state = node.state();
-        state.health.seen().chain_id.is_none()
-            || !matches!(state.health.condition(), mainstay_node::Condition::Fit)
+        state.health.seen().chain_id.is_none() || !matches!(state.health.condition(), Condition::Fit)
     };
     let probe = ask(node, needs_chain, core.config.timeout).await;
-    let took = started.elapsed();
-    let mut others = core.others();
+    let (took, answered) = (started.elapsed(), probe.is_ok());
+    let mut others = core.others_with(probe.as_ref().ok().map(|seen| (node.as_ref(), *seen)));
     if let Ok(seen) = &probe {
         // Its own word counts too: the first node up is the best there is.
         others.best_head = others.best_head.max(seen.head.filter(|_| others.best_head.is_none()));
@@ -60,7 +59,7 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     }
     let change = {
         let mut state = node.state();
-        state.probe_took = probe.is_ok().then_some(took);
+        state.probe_took = answered.then_some(took);
         state.health.probed(&probe, others, Instant::now().into_std())
     };
     if let Some(before) = change {
@@ -68,10 +67,32 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     } else {
         core.primary();
     }
+    if probe.is_ok_and(|seen| seen.chain_id.is_some()) {
+        doubt_other_chains(core);
+    }
     let unknown_client = node.state().client.is_none();
-    if probe.is_ok() && unknown_client {
+    if answered && unknown_client {
         let client = client_version(node).await;
         node.state().client = client;
+    }
+}
+
+/// A chain id has been learned: what most of the nodes are on may be another chain now. Nodes whose condition doesn't fit
+/// that are probed at once, since until then the wrong ones' votes count.
+fn doubt_other_chains(core: &Core) {
+    let common = core.others().chain_id;
+    for node in core.nodes().iter() {
+        let mut state = node.state();
+        let Some(id) = state.health.seen().chain_id else { continue };
+        let misfit = match state.health.condition() {
+            Condition::Unfit(_) | Condition::Unknown => false,
+            Condition::Misconfigured { .. } => Some(id) == common,
+            _ => Some(id) != common,
+        };
+        if misfit {
+            state.health.probe_soon(Instant::now().into_std());
+            node.probe.notify_one();
+        }
     }
 }
 

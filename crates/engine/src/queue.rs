@@ -1,8 +1,9 @@
 //! One execution client's (EL) queue of newPayload and forkchoiceUpdated, in the consensus client's order.
 //!
 //! An early answer to the consensus client must not make a slow EL see the head before its payload, so an EL gets one call
-//! at a time. A newer forkchoiceUpdated without attributes takes the place of older ones that are still queued: only the last
-//! head matters, while payloads all do.
+//! at a time. A newer forkchoiceUpdated without attributes takes the place of older ones to other heads that are still queued:
+//! only the last head matters, while payloads all do. One to the very same head stays: whoever sent it is waiting for the same
+//! answer, and being replaced on every node would make that SYNCING.
 
 use std::collections::VecDeque;
 
@@ -54,11 +55,7 @@ impl<T> Fifo<T> {
     pub fn push(&mut self, item: Item<T>) -> Result<Vec<T>, T> {
         let mut replaced = Vec::new();
         if let Kind::Head { head, builds: false } = &item.kind {
-            // A build on this very head is still wanted.
-            let obsolete = |kind: &Kind| match kind {
-                Kind::Payload => false,
-                Kind::Head { head: older, builds } => !builds || older != head,
-            };
+            let obsolete = |kind: &Kind| matches!(kind, Kind::Head { head: older, .. } if older != head);
             let mut kept = VecDeque::with_capacity(self.items.len());
             for old in self.items.drain(..) {
                 if obsolete(&old.kind) {
@@ -147,9 +144,17 @@ mod tests {
         let mut fifo = Fifo::new(10, 1000);
         assert_eq!(fifo.push(head("h1", false)), Ok(vec![]));
         assert_eq!(fifo.push(head("h1*", true)), Ok(vec![]));
-        assert_eq!(fifo.push(head("h1", false)), Ok(vec!["h1".to_owned()]));
-        assert_eq!(fifo.push(head("h2", false)), Ok(vec!["h1*".to_owned(), "h1".to_owned()]));
+        assert_eq!(fifo.push(head("h2", false)), Ok(vec!["h1".to_owned(), "h1*".to_owned()]));
         assert_eq!(drain(&mut fifo), "h2");
+    }
+
+    #[test]
+    fn a_repeated_head_replaces_nothing_so_that_both_get_the_answer() {
+        let mut fifo = Fifo::new(10, 1000);
+        for item in [head("h1*", true), head("h1", false), head("h1", false)] {
+            assert_eq!(fifo.push(item), Ok(vec![]));
+        }
+        assert_eq!(drain(&mut fifo), "h1* h1 h1");
     }
 
     #[test]

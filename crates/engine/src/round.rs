@@ -27,7 +27,7 @@ use crate::status::{self, Heard, PayloadStatus, Status};
 use crate::verdict::{Verdict, Vote};
 
 /// How long after the answer those who watch are told of a round at the latest.
-const TELL_AFTER: Duration = Duration::from_millis(700);
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// A round as those who watch see it.
 #[derive(Clone, Debug, Serialize)]
@@ -239,6 +239,7 @@ impl Conductor {
         }
         if let Heard::Status(_, Some(id)) = &heard
             && let Some(ours) = &self.subject.build
+            && node.state().standing.may_serve()
         {
             lock(&self.core.ids).add(ours, node.id, id.clone(), Instant::now().into_std());
         }
@@ -311,7 +312,7 @@ impl Conductor {
         let Some(block) = &self.subject.block else { return };
         let memory = lock(&self.core.memory);
         for (index, node) in self.nodes.iter().enumerate() {
-            self.ballot.recall(index, memory.said(block, node.id));
+            self.ballot.remember(index, memory.said(block, node.id));
         }
     }
 

@@ -3,12 +3,17 @@
 
 mod common;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use common::*;
 use http::Request;
 use mainstay_sim::{El, ElServer, Fault};
-use mainstay_wire::client::HttpReply;
+use mainstay_wire::client::{Client, HttpReply, Options};
+use mainstay_wire::jwt::{self, Claims};
+use mainstay_wire::server::{self, Handler, Response};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 async fn add(bed: &Bed, body: impl Into<Bytes>) -> HttpReply {
     let request = Request::post("/add_nodes").header("content-type", "application/json");
@@ -21,17 +26,19 @@ fn list(value: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn metrics_are_the_json_of_executionbackup() {
-    let bed = Setup::new(4)
-        .suffix(2, "#do-not-use")
-        .before(3, |el| el.set(Fault::Down))
-        .start()
-        .await;
+    let bed = Setup::new(4).suffix(2, "#do-not-use").before(3, |el| el.set(Fault::Down)).start().await;
     bed.until("probed", |bed| bed.views().iter().all(|n| n.condition != "unknown")).await;
     let reply = bed.get("/metrics", None).await;
     assert_eq!(head(&reply), (200.try_into().unwrap(), Some("application/json")));
     let text = String::from_utf8(reply.body.to_vec()).unwrap();
     let mut at = 0;
-    for key in ["{\"alive_nodes\":[", "],\"dead_nodes\":[", "],\"primary_node\":\"", "\",\"response_times\":{", "},\"syncing_nodes\":["] {
+    for key in [
+        "{\"alive_nodes\":[",
+        "],\"dead_nodes\":[",
+        "],\"primary_node\":\"",
+        "\",\"response_times\":{",
+        "},\"syncing_nodes\":[",
+    ] {
         at += text[at..].find(key).unwrap_or_else(|| panic!("{key} in its place in {text}"));
     }
     let value: Value = serde_json::from_str(&text).unwrap();
@@ -70,7 +77,10 @@ async fn recheck_asks_at_once_and_says_how_long_it_took() {
     assert!((30_000..10_000_000).contains(&took), "{took} µs");
     assert!(value["response_times"][bed.els[0].url()].as_u64().unwrap() >= 30_000);
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["alive_nodes", "dead_nodes", "primary_node", "recheck_time", "response_times", "syncing_nodes"]);
+    assert_eq!(
+        keys,
+        ["alive_nodes", "dead_nodes", "primary_node", "recheck_time", "response_times", "syncing_nodes"]
+    );
 }
 
 #[tokio::test]
@@ -132,12 +142,28 @@ async fn add_nodes_refuses_other_bodies_as_executionbackup_does() {
     let start = "Failed to deserialize the JSON body into the target type: ";
     for (body, status, text) in [
         ("{\"node\":[]}", 422, format!("{start}missing field `nodes` at line 1 column 11")),
-        ("{\"nodes\":5}", 422, format!("{start}invalid type: integer `5`, expected a sequence at line 1 column 10")),
-        ("{", 400, "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 1".into()),
-        ("{\"nodes\":[]} x", 400, "Failed to parse the request body as JSON: trailing characters at line 1 column 14".into()),
+        (
+            "{\"nodes\":5}",
+            422,
+            format!("{start}invalid type: integer `5`, expected a sequence at line 1 column 10"),
+        ),
+        (
+            "{",
+            400,
+            "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 1".into(),
+        ),
+        (
+            "{\"nodes\":[]} x",
+            400,
+            "Failed to parse the request body as JSON: trailing characters at line 1 column 14".into(),
+        ),
     ] {
         let reply = add(&bed, body).await;
-        assert_eq!((reply.status.as_u16(), String::from_utf8_lossy(&reply.body)), (status, text.into()), "{body}");
+        assert_eq!(
+            (reply.status.as_u16(), String::from_utf8_lossy(&reply.body)),
+            (status, text.into()),
+            "{body}"
+        );
     }
     assert_eq!(add(&bed, "x".repeat(65 << 10)).await.status, 413);
 }
@@ -162,4 +188,40 @@ async fn prometheus_gets_its_text_where_it_asks_for_it() {
         let reply = bed.get("/metrics", Some(accept)).await;
         assert_eq!(head(&reply).1, Some("application/json"), "{accept}");
     }
+}
+
+/// The service as it looks to a peer that isn't on this machine.
+#[derive(Clone)]
+struct FromElsewhere(mainstay_engine::service::Service);
+
+impl Handler for FromElsewhere {
+    async fn call(&self, request: Request<hyper::body::Incoming>, _: SocketAddr) -> Response {
+        self.0.call(request, "192.0.2.7:4711".parse().unwrap()).await
+    }
+}
+
+/// B10: who isn't on this machine needs a token to look, to probe and to add nodes.
+#[tokio::test]
+async fn from_elsewhere_the_routes_need_a_token() {
+    let core = Setup::new(0).node("http://127.0.0.1:9#name=nobody".into()).core();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let service = FromElsewhere(mainstay_engine::service::Service::new(core.clone()));
+    tokio::spawn(server::serve(listener, service, server::Options::default(), core.stop.clone(), ms(1)));
+    let client = Client::new(&url, Options::default()).unwrap();
+    let good = jwt::sign(&shared_secret(), &Claims::at(wall()));
+    let bad = jwt::sign(&secret_of(1), &Claims::at(wall()));
+    for (method, path) in [("GET", "/metrics"), ("GET", "/recheck"), ("POST", "/add_nodes")] {
+        for (token, status) in [(None, 401), (Some(&bad), 401), (Some(&good), 200)] {
+            let mut request =
+                Request::builder().method(method).uri(path).header("content-type", "application/json");
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let request = request.body(Bytes::from_static(b"{\"nodes\":[]}")).unwrap();
+            let reply = client.send(request, Instant::now() + PATIENCE).await.unwrap();
+            assert_eq!(reply.status, status, "{method} {path}");
+        }
+    }
+    core.stop.cancel();
 }

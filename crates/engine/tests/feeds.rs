@@ -213,6 +213,25 @@ async fn a_replay_that_fails_is_tried_again() {
     bed.standing("el3", "votes").await;
 }
 
+/// Replays in vain are tried less and less often; a node that comes back starts anew.
+#[tokio::test]
+async fn a_node_that_comes_back_again_is_not_made_to_wait() {
+    let mut bed = Setup::new(3).ready().await;
+    bed.els[2].set(Fault::Down);
+    for _ in 0..3 {
+        bed.advance().await;
+    }
+    bed.condition("el3", "unfit").await;
+    bed.els[2].set(Fault::RpcError(-32000));
+    bed.until("a replay in vain", |bed| bed.view("el3").replays_in_vain == 1).await;
+    bed.els[2].set(Fault::Down);
+    bed.condition("el3", "unfit").await;
+    let tip = bed.chain.tip().clone();
+    bed.els[2].heal();
+    bed.els[2].wait_until(ms(1500), |el| el.head().hash == tip.hash).await.unwrap();
+    assert_eq!(bed.view("el3").replays_in_vain, 0);
+}
+
 #[tokio::test]
 async fn do_not_use_and_cordoned_nodes_get_every_call_and_no_vote() {
     let mut bed = Setup::new(3).suffix(1, "#do-not-use").ready().await;

@@ -145,18 +145,37 @@ async fn any_id_comes_back_byte_for_byte() {
     let block = bed.chain.grow();
     let payload = String::from_utf8(mainstay_sim::request::new_payload(1, 4, &block).to_vec()).unwrap();
     for id in [
-        "7", "0", "-1", "1.50", "1e3", "123456789012345678901234567890", "null", r#""x""#,
-        r#""aA\n\"\/é""#, r#""""#,
+        "7",
+        "0",
+        "-1",
+        "1.50",
+        "1e3",
+        "123456789012345678901234567890",
+        "null",
+        r#""x""#,
+        r#""aA\n\"\/é""#,
+        r#""""#,
     ] {
         for (body, what) in [
             (payload.replacen("\"id\":1", &format!("\"id\":{id}"), 1), "newPayload"),
             (CHAIN_ID.replacen("\"id\":1", &format!("\"id\":{id}"), 1), "chainId"),
-            (format!(r#"{{"id":{id},"jsonrpc":"2.0","method":"engine_getClientVersionV1","params":[{{}}]}}"#), "merged"),
-            (format!(r#"{{"id":{id},"jsonrpc":"2.0","method":"engine_getPayloadV5","params":["0x01"]}}"#), "error"),
+            (
+                format!(
+                    r#"{{"id":{id},"jsonrpc":"2.0","method":"engine_getClientVersionV1","params":[{{}}]}}"#
+                ),
+                "merged",
+            ),
+            (
+                format!(r#"{{"id":{id},"jsonrpc":"2.0","method":"engine_getPayloadV5","params":["0x01"]}}"#),
+                "error",
+            ),
         ] {
             let reply = bed.post(body).await;
             let text = String::from_utf8(reply.body.to_vec()).unwrap();
-            assert!(text.contains(&format!("\"id\":{id},")) || text.contains(&format!("\"id\":{id}}}")), "{what}: {text}");
+            assert!(
+                text.contains(&format!("\"id\":{id},")) || text.contains(&format!("\"id\":{id}}}")),
+                "{what}: {text}"
+            );
         }
     }
 }
@@ -169,7 +188,9 @@ async fn params_may_be_absent_and_so_may_the_id() {
     let reply = bed.json(r#"{"jsonrpc":"2.0","method":"eth_chainId"}"#).await;
     assert_eq!(reply["result"], "0x539");
     // Nothing that can be read, and still an answer.
-    for method in ["engine_newPayloadV4", "engine_forkchoiceUpdatedV3", "engine_getPayloadV5", "engine_getBlobsV1"] {
+    for method in
+        ["engine_newPayloadV4", "engine_forkchoiceUpdatedV3", "engine_getPayloadV5", "engine_getBlobsV1"]
+    {
         let reply = bed.json(format!(r#"{{"jsonrpc":"2.0","id":5,"method":"{method}"}}"#)).await;
         assert_eq!((code(&reply), &reply["id"]), (-32602, &5.into()), "{method}");
     }
@@ -256,7 +277,9 @@ async fn keys_that_parsers_disagree_about_are_refused() {
 async fn a_connection_is_kept_for_the_next_request() {
     let bed = Setup::new(1).ready().await;
     let (token, length) = (bed.token(), CHAIN_ID.len());
-    let one = format!("POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{CHAIN_ID}");
+    let one = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{CHAIN_ID}"
+    );
     let replies = raw(&bed, &one.repeat(3), |seen| seen.matches("0x539").count() == 3).await;
     assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 3, "{replies}");
 }
@@ -297,7 +320,11 @@ async fn other_paths_and_methods_are_refused() {
     ] {
         let request = Request::builder().method(method).uri(path).body(Bytes::new()).unwrap();
         let reply = bed.send(request).await;
-        assert_eq!((reply.status.as_u16(), header(&reply.headers, "allow")), (status, allow), "{method} {path}");
+        assert_eq!(
+            (reply.status.as_u16(), header(&reply.headers, "allow")),
+            (status, allow),
+            "{method} {path}"
+        );
         assert!(reply.body.is_empty());
     }
 }

@@ -75,6 +75,37 @@ fn a_straggler_is_waited_for_from_when_the_majority_stands_and_no_longer() {
 }
 
 #[test]
+fn an_invalid_that_comes_in_another_round_meanwhile_counts() {
+    // newPayload was answered early, forkchoiceUpdated is out, and then the straggler's INVALID of the payload comes.
+    let mut b = ballot(&[Part::Voter; 3]);
+    b.hear(0, says(Status::Valid), ms(5));
+    b.hear(1, says(Status::Valid), ms(6));
+    assert_eq!(word(&b), "VALID");
+    b.remember(2, true);
+    assert_eq!(word(&b), "SYNCING");
+    b.remember(2, false);
+    assert_eq!(word(&b), "VALID", "it has taken it back");
+    b.hear(2, says(Status::Valid), ms(7));
+    b.remember(2, true);
+    assert_eq!(word(&b), "SYNCING", "it said INVALID elsewhere after its VALID here");
+}
+
+#[test]
+fn a_payload_id_is_worth_a_wait_where_a_build_was_asked_for() {
+    let entries = || vec![Entry::new(Part::Voter, Duration::ZERO); 2];
+    let mut b = Ballot::new(Rules::default(), DEADLINE, entries());
+    b.hear(0, says(Status::Valid), ms(5));
+    assert_eq!(b.next(ms(5)), Next::Answer, "no build");
+    let mut b = Ballot::new(Rules::default(), DEADLINE, entries()).building();
+    b.hear(0, says(Status::Valid), ms(5));
+    assert_eq!(b.next(ms(5)), Next::WaitUntil(ms(5) + ID_WAIT));
+    assert_eq!(b.next(ms(5) + ID_WAIT), Next::Answer, "and no longer");
+    let Heard::Status(valid, _) = says(Status::Valid) else { panic!() };
+    b.hear(1, Heard::Status(valid, Some("0x1".into())), ms(9));
+    assert_eq!(b.next(ms(9)), Next::Answer);
+}
+
+#[test]
 fn who_keeps_straggling_is_waited_for_no_more_but_votes() {
     let mut entries = vec![Entry::new(Part::Voter, WAIT); 3];
     entries[2].straggler_wait = Duration::ZERO;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
+use mainstay_engine::telemetry::{Metrics, Telemetry};
 use mainstay_engine::{Config, Engine, Handle, NodeView, Round, SECTION};
 use mainstay_settings::{Flags, Sources, resolve};
 use mainstay_sim::chain::{Attributes, Block, Chain, Hash};
@@ -14,6 +15,7 @@ use mainstay_sim::request::{self, Forkchoice};
 use mainstay_sim::{El, ElConfig, ElHandle, ElServer};
 use mainstay_wire::client::{Client, HttpReply, Options};
 use mainstay_wire::jwt::{self, Claims, Secret};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -46,12 +48,13 @@ pub fn secret_of(node: usize) -> Secret {
 }
 
 type Change = Box<dyn FnOnce(&mut Config)>;
+type Break = Box<dyn FnOnce(&ElHandle)>;
 
 /// How the bed is made.
 pub struct Setup {
     chain: Chain,
     els: Vec<ElConfig>,
-    before: Vec<Box<dyn FnOnce(&ElHandle)>>,
+    before: Vec<Break>,
     suffixes: Vec<String>,
     own_secrets: Vec<usize>,
     extra_nodes: Vec<String>,
@@ -78,7 +81,7 @@ impl Setup {
         Self {
             els: els.collect(),
             chain,
-            before: (0..n).map(|_| Box::new(|_: &ElHandle| {}) as Box<dyn FnOnce(&ElHandle)>).collect(),
+            before: (0..n).map(|_| Box::new(|_: &ElHandle| {}) as Break).collect(),
             suffixes: vec![String::new(); n],
             own_secrets: Vec::new(),
             extra_nodes: Vec::new(),
@@ -129,11 +132,19 @@ impl Setup {
         self
     }
 
+    /// The role's shared state without its listener, for tests that bring their own. Only nodes that aren't simulated.
+    pub fn core(self) -> std::sync::Arc<mainstay_engine::core::Core> {
+        assert!(self.els.is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&secret_file(&dir), self.extra_nodes, self.settings, self.changes);
+        let telemetry = Telemetry::new("engine", Metrics::new(&mut Registry::default()));
+        mainstay_engine::core::Core::start(config, telemetry, Registry::default().into()).unwrap()
+    }
+
     /// Starts nodes and engine; nothing has been probed yet.
     pub async fn start(self) -> Bed {
         let dir = tempfile::tempdir().unwrap();
-        let shared = dir.path().join("jwt.hex");
-        std::fs::write(&shared, "11".repeat(32)).unwrap();
+        let shared = secret_file(&dir);
         let (mut els, mut nodes) = (Vec::new(), Vec::new());
         for (i, (config, before)) in self.els.into_iter().zip(self.before).enumerate() {
             let mut suffix = format!("#name={}{}", config.name, self.suffixes[i]);
@@ -173,6 +184,12 @@ impl Setup {
         bed.until("all nodes fit", |bed| bed.views().iter().all(|n| n.fit)).await;
         bed
     }
+}
+
+fn secret_file(dir: &TempDir) -> std::path::PathBuf {
+    let path = dir.path().join("jwt.hex");
+    std::fs::write(&path, "11".repeat(32)).unwrap();
+    path
 }
 
 fn config(
@@ -234,6 +251,20 @@ impl Bed {
     /// Calls a method; `params` is a JSON array.
     pub async fn call(&self, method: &str, params: &str) -> Value {
         self.json(request::call(self.next_id(), method, params)).await
+    }
+
+    /// Calls several methods at once; each with its reply and how long it took.
+    pub async fn all(&self, calls: &[(&'static str, &str)]) -> Vec<(&'static str, HttpReply, Duration)> {
+        let mut running = tokio::task::JoinSet::new();
+        for (method, params) in calls {
+            let (client, token, method) = (self.client.clone(), self.token(), *method);
+            let body = request::call(self.next_id(), method, params);
+            running.spawn(async move {
+                let (reply, took) = timed(client.post(body, Some(&token), Instant::now() + PATIENCE)).await;
+                (method, reply.unwrap(), took)
+            });
+        }
+        running.join_all().await
     }
 
     /// `GET` of one of the operator's routes.
@@ -373,4 +404,31 @@ pub fn head(reply: &HttpReply) -> (StatusCode, Option<&str>) {
 
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// A node that answers each call with what `answer` makes of its method: the members of the reply beside `jsonrpc` and `id`.
+/// Probes are answered as a healthy node does. Gives its URL.
+pub async fn scripted(answer: fn(&str) -> String) -> String {
+    use mainstay_wire::server::{self, Handler, Response};
+    #[derive(Clone)]
+    struct Script(fn(&str) -> String);
+    impl Handler for Script {
+        async fn call(&self, request: Request<hyper::body::Incoming>, _: std::net::SocketAddr) -> Response {
+            let body = mainstay_wire::body::read(request.into_body(), 1 << 20).await.unwrap();
+            let call: Value = serde_json::from_slice(&body).unwrap();
+            let members = match call["method"].as_str().unwrap() {
+                "eth_syncing" => r#""result":false"#.to_owned(),
+                "eth_blockNumber" => r#""result":"0x0""#.to_owned(),
+                "eth_chainId" => r#""result":"0x539""#.to_owned(),
+                method => (self.0)(method),
+            };
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{},{members}}}"#, call["id"]);
+            Response::new(http_body_util::Full::new(Bytes::from(text)))
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    tokio::spawn(server::serve(listener, Script(answer), server::Options::default(), stop, ms(1)));
+    url
 }

@@ -148,6 +148,7 @@ impl El {
         for block in missing {
             self.learn(block);
         }
+        self.head = head;
     }
 
     /// How long the call in front takes, in microseconds.
@@ -191,7 +192,8 @@ impl El {
             })),
             Ask::GetPayload(id) => match self.builds.iter().find(|(known, _)| known == id) {
                 Some((_, head)) => {
-                    let value = rng.within(0, 1 << rng.within(0, 40));
+                    let digits = rng.within(0, 40);
+                    let value = rng.within(0, 1 << digits);
                     Ok(Said::Built { value, head: *head })
                 }
                 None => Ok(Said::Error(-38001)),

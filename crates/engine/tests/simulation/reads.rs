@@ -24,8 +24,7 @@ impl World {
         let Some(builders) = self.main.ids.get(ours, now) else { return self.cl_builds(slot, None) };
         let usable = |node: &usize| {
             let state = &self.main.nodes[*node];
-            state.standing.may_serve()
-                && !matches!(state.health.condition(), Condition::Misconfigured { .. })
+            state.standing.may_serve() && !matches!(state.health.condition(), Condition::Misconfigured { .. })
         };
         let asked: Vec<(usize, String)> = (0..self.main.nodes.len())
             .filter(usable)

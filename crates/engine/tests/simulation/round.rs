@@ -10,7 +10,8 @@ use mainstay_engine::payloads::payload_id;
 use mainstay_engine::queue::Kind;
 use mainstay_engine::standing::lone_dissenter;
 use mainstay_engine::status::{Heard, PayloadStatus, Silence, Status};
-use mainstay_engine::verdict::{Verdict, Vote};
+use mainstay_engine::verdict::Vote;
+use mainstay_node::Condition;
 
 use crate::chain::{Chain, Id};
 use crate::el::{Ask, Attributes, Outcome, Said};
@@ -60,6 +61,8 @@ pub struct Round {
     pub at_answer: Option<Ballot>,
     pub reports: usize,
     pub caller: For,
+    /// Nodes that lost their vote by this round.
+    muted: Vec<usize>,
 }
 
 impl Round {
@@ -114,7 +117,8 @@ impl World {
         for node in 0..self.main.nodes.len() {
             self.push(node, kind.clone(), size, Job { round: id, ask: ask.clone() });
         }
-        let name = if kind == Kind::Payload { self.setup.payload_method } else { "engine_forkchoiceUpdatedV3" };
+        let name =
+            if kind == Kind::Payload { self.setup.payload_method } else { "engine_forkchoiceUpdatedV3" };
         let method = Method::of(name);
         let deadline = self.setup.timeout.min(method.patience());
         let hash = &self.chain.get(block).hash;
@@ -126,6 +130,10 @@ impl World {
             })
             .collect();
         let parts = entries.iter().map(|e| e.part).collect();
+        let mut ballot = Ballot::new(self.setup.rules, deadline, entries);
+        if build.is_some() {
+            ballot = ballot.building();
+        }
         let round = Round {
             id,
             ask,
@@ -133,15 +141,16 @@ impl World {
             build,
             started: self.now,
             deadline,
-            ballot: Ballot::new(self.setup.rules, deadline, entries),
+            ballot,
             parts,
             told: None,
             told_at: 0,
             at_answer: None,
             reports: self.main.nodes.len(),
             caller,
+            muted: Vec::new(),
         };
-        self.oracle.begins(&round, &self.main, &self.setup);
+        self.oracle.begins(&round, &self.main);
         self.main.rounds.insert(id, round);
         self.after(micros(deadline) + 1, Event::RoundOverdue(id));
         self.after(0, Event::RoundTimer(id));
@@ -204,12 +213,19 @@ impl World {
         }
         let now = self.instant();
         let Some(round) = self.main.rounds.get_mut(&id) else { return };
-        if let (Heard::Status(_, Some(theirs)), Some(ours)) = (&heard, &round.build) {
+        if let (Heard::Status(_, Some(theirs)), Some(ours)) = (&heard, &round.build)
+            && self.main.nodes[node].standing.may_serve()
+        {
             self.main.ids.add(ours, node as u64, theirs.clone(), now);
             self.oracle.given(ours, node, theirs);
         }
+        let lacks = matches!(&heard, Heard::Status(status, _) if status.status == Status::Syncing);
         round.ballot.hear(node, heard, at);
         let told = round.told.is_some();
+        if lacks {
+            // Also where nobody says VALID, and also of a node without a vote: else it never catches up.
+            self.want_replay(node);
+        }
         self.mute_the_syncing(id);
         if !told {
             self.conduct(id);
@@ -238,7 +254,10 @@ impl World {
         state.standing.voted(vote);
         let hash = &self.chain.get(block).hash;
         match vote {
-            Vote::Valid => self.main.memory.take_back(hash, node as u64),
+            Vote::Valid => {
+                self.main.nodes[node].replays_in_vain = 0;
+                self.main.memory.take_back(hash, node as u64);
+            }
             Vote::Invalid => {
                 self.main.memory.say(hash, node as u64);
                 self.oracle.count.late_invalid += u64::from(told_valid);
@@ -249,25 +268,34 @@ impl World {
 
     fn mute_the_syncing(&mut self, id: RoundId) {
         let round = &self.main.rounds[&id];
-        let of = |wanted: Vote| -> Vec<usize> {
-            let voted = |e: &Entry| {
-                e.heard.as_ref().and_then(|(h, _)| h.vote()) == Some(wanted) && e.part != Part::Never
-            };
-            round.ballot.entries().iter().enumerate().filter(|(_, e)| voted(e)).map(|(i, _)| i).collect()
-        };
-        let (valid, syncing) = (of(Vote::Valid), of(Vote::Syncing));
-        if valid.is_empty() {
+        let said = |entry: &Entry, wanted: Status| matches!(&entry.heard, Some((Heard::Status(status, _), _)) if status.status == wanted);
+        let entries = round.ballot.entries();
+        if !entries.iter().any(|e| e.part != Part::Never && said(e, Status::Valid)) {
             return;
         }
-        for node in syncing {
-            self.oracle.count.mutes += u64::from(self.main.nodes[node].standing.mute());
-            self.want_replay(node);
+        // ACCEPTED has all parents: it is behind in nothing.
+        let behind: Vec<usize> = (0..entries.len())
+            .filter(|i| said(&entries[*i], Status::Syncing) && !round.muted.contains(i))
+            .collect();
+        for node in &behind {
+            if matches!(self.main.nodes[*node].health.condition(), Condition::Misconfigured { .. }) {
+                continue;
+            }
+            self.oracle.count.mutes += u64::from(self.main.nodes[*node].standing.mute());
+        }
+        if let Some(round) = self.main.rounds.get_mut(&id) {
+            round.muted.extend(behind);
         }
     }
 
     fn answer(&mut self, id: RoundId) {
         let now = self.instant();
         let Some(round) = self.main.rounds.get_mut(&id) else { return };
+        // Another round may have heard an INVALID of this block since this one began.
+        let hash = &self.chain.get(round.block).hash;
+        for node in 0..self.main.nodes.len() {
+            round.ballot.remember(node, self.main.memory.said(hash, node as u64));
+        }
         let told = match round.ballot.answer() {
             Answer::Error(_) => Told::Error,
             Answer::Shortfall if self.setup.error_on_shortfall => Told::Nothing,
@@ -288,7 +316,7 @@ impl World {
         round.at_answer = Some(round.ballot.clone());
         let caller = round.caller;
         let round = &self.main.rounds[&id];
-        self.oracle.tells(round, &self.chain, &self.main, &self.setup, self.now);
+        self.oracle.tells(round, &self.chain, &self.setup, self.now);
         self.trace(|w| {
             let said = w.main.rounds[&id].ballot.entries().iter();
             let said: Vec<String> = said
@@ -306,11 +334,9 @@ impl World {
             self.answer(id);
         }
         let Some(round) = self.main.rounds.remove(&id) else { return };
-        self.oracle.ends(&round, &self.setup);
-        if round.ballot.verdict() == Verdict::Invalid {
-            self.main.blocks.forget(&self.chain.get(round.block).hash);
-            self.oracle.count.forgotten += 1;
-        }
+        self.oracle.ends(&round);
+        // No payload is forgotten for being called INVALID: a replay follows the CL's own head, and a block that one liar called
+        // so while the others were down would be a hole that no EL gets over.
         if round.ballot.stands_since().is_some() {
             for (node, entry) in round.ballot.entries().iter().enumerate() {
                 let silent = entry.heard.as_ref().is_some_and(|(heard, _)| heard.word() == "timeout");
@@ -328,15 +354,17 @@ impl World {
             .filter_map(|(i, e)| Some((i, e.heard.as_ref()?.0.vote()?)))
             .filter(|(_, vote)| *vote != Vote::Syncing)
             .collect();
-        let alone = lone_dissenter(&opinions);
         for (node, _) in &opinions {
+            // Only nodes with a vote are a measure for others: two liars that are cordoned must not cost an honest one its vote.
+            let measure = |(other, _): &&(usize, Vote)| other == node || round.parts[*other] != Part::Never;
+            let compared: Vec<(usize, Vote)> = opinions.iter().filter(measure).copied().collect();
             let standing = &mut self.main.nodes[*node].standing;
-            if alone == Some(*node) {
+            if lone_dissenter(&compared) == Some(*node) {
                 if standing.dissented(&block, self.setup.quarantine_after) {
                     self.trace(|_| format!("  node {node} is quarantined"));
                     self.oracle.quarantined(*node, round, &opinions);
                 }
-            } else if opinions.len() > 1 {
+            } else if compared.len() > 1 {
                 standing.agreed(&block);
             }
         }

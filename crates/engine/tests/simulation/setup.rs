@@ -40,6 +40,8 @@ pub struct Setup {
     pub getpayload_wait: Duration,
     pub health: HealthRules,
     pub failback_after: Duration,
+    /// Calls that a node's queue takes (256 in feed.rs).
+    pub queue: usize,
     pub replay_blocks: usize,
     pub replay_bytes: usize,
     pub payload_method: &'static str,
@@ -86,7 +88,8 @@ impl Setup {
                 ..HealthRules::default()
             },
             failback_after: Duration::from_secs(30),
-            replay_blocks: rng.pick(&[64, 64, 64, 24, 12]),
+            queue: rng.pick(&[256, 256, 256, 5]),
+            replay_blocks: rng.pick(&[64, 64, 64, 32, 24]),
             replay_bytes: rng.pick(&[32 << 20, 32 << 20, 100_000]),
             payload_method: rng.pick(&["engine_newPayloadV4", "engine_newPayloadV5"]),
             roughness: rng.pick(&[10, 30, 60, 120]),

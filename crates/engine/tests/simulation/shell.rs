@@ -24,9 +24,17 @@ use crate::setup::Setup;
 use crate::world::{Event, Origin, World, micros};
 
 /// As in feed.rs.
-pub const MAX_CALLS: usize = 256;
-pub const MAX_BYTES: usize = 128 << 20;
+const MAX_BYTES: usize = 128 << 20;
 const RETRY_AFTER: u64 = 2_000_000;
+const MOST_RETRY: u64 = 64_000_000;
+
+/// How a replay ended, as in feed.rs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replayed {
+    Followed,
+    Behind,
+    Failed,
+}
 
 #[derive(Debug)]
 pub enum Busy {
@@ -42,6 +50,8 @@ pub struct Node {
     pub forkchoice_latency: Latency,
     pub queue: Fifo<Job>,
     pub replay: bool,
+    pub at_once: bool,
+    pub replays_in_vain: u32,
     pub busy: Busy,
     pub not_before: u64,
     probing: bool,
@@ -71,8 +81,10 @@ impl Mainstay {
                 standing,
                 payload_latency: Latency::default(),
                 forkchoice_latency: Latency::default(),
-                queue: Fifo::new(MAX_CALLS, MAX_BYTES),
+                queue: Fifo::new(setup.queue, MAX_BYTES),
                 replay: false,
+                at_once: false,
+                replays_in_vain: 0,
                 busy: Busy::No,
                 not_before: 0,
                 probing: false,
@@ -122,16 +134,19 @@ impl World {
                 }
             }
             Err(job) => {
+                // Its round doesn't listen yet.
                 self.oracle.count.queue_full += 1;
-                self.decline(node, &job, Silence::NotSent);
+                self.after(0, Event::NotSent(node, job));
             }
         }
         let waiting = self.main.nodes[node].queue.len();
-        self.oracle.ensure(waiting <= MAX_CALLS, || format!("5: {waiting} calls queued for node {node}"));
+        self.oracle
+            .ensure(waiting <= self.setup.queue, || format!("5: {waiting} calls queued for node {node}"));
         self.wake(node);
     }
 
-    fn decline(&mut self, node: usize, job: &Job, silence: Silence) {
+    pub fn decline(&mut self, node: usize, job: &Job, silence: Silence) {
+        self.oracle.over(node, job);
         self.report(job, node, Heard::Silent(silence), Duration::ZERO);
     }
 
@@ -139,6 +154,12 @@ impl World {
     pub fn want_replay(&mut self, node: usize) {
         self.main.nodes[node].replay = true;
         self.wake(node);
+    }
+
+    /// `Feed::came_back`.
+    fn came_back(&mut self, node: usize) {
+        self.main.nodes[node].at_once = true;
+        self.want_replay(node);
     }
 
     /// `Feed::wake`: the node's task looks again once whoever wakes it is done.
@@ -149,19 +170,30 @@ impl World {
     /// The loop of `feed::run`.
     pub fn feed(&mut self, node: usize) {
         while matches!(self.main.nodes[node].busy, Busy::No) {
+            let now = self.now;
             let state = &mut self.main.nodes[node];
-            if std::mem::take(&mut state.replay) && self.now >= state.not_before {
+            if std::mem::take(&mut state.at_once) {
+                state.not_before = now;
+                state.replays_in_vain = 0;
+            }
+            let (wanted, not_before) = (state.replay, state.not_before);
+            if wanted && now >= not_before {
+                state.replay = false;
                 self.start_replay(node);
                 continue;
             }
-            let Some(job) = self.main.nodes[node].queue.pop() else { return };
+            let Some(job) = self.main.nodes[node].queue.pop() else {
+                if wanted {
+                    self.at(not_before, Event::FeedAgain(node));
+                }
+                return;
+            };
             self.deliver(node, job);
         }
     }
 
     fn deliver(&mut self, node: usize, job: Job) {
         if self.skips(node) {
-            self.oracle.skipped(node, &job);
             self.decline(node, &job, Silence::NotSent);
             return;
         }
@@ -174,7 +206,7 @@ impl World {
         if let Some(before) = self.traffic(node, &outcome) {
             self.changed(node, &before);
         }
-        self.oracle.hears(node, &job.ask, &outcome);
+        self.oracle.hears(node, &job.ask, &outcome, Some(job.round));
         let heard = heard(&outcome, &self.chain, &job.ask);
         self.report(&job, node, heard, took);
         self.main.nodes[node].busy = Busy::No;
@@ -190,7 +222,13 @@ impl World {
     }
 
     fn start_replay(&mut self, node: usize) {
-        let Some(head) = self.main.head else { return };
+        let state = &self.main.nodes[node];
+        let drained = state.standing.hold == Hold::Drained;
+        let down = matches!(state.health.condition(), Condition::Unfit(_) | Condition::Misconfigured { .. });
+        let Some(head) = self.main.head.filter(|_| !drained && !down) else {
+            self.count_in_vain(node, Replayed::Followed);
+            return;
+        };
         self.oracle.count.replays += 1;
         self.main.nodes[node].busy = Busy::Replays { head, gap: None, left: VecDeque::new() };
         let limit = self.within(node, self.setup.timeout).min(Duration::from_secs(2));
@@ -205,9 +243,14 @@ impl World {
         };
         match ask {
             Ask::OwnHead => {
-                let Ok(Said::OwnHead(own)) = outcome else { return self.replay_ends(node, false) };
+                let Ok(Said::OwnHead(own)) = outcome else {
+                    return self.replay_ends(node, Replayed::Failed);
+                };
                 let own = self.chain.get(own);
-                let plan = self.main.blocks.plan((&own.hash, own.number), &self.chain.get(head).hash);
+                let plan = {
+                    let blocks = &self.main.blocks;
+                    blocks.plan((&own.hash, own.number), blocks.tip(&self.chain.get(head).hash))
+                };
                 let (payloads, gap) = match plan {
                     Plan::Replay(payloads) => (payloads, None),
                     Plan::Gap(gap) => (Vec::new(), Some(gap)),
@@ -219,21 +262,22 @@ impl World {
             Ask::Payload(_) => {
                 let heard = self.replay_heard(node, ask, &outcome);
                 if matches!(heard, Heard::Silent(_)) {
-                    return self.replay_ends(node, false);
+                    return self.replay_ends(node, Replayed::Failed);
                 }
                 left.pop_front();
                 self.replay_next(node, head, gap, left);
             }
             _ => {
                 let heard = self.replay_heard(node, ask, &outcome);
-                let Some(vote) = heard.vote() else { return self.replay_ends(node, false) };
+                let Some(vote) = heard.vote() else { return self.replay_ends(node, Replayed::Failed) };
                 self.main.nodes[node].standing.voted(vote);
                 if vote == Vote::Valid {
                     let now = self.instant();
                     self.main.nodes[node].health.probe_soon(now);
                     self.wait_for_probe(node);
                 }
-                self.replay_ends(node, vote != Vote::Syncing);
+                let end = if vote == Vote::Syncing { Replayed::Behind } else { Replayed::Followed };
+                self.replay_ends(node, end);
             }
         }
     }
@@ -242,8 +286,18 @@ impl World {
         if let Some(before) = self.traffic(node, outcome) {
             self.changed(node, &before);
         }
-        self.oracle.hears(node, ask, outcome);
-        heard(outcome, &self.chain, ask)
+        self.oracle.hears(node, ask, outcome, None);
+        let heard = heard(outcome, &self.chain, ask);
+        // What a node says while it catches up is its word as well.
+        if let Ask::Payload(block) | Ask::Head(block, _) = ask {
+            let hash = &self.chain.get(*block).hash;
+            match heard.vote() {
+                Some(Vote::Valid) => self.main.memory.take_back(hash, node as u64),
+                Some(Vote::Invalid) => self.main.memory.say(hash, node as u64),
+                _ => {}
+            }
+        }
+        heard
     }
 
     fn replay_next(&mut self, node: usize, head: Id, gap: Option<u64>, left: VecDeque<Id>) {
@@ -253,12 +307,25 @@ impl World {
         self.call(node, ask, Origin::Replay, limit);
     }
 
-    fn replay_ends(&mut self, node: usize, followed: bool) {
-        if !followed {
-            self.main.nodes[node].not_before = self.now + RETRY_AFTER;
+    fn replay_ends(&mut self, node: usize, end: Replayed) {
+        let in_vain = self.count_in_vain(node, end);
+        let state = &mut self.main.nodes[node];
+        if in_vain > 0 {
+            let doubled = RETRY_AFTER.saturating_mul(1 << (in_vain.clamp(1, 16) - 1));
+            state.not_before = self.now + doubled.min(MOST_RETRY);
         }
-        self.main.nodes[node].busy = Busy::No;
+        if end == Replayed::Failed {
+            state.replay = true;
+        }
+        state.busy = Busy::No;
         self.feed(node);
+    }
+
+    fn count_in_vain(&mut self, node: usize, end: Replayed) -> u32 {
+        let state = &mut self.main.nodes[node];
+        state.replays_in_vain =
+            if end == Replayed::Followed { 0 } else { state.replays_in_vain.saturating_add(1) };
+        state.replays_in_vain
     }
 
     /// `Node::traffic`.
@@ -285,10 +352,11 @@ impl World {
                 self.wake(node);
             }
             Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
-                if matches!(before, Condition::Unfit(_)) || matches!(now, Condition::Lagging { .. }) =>
+                if matches!(before, Condition::Unfit(_)) =>
             {
-                self.want_replay(node);
+                self.came_back(node);
             }
+            Condition::Lagging { .. } => self.want_replay(node),
             _ => {}
         }
         self.choose_primary();
@@ -300,7 +368,7 @@ impl World {
             .map(|(id, n)| {
                 let fit = *n.health.condition() == Condition::Fit && n.standing.may_serve();
                 let fit_since = fit.then(|| n.health.since());
-                Candidate { id: id as u64, tier: self.setup.natures[id].tier, fit_since }
+                Candidate { id: id as u64, tier: self.setup.natures[id].tier, fit_since, never_left: false }
             })
             .collect();
         let now = self.instant();
@@ -310,14 +378,20 @@ impl World {
         chosen.and_then(|id| usize::try_from(id).ok())
     }
 
-    /// `Core::others`.
-    fn others(&self) -> health::Others {
+    /// `Core::others_with`.
+    fn others_with(&self, fresh: Option<(usize, Seen)>) -> health::Others {
         let nodes = &self.main.nodes;
-        let votes =
-            |n: &&Node| *n.health.condition() == Condition::Fit && n.standing.may_serve();
-        let ids: Vec<Option<u64>> = nodes.iter().map(|n| n.health.seen().chain_id).collect();
+        let votes = |n: &&Node| *n.health.condition() == Condition::Fit && n.standing.may_serve();
+        let chain = |(i, n): (usize, &Node)| match fresh {
+            Some((node, seen)) if node == i => seen.chain_id.or(n.health.seen().chain_id),
+            _ => n.health.seen().chain_id,
+        };
+        let ids: Vec<Option<u64>> = nodes.iter().enumerate().map(chain).collect();
+        // A node that sits on an orphaned branch may have the highest number: nobody lags behind who is where the CL is.
+        let wanted = self.main.head.map_or(u64::MAX, |head| self.chain.number(head));
+        let best_head = nodes.iter().filter(votes).filter_map(|n| n.health.seen().head).max();
         health::Others {
-            best_head: nodes.iter().filter(votes).filter_map(|n| n.health.seen().head).max(),
+            best_head: best_head.map(|best| best.min(wanted)),
             chain_id: health::common_chain(&ids),
         }
     }
@@ -335,12 +409,16 @@ impl World {
     }
 
     pub fn probe_due(&mut self, node: usize, turn: u64) {
+        // Where chains differ one of them may be mended: none is taken for granted.
+        let other = |n: &Node| matches!(n.health.condition(), Condition::Misconfigured { .. });
+        let odd = self.main.nodes.iter().any(other);
         let state = &mut self.main.nodes[node];
         if state.turn != turn || state.probing {
             return;
         }
         state.probing = true;
-        let chain = state.health.seen().chain_id.is_none() || *state.health.condition() != Condition::Fit;
+        let chain =
+            state.health.seen().chain_id.is_none() || *state.health.condition() != Condition::Fit || odd;
         let limit = self.within(node, Duration::from_secs(1).min(self.setup.timeout));
         self.call(node, Ask::Probe { chain }, Origin::Probe, limit);
     }
@@ -350,13 +428,16 @@ impl World {
             Said::Seen(seen) => seen,
             _ => Seen::default(),
         });
-        let mut others = self.others();
+        let mut others = self.others_with(probe.as_ref().ok().map(|seen| (node, *seen)));
         if let Ok(seen) = &probe {
             others.best_head = others.best_head.max(seen.head.filter(|_| others.best_head.is_none()));
         }
         let now = self.instant();
         let change = self.main.nodes[node].health.probed(&probe, others, now);
         self.main.nodes[node].probing = false;
+        if probe.is_ok_and(|seen| seen.chain_id.is_some()) {
+            self.doubt_other_chains();
+        }
         match change {
             Some(before) => self.changed(node, &before),
             None => {
@@ -364,6 +445,20 @@ impl World {
             }
         }
         self.wait_for_probe(node);
+    }
+
+    /// `probe::doubt_other_chains`.
+    fn doubt_other_chains(&mut self) {
+        let common = self.others_with(None).chain_id;
+        let now = self.instant();
+        for node in 0..self.main.nodes.len() {
+            let health = &mut self.main.nodes[node].health;
+            let other = health.seen().chain_id.is_some_and(|id| Some(id) != common);
+            if other && !matches!(health.condition(), Condition::Misconfigured { .. }) {
+                health.probe_soon(now);
+                self.wait_for_probe(node);
+            }
+        }
     }
 
     /// `Handle::hold`.
@@ -375,7 +470,7 @@ impl World {
         self.trace(|_| format!("operator: node {node} {before:?} -> {hold:?}"));
         if before == Hold::Drained {
             self.main.nodes[node].standing.mute();
-            self.want_replay(node);
+            self.came_back(node);
         }
         self.choose_primary();
     }

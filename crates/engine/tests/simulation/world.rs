@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
+use mainstay_engine::status::Silence;
 use mainstay_node::Cause;
 
 use crate::chain::Chain;
@@ -28,6 +29,7 @@ pub enum Event {
     ReadOver(u64),
     Probe { node: usize, turn: u64 },
     FeedAgain(usize),
+    NotSent(usize, Job),
     Cl(Step),
     Weather(Change),
     Synced { el: usize, epoch: u64, head: usize },
@@ -179,6 +181,7 @@ impl World {
             Event::ReadOver(read) => self.read_over(read),
             Event::Probe { node, turn } => self.probe_due(node, turn),
             Event::FeedAgain(node) => self.feed(node),
+            Event::NotSent(node, job) => self.decline(node, &job, Silence::NotSent),
             Event::Cl(step) => self.cl_step(step),
             Event::Weather(change) => self.weather_changes(change),
             Event::Synced { el, epoch, head } => self.el_synced(el, epoch, head),
@@ -309,6 +312,7 @@ impl World {
         let node = call.node;
         match call.origin {
             Origin::Job(job) => {
+                self.oracle.over(node, &job);
                 self.delivered(node, job, outcome, took);
                 self.feed(node);
             }

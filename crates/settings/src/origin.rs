@@ -154,10 +154,7 @@ mod tests {
             key: String::new(),
             what: "\"loca\thost\r\n\u{1b}[2J\u{85}é\" is not an address".into(),
         };
-        assert_eq!(
-            problem.to_string(),
-            r#"--listen: "loca\thost\r\n\u{1b}[2J\u{85}é" is not an address"#
-        );
+        assert_eq!(problem.to_string(), r#"--listen: "loca\thost\r\n\u{1b}[2J\u{85}é" is not an address"#);
     }
 
     #[test]

@@ -82,6 +82,9 @@ struct Open {
     votes: Vec<bool>,
     unfit: Vec<bool>,
     said: Vec<Option<Vote>>,
+    /// Nodes that said SYNCING (ACCEPTED is something else).
+    behind: Vec<bool>,
+    muted: Vec<bool>,
 }
 
 pub struct Oracle {
@@ -96,6 +99,8 @@ pub struct Oracle {
     kept: Vec<Id>,
     kept_at: HashMap<Id, usize>,
     /// Ids that nodes gave for a build.
+    /// Nodes that said SYNCING where another said VALID, and neither VALID nor INVALID since.
+    muted: Vec<bool>,
     given: BTreeMap<String, Vec<(usize, String)>>,
     id_of: BTreeMap<(Id, Attributes), String>,
     build_of: BTreeMap<String, (Id, Attributes)>,
@@ -112,6 +117,7 @@ impl Oracle {
             owed: vec![BTreeSet::new(); nodes],
             kept: Vec::new(),
             kept_at: HashMap::new(),
+            muted: vec![false; nodes],
             given: BTreeMap::new(),
             id_of: BTreeMap::new(),
             build_of: BTreeMap::new(),
@@ -136,7 +142,20 @@ impl Oracle {
             votes: main.nodes.iter().map(votes).collect(),
             unfit: main.nodes.iter().map(|n| matches!(n.health.condition(), Condition::Unfit(_))).collect(),
             said: vec![None; main.nodes.len()],
+            behind: vec![false; main.nodes.len()],
+            muted: vec![false; main.nodes.len()],
         };
+        for (node, state) in main.nodes.iter().enumerate() {
+            let elsewhere = matches!(state.health.condition(), Condition::Misconfigured { .. });
+            self.muted[node] &= !elsewhere;
+            let counts = self.muted[node] && round.parts[node] == Part::Voter;
+            self.ensure(!counts, || {
+                format!(
+                    "1: node {node} said SYNCING where another said VALID, and votes in round {}",
+                    round.id
+                )
+            });
+        }
         self.open.insert(round.id, open);
         if matches!(round.ask, Ask::Payload(_)) {
             for owed in &mut self.owed {
@@ -179,9 +198,16 @@ impl Oracle {
         let vote = status.vote();
         if vote != Vote::Syncing {
             self.last.insert((*block, node), vote == Vote::Invalid);
+            self.muted[node] &= round.is_none() && matches!(ask, Ask::Payload(_));
         }
-        if let Some(open) = round.and_then(|round| self.open.get_mut(&round)) {
-            open.said[node] = Some(vote);
+        let Some(open) = round.and_then(|round| self.open.get_mut(&round)) else { return };
+        open.said[node] = Some(vote);
+        open.behind[node] = *status == Status::Syncing;
+        let valid = (0..open.said.len()).any(|n| open.votes[n] && open.said[n] == Some(Vote::Valid));
+        for n in 0..open.said.len() {
+            if valid && open.votes[n] && open.behind[n] && !std::mem::replace(&mut open.muted[n], true) {
+                self.muted[n] = true;
+            }
         }
     }
 

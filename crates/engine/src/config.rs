@@ -91,7 +91,7 @@ pub static SECTION: Section = Section::role(
         .default("30s"),
         Key::new("replay_blocks", Kind::Integer { min: 0, max: 4096 }, "Payloads kept for nodes that missed some")
             .default("64"),
-        Key::new("replay_bytes", Kind::Size, "Most bytes of kept payloads").default("32MiB"),
+        Key::new("replay_bytes", Kind::Size, "Most bytes of kept payloads").default("16MiB"),
         Key::new(
             "mirror",
             Kind::List(&Kind::Text),

@@ -10,7 +10,7 @@
 //! 3. Each EL sees newPayload and forkchoiceUpdated in the CL's order (replaced heads and replays aside), no payload left out.
 //! 4. Every call is answered within its deadline.
 //! 5. Every queue, memory and buffer stays within its bound.
-//! 6. Eight slots after all faults have healed every EL is at the head, every node has its vote, and the verdict is VALID.
+//! 6. Nine slots after all faults have healed every EL is at the head, every node has its vote, and the verdict is VALID.
 //! 7. No slot is missed while enough quick and honest ELs are up and nobody lies, whatever the others do.
 //! 8. getPayload goes only to who gave the id, one id a build, and the best payload wins.
 //!

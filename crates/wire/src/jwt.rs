@@ -97,16 +97,27 @@ pub fn verify(secret: &Secret, token: &str, now: SystemTime) -> Result<Claims, T
     if token.len() > MAX_TOKEN {
         return Err(TokenError::Malformed);
     }
+    if let Some(claims) = secret.verified(token) {
+        fresh(claims.iat, now)?;
+        return Ok(claims);
+    }
     provider::install();
     let decoded = jsonwebtoken::decode::<Received>(token, secret.verifying(), &validation());
     let received = decoded.map_err(|error| refusal(error.kind()))?.claims;
     let iat = received.iat.as_ref().and_then(numeric_date).ok_or(TokenError::NoIssuedAt)?;
+    fresh(iat, now)?;
+    let claims = Claims { iat, id: received.id.and_then(text), clv: received.clv.and_then(text) };
+    secret.keep_verified(token, &claims);
+    Ok(claims)
+}
+
+fn fresh(iat: u64, now: SystemTime) -> Result<(), TokenError> {
     let ahead = i128::from(iat) - i128::from(seconds(now));
     if ahead.unsigned_abs() > u128::from(MAX_SKEW.as_secs()) {
         let limit = if ahead < 0 { i64::MIN } else { i64::MAX };
         return Err(TokenError::Skew(i64::try_from(ahead).unwrap_or(limit)));
     }
-    Ok(Claims { iat, id: received.id.and_then(text), clv: received.clv.and_then(text) })
+    Ok(())
 }
 
 /// The token of an `authorization: Bearer …` header.
@@ -126,10 +137,16 @@ pub fn bearer(header: Option<&HeaderValue>) -> Result<&str, TokenError> {
 
 /// Signs claims; the token without `Bearer`.
 pub fn sign(secret: &Secret, claims: &Claims) -> String {
+    if let Some(token) = secret.signed(claims) {
+        return token;
+    }
     provider::install();
     // Claims of numbers and strings always serialise and HMAC takes any key, so there is no error to report; an empty
     // token would be refused by every node.
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, secret.signing()).unwrap_or_default()
+    let token =
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, secret.signing()).unwrap_or_default();
+    secret.keep_signed(claims, &token);
+    token
 }
 
 /// HS256 and nothing else; the time is checked here, against the caller's clock.

@@ -453,8 +453,13 @@ impl World {
         let now = self.instant();
         for node in 0..self.main.nodes.len() {
             let health = &mut self.main.nodes[node].health;
-            let other = health.seen().chain_id.is_some_and(|id| Some(id) != common);
-            if other && !matches!(health.condition(), Condition::Misconfigured { .. }) {
+            let Some(id) = health.seen().chain_id else { continue };
+            let misfit = match health.condition() {
+                Condition::Unfit(_) | Condition::Unknown => false,
+                Condition::Misconfigured { .. } => Some(id) == common,
+                _ => Some(id) != common,
+            };
+            if misfit {
                 health.probe_soon(now);
                 self.wait_for_probe(node);
             }

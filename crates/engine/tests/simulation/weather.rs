@@ -8,9 +8,9 @@ use crate::el::Faults;
 use crate::setup::{MS, SLOT};
 use crate::world::{Event, World};
 
-/// Slots of calm before all has to be well.
-pub const SETTLE: u64 = 8;
-const CALM: u64 = 11;
+/// Slots of calm before all has to be well: replays that were in vain pause for up to 64 s.
+pub const SETTLE: u64 = 9;
+const CALM: u64 = 12;
 
 #[derive(Clone, Debug)]
 enum Kind {

@@ -262,7 +262,8 @@ impl World {
         if el.knows(*head) || el.wrong_chain {
             return;
         }
-        let lacks = self.chain.back_from(*head).take_while(|b| !el.knows(*b));
+        // mainstay leads it on from the head that it reports, whatever it knows beyond.
+        let lacks = self.chain.back_from(*head).take_while(|b| !self.chain.is_ancestor(*b, el.head));
         if lacks.into_iter().all(|b| self.oracle.is_kept(b, &self.chain, &self.setup)) {
             return;
         }

@@ -2,8 +2,12 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
+use subtle::ConstantTimeEq as _;
+
+use super::Claims;
 
 /// A secret's length in bytes, fixed by the Engine API.
 const LENGTH: usize = 32;
@@ -16,6 +20,15 @@ const MAX_FILE: u64 = 4096;
 pub struct Secret {
     signing: EncodingKey,
     verifying: DecodingKey,
+    recent: Arc<Recent>,
+}
+
+/// What was last signed and last verified: a client and a node see the same token for a second or longer, and HMAC, base64
+/// and JSON of it cost more than the rest of a small call.
+#[derive(Default)]
+struct Recent {
+    signed: Mutex<Option<(Claims, String)>>,
+    verified: Mutex<Option<(String, Claims)>>,
 }
 
 /// Why a secret cannot be used. Quotes nothing of it.
@@ -77,7 +90,11 @@ impl Secret {
             return Err(SecretError::Length(length));
         }
         let bytes: Vec<u8> = nibbles.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        Ok(Self { signing: EncodingKey::from_secret(&bytes), verifying: DecodingKey::from_secret(&bytes) })
+        Ok(Self {
+            signing: EncodingKey::from_secret(&bytes),
+            verifying: DecodingKey::from_secret(&bytes),
+            recent: Arc::default(),
+        })
     }
 
     /// Reads a secret from a file, as [`Secret::from_hex`] does.
@@ -97,6 +114,30 @@ impl Secret {
         }
         Self::from_hex(&text)
             .map_err(|fault| SecretError::File { path: path.to_owned(), fault: Box::new(fault) })
+    }
+
+    /// The token that was last signed, if it was for these claims.
+    pub(super) fn signed(&self, claims: &Claims) -> Option<String> {
+        let recent = self.recent.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.as_ref().filter(|(last, _)| last == claims).map(|(_, token)| token.clone())
+    }
+
+    pub(super) fn keep_signed(&self, claims: &Claims, token: &str) {
+        let mut recent = self.recent.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        *recent = Some((claims.clone(), token.to_owned()));
+    }
+
+    /// The claims of `token`, if it is the one that was last verified. The comparison takes constant time: how much of a
+    /// guess is right can't be learned from it.
+    pub(super) fn verified(&self, token: &str) -> Option<Claims> {
+        let recent = self.recent.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, claims) = recent.as_ref()?;
+        bool::from(last.as_bytes().ct_eq(token.as_bytes())).then(|| claims.clone())
+    }
+
+    pub(super) fn keep_verified(&self, token: &str, claims: &Claims) {
+        let mut recent = self.recent.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        *recent = Some((token.to_owned(), claims.clone()));
     }
 
     pub(super) fn signing(&self) -> &EncodingKey {

@@ -170,3 +170,37 @@ fn a_secret_is_read_from_a_file() {
     writeln!(file, "0x{HEX}").unwrap();
     assert_eq!(Secret::from_file(file.path()).unwrap(), secret());
 }
+
+#[test]
+fn a_token_seen_again_is_checked_again_for_its_time_and_its_every_byte() {
+    let secret = secret();
+    let claims = Claims { iat: 1_700_000_000, id: Some("cl".to_owned()), clv: None };
+    let token = sign(&secret, &claims);
+    for _ in 0..3 {
+        assert_eq!(verify(&secret, &token, at(1_700_000_060)), Ok(claims.clone()));
+    }
+    assert_eq!(verify(&secret, &token, at(1_700_000_061)), Err(TokenError::Skew(-61)));
+    for place in 0..token.len() {
+        let mut forged = token.clone().into_bytes();
+        forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        // The last character of base64 holds bits that don't count; decoders differ on them.
+        if place + 1 < token.len() {
+            assert!(verify(&secret, &forged, at(1_700_000_000)).is_err(), "changed at {place}");
+        }
+        assert_eq!(verify(&secret, &token, at(1_700_000_000)), Ok(claims.clone()));
+    }
+    assert!(verify(&secret, &token[..token.len() - 1], at(1_700_000_000)).is_err());
+}
+
+#[test]
+fn what_was_signed_before_is_not_given_for_other_claims() {
+    let secret = secret();
+    let of = |iat, id: Option<&str>| Claims { iat, id: id.map(str::to_owned), clv: None };
+    for claims in
+        [of(1, None), of(1, Some("a")), of(1, Some("b")), of(2, Some("b")), of(1, None), of(1, None)]
+    {
+        let token = sign(&secret, &claims);
+        assert_eq!(verify(&super::Secret::from_hex(HEX).unwrap(), &token, at(1)), Ok(claims));
+    }
+}

@@ -73,7 +73,7 @@ impl NodeSpec {
                 Some((key, value)) => (key, Some(value)),
                 None => (part, None),
             };
-            if seen.contains(&key) {
+            if seen.contains(&key) && is_word(key) {
                 return Err(SpecError(format!("option #{key} is given twice")));
             }
             seen.push(key);
@@ -100,10 +100,16 @@ impl NodeSpec {
                 Some(_) => return Err(SpecError("#do-not-use takes no value".into())),
             },
             "" => return Err(SpecError("a # with nothing after it".into())),
-            other => {
+            other if is_word(other) => {
                 return Err(SpecError(format!(
                     "unknown option #{other}: known are #jwt-secret=, #timeout=, #do-not-use, #name=, #tier="
                 )));
+            }
+            // Not quoted: it may be the rest of a password.
+            _ => {
+                return Err(SpecError(
+                    "what follows a # is no option (a # in a user name or password is written %23)".into(),
+                ));
             }
         }
         Ok(())
@@ -169,6 +175,11 @@ fn name(value: &str) -> Result<String, SpecError> {
             "#name={value}: a name has at most 64 characters, letters, digits and - _ . : only"
         )))
     }
+}
+
+/// Looks like the name of an option.
+fn is_word(text: &str) -> bool {
+    text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'))
 }
 
 fn host_port(url: &Url) -> String {
@@ -246,6 +257,12 @@ mod tests {
         assert_eq!(spec.shown_url(), "http://el:8551/path");
         assert!(!format!("{spec:?}").contains("hunter2"));
         assert!(!spec.name.contains("hunter2"));
+        for text in
+            ["http://user:x#hunter2@el:8551", "http://user:x#hunter2#hunter2@el", "http://user:hunter2@el:x"]
+        {
+            let error = NodeSpec::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{text}: {error}");
+        }
     }
 
     proptest! {

@@ -45,7 +45,12 @@ impl World {
         }
         self.oracle.count.fair_slots += 1;
         self.oracle.count.fair_slots_with_faults += u64::from(!all);
-        self.oracle.ensure(!outcome.unproposed, || format!("7: slot {slot} was ours and has no block"));
+        // It was prepared in the slot before.
+        let before = self.cl.slots.get(&(slot - 1)).map(|o| o.quick.clone()).unwrap_or_default();
+        let steady = before.iter().zip(&outcome.quick).filter(|(before, now)| **before && **now).count();
+        self.oracle.ensure(!outcome.unproposed || steady < self.enough(), || {
+            format!("7: slot {slot} was ours and has no block")
+        });
         let Some((block, came, only)) = outcome.block else { return };
         let sound = self.chain.get(block).sound;
         if !sound {

@@ -232,7 +232,8 @@ impl World {
         self.note_end(el);
     }
 
-    fn note_end(&mut self, el: usize) {
+    /// It has recovered by now, if nothing else ails it.
+    pub fn note_end(&mut self, el: usize) {
         let of = &mut self.weather.of[el];
         let ill = of.kind.is_some() || !of.wrong.is_empty();
         of.rough_until = if ill { u64::MAX } else { self.now };

@@ -280,6 +280,7 @@ impl World {
         });
         if self.els[node].epoch == epoch && sound {
             self.els[node].synced(head, &self.chain);
+            self.note_end(node);
             self.oracle.count.synced_alone += 1;
             self.trace(|_| format!("  el{node} has synced to {head} by itself"));
         }

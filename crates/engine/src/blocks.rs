@@ -62,12 +62,6 @@ impl Blocks {
         }
     }
 
-    /// Forgets a payload (it turned out to be invalid).
-    pub fn forget(&mut self, hash: &str) {
-        self.order.retain(|h| h != hash);
-        self.remove(hash);
-    }
-
     fn remove(&mut self, hash: &str) {
         if let Some(gone) = self.by_hash.remove(hash) {
             self.bytes -= gone.request.len();
@@ -211,16 +205,14 @@ mod tests {
         blocks.keep(payload("big", "h30", 31, 5000));
         assert_eq!(blocks.order.len(), 1);
         assert_eq!(blocks.newest().map(|p| p.number), Some(31));
-        blocks.forget("big");
-        assert_eq!((blocks.bytes, blocks.order.len()), (0, 0));
     }
 
     proptest! {
         #[test]
-        fn accounts_stay_right(steps in prop::collection::vec((0u64..40, 0u64..40, 1usize..60, any::<bool>()), 0..200)) {
+        fn accounts_stay_right(steps in prop::collection::vec((0u64..40, 0u64..40, 1usize..60), 0..200)) {
             let mut blocks = Blocks::new(8, 200);
-            for (hash, parent, size, forget) in steps {
-                if forget { blocks.forget(&hash.to_string()); } else { blocks.keep(payload(&hash.to_string(), &parent.to_string(), hash, size)); }
+            for (hash, parent, size) in steps {
+                blocks.keep(payload(&hash.to_string(), &parent.to_string(), hash, size));
                 prop_assert_eq!(blocks.order.len(), blocks.by_hash.len());
                 prop_assert_eq!(blocks.bytes, blocks.by_hash.values().map(|p| p.request.len()).sum::<usize>());
                 prop_assert!(blocks.order.len() <= 8);

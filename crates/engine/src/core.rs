@@ -265,8 +265,12 @@ impl Core {
             _ => seen.chain_id,
         };
         let ids: Vec<Option<u64>> = seen.iter().map(chain).collect();
+        let best = seen.iter().filter(|(_, _, votes)| *votes).filter_map(|(_, s, _)| s.head).max();
+        // A node that stayed on a longer branch after a reorg must not make those who followed look late.
+        let head = lock(&self.head).as_ref().map(|h| h.hash.clone());
+        let wanted = head.and_then(|hash| lock(&self.blocks).get(&hash).map(|p| p.number));
         health::Others {
-            best_head: seen.iter().filter(|(_, _, votes)| *votes).filter_map(|(_, s, _)| s.head).max(),
+            best_head: best.map(|best| wanted.map_or(best, |wanted| best.min(wanted))),
             chain_id: health::common_chain(&ids),
         }
     }

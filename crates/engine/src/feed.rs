@@ -288,7 +288,9 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
     let mut sent = 0;
     for payload in payloads {
         let method = Method::of(&payload.method);
-        match send(core, node, payload.request, method, &head.caller).await {
+        let heard = send(core, node, payload.request, method, &head.caller).await;
+        remember(core, node, &payload.hash, &heard);
+        match heard {
             Heard::Silent(_) => {
                 core.telemetry.replayed(node.name(), sent, "it stopped answering");
                 return Replayed::Failed;
@@ -307,8 +309,18 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
     end
 }
 
+/// What a node says of a block in a replay counts as what it says of it in a round.
+fn remember(core: &Core, node: &Node, block: &str, heard: &Heard) {
+    match heard.vote() {
+        Some(Vote::Valid) => lock(&core.memory).take_back(block, node.id),
+        Some(Vote::Invalid) => lock(&core.memory).say(block, node.id),
+        Some(Vote::Syncing) | None => {}
+    }
+}
+
 async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
     let heard = send(core, node, head.request.clone(), Method::of(&head.method), &head.caller).await;
+    remember(core, node, &head.hash, &heard);
     let Some(vote) = heard.vote() else { return Replayed::Failed };
     if node.state().standing.voted(vote) {
         core.telemetry.standing(node.name(), "votes", "it follows the head again");

@@ -35,9 +35,11 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
 /// Probes a node now.
 pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     let started = Instant::now();
+    // While any node is on another chain an id that was learned long ago isn't to be relied on.
+    let any_misfit = core.nodes().iter().any(|n| matches!(n.condition(), Condition::Misconfigured { .. }));
     let needs_chain = {
         let state = node.state();
-        state.health.seen().chain_id.is_none() || !matches!(state.health.condition(), Condition::Fit)
+        any_misfit || state.health.seen().chain_id.is_none() || *state.health.condition() != Condition::Fit
     };
     let probe = ask(node, needs_chain, core.config.timeout).await;
     let (took, answered) = (started.elapsed(), probe.is_ok());

@@ -24,7 +24,7 @@ use crate::queue::Kind;
 use crate::records::Disagreement;
 use crate::standing::lone_dissenter;
 use crate::status::{self, Heard, PayloadStatus, Status};
-use crate::verdict::{Verdict, Vote};
+use crate::verdict::Vote;
 
 /// How long after the answer those who watch are told of a round at the latest.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -167,6 +167,8 @@ struct Conductor {
     late_invalid: bool,
     /// Nodes that lost their vote by this round already, and may have it back by now.
     muted: Vec<usize>,
+    /// Nodes that this round has asked a replay for.
+    led: Vec<usize>,
 }
 
 impl Conductor {
@@ -189,8 +191,10 @@ impl Conductor {
         drop(memory);
         let deadline = core.config.timeout.min(method.patience());
         let said = vec![None; nodes.len()];
+        let ballot = Ballot::new(core.config.rules, deadline, entries);
+        let ballot = if subject.build.is_some() { ballot.building() } else { ballot };
         Self {
-            ballot: Ballot::new(core.config.rules, deadline, entries),
+            ballot,
             core,
             nodes,
             name: call.method.clone(),
@@ -203,6 +207,7 @@ impl Conductor {
             told: None,
             late_invalid: false,
             muted: Vec::new(),
+            led: Vec::new(),
         }
     }
 
@@ -244,7 +249,7 @@ impl Conductor {
             lock(&self.core.ids).add(ours, node.id, id.clone(), Instant::now().into_std());
         }
         self.ballot.hear(index, heard, at);
-        self.mute_the_syncing();
+        self.lead_the_syncing();
     }
 
     fn learn(&mut self, node: &Arc<Node>, vote: Vote, took: Duration, at: Duration) {
@@ -283,28 +288,31 @@ impl Conductor {
         }
     }
 
-    /// Who says SYNCING where another says VALID loses its vote for now, and gets what it missed. That goes for nodes
-    /// without a vote too: they may be put back any time.
-    fn mute_the_syncing(&mut self) {
-        let said = |wanted: Vote| {
-            let entries = self.ballot.entries().iter().enumerate();
-            entries.filter(move |(_, e)| e.heard.as_ref().and_then(|(h, _)| h.vote()) == Some(wanted))
-        };
-        if !said(Vote::Valid).any(|(_, e)| e.part != Part::Never) {
-            return;
-        }
-        let behind: Vec<usize> =
-            said(Vote::Syncing).map(|(i, _)| i).filter(|i| !self.muted.contains(i)).collect();
-        for node in behind.iter().filter_map(|i| self.nodes.get(*i)) {
+    /// Who says SYNCING gets what it missed, be it the only node there is or without a vote: it may be put back any time. Where
+    /// another says VALID it loses its vote for now. ACCEPTED is no sign of missing blocks.
+    fn lead_the_syncing(&mut self) {
+        let entries = self.ballot.entries();
+        let word = |e: &Entry| e.heard.as_ref().map(|(heard, _)| heard.word());
+        let known = entries.iter().any(|e| e.part != Part::Never && word(e) == Some("VALID"));
+        let behind: Vec<usize> = (0..entries.len())
+            .filter(|i| entries.get(*i).is_some_and(|e| word(e) == Some("SYNCING")))
+            .collect();
+        for index in behind {
+            let Some(node) = self.nodes.get(index) else { continue };
             if matches!(node.condition(), Condition::Misconfigured { .. }) {
                 continue;
             }
-            if node.state().standing.mute() {
-                self.core.telemetry.standing(node.name(), "muted", "SYNCING where another says VALID");
+            if !self.led.contains(&index) {
+                self.led.push(index);
+                node.feed.want_replay();
             }
-            node.feed.want_replay();
+            if known && !self.muted.contains(&index) {
+                self.muted.push(index);
+                if node.state().standing.mute() {
+                    self.core.telemetry.standing(node.name(), "muted", "SYNCING where another says VALID");
+                }
+            }
         }
-        self.muted.extend(behind);
     }
 
     /// A late INVALID of an earlier round may have come in, or been taken back, while this one went on.
@@ -402,7 +410,6 @@ impl Conductor {
         if !watched {
             self.tell_watchers();
         }
-        self.forget_if_invalid();
         self.note_dispute();
         self.count_stragglers();
         self.judge_dissent();
@@ -428,15 +435,6 @@ impl Conductor {
         }
     }
 
-    /// An invalid payload is replayed to nobody.
-    fn forget_if_invalid(&self) {
-        if let Some(block) = &self.subject.block
-            && self.ballot.verdict() == Verdict::Invalid
-        {
-            lock(&self.core.blocks).forget(block);
-        }
-    }
-
     /// Who never answered, or only after the wait for it was over, has straggled. (Who answered was counted then.)
     fn count_stragglers(&self) {
         if self.ballot.stands_since().is_none() {
@@ -452,28 +450,39 @@ impl Conductor {
 
     fn judge_dissent(&self) {
         let Some(block) = &self.subject.block else { return };
-        let opinions: Vec<(usize, Vote)> = self
-            .ballot
-            .entries()
-            .iter()
-            .enumerate()
-            .filter(|(i, e)| e.part != Part::Never || self.is_quarantined(*i))
-            .filter_map(|(i, e)| Some((i, e.heard.as_ref()?.0.vote()?)))
-            .filter(|(_, vote)| *vote != Vote::Syncing)
-            .collect();
-        let alone = lone_dissenter(&opinions);
-        for (index, _) in &opinions {
+        let opinions = |wanted: &dyn Fn(usize, &Entry) -> bool| -> Vec<(usize, Vote)> {
+            let entries = self.ballot.entries().iter().enumerate().filter(|(i, e)| wanted(*i, e));
+            let votes = entries.filter_map(|(i, e)| Some((i, e.heard.as_ref()?.0.vote()?)));
+            votes.filter(|(_, vote)| *vote != Vote::Syncing).collect()
+        };
+        // Only who votes is a measure; a quarantined node is held against it.
+        let voters = opinions(&|_, e| e.part != Part::Never);
+        let alone = lone_dissenter(&voters);
+        for (index, _) in &voters {
             let Some(node) = self.nodes.get(*index) else { continue };
             let mut state = node.state();
-            if alone == Some(*index) {
-                if state.standing.dissented(block, self.core.config.quarantine_after) {
-                    self.core.telemetry.standing(
-                        node.name(),
-                        "quarantined",
-                        "it dissents alone, block after block",
-                    );
+            if alone != Some(*index) {
+                if voters.len() > 1 {
+                    state.standing.agreed(block);
                 }
-            } else if opinions.len() > 1 && state.standing.agreed(block) {
+            } else if state.standing.dissented(block, self.core.config.quarantine_after) {
+                self.core.telemetry.standing(
+                    node.name(),
+                    "quarantined",
+                    "it dissents alone, block after block",
+                );
+            }
+        }
+        let Some((_, common)) = voters.first().filter(|(_, first)| voters.iter().all(|(_, v)| v == first))
+        else {
+            return;
+        };
+        for (index, vote) in opinions(&|i, e| e.part == Part::Never && self.is_quarantined(i)) {
+            let Some(node) = self.nodes.get(index) else { continue };
+            let mut state = node.state();
+            if vote != *common {
+                state.standing.dissented(block, self.core.config.quarantine_after);
+            } else if state.standing.agreed(block) {
                 self.core.telemetry.standing(node.name(), "votes", "it agrees again");
             }
         }

@@ -288,7 +288,7 @@ async fn a_drained_node_gets_nothing_until_it_is_put_back() {
 }
 
 #[tokio::test]
-async fn an_invalid_payload_is_replayed_to_nobody() {
+async fn a_payload_that_the_chain_left_out_is_not_replayed() {
     let mut bed = Setup::new(3).ready().await;
     bed.advance().await;
     bed.els[2].set(Fault::Down);
@@ -339,4 +339,34 @@ async fn a_round_ends_when_its_last_node_is_removed() {
     assert!(took < ms(3000), "{took:?}");
     assert_eq!(bed.views().len(), 1);
     bed.advance().await;
+}
+
+/// Found by the simulation: with nobody else to say VALID, a node that lost blocks stayed behind for ever.
+#[tokio::test]
+async fn the_only_node_is_led_to_the_head_though_nobody_says_valid() {
+    let mut bed = Setup::new(1).ready().await;
+    for _ in 0..5 {
+        bed.advance().await;
+    }
+    let genesis = bed.chain.blocks()[0].clone();
+    bed.els[0].with(|el| *el = mainstay_sim::El::new("el1", genesis));
+    let tip = bed.chain.tip().clone();
+    assert_eq!(status(&bed.forkchoice(tip.hash).await["payloadStatus"]), "SYNCING");
+    bed.els[0].wait_until(PATIENCE, |el| el.head().hash == tip.hash).await.unwrap();
+    assert_eq!(status(&bed.forkchoice(tip.hash).await["payloadStatus"]), "VALID");
+}
+
+/// Found by the simulation: ACCEPTED was taken for a sign of missing blocks.
+#[tokio::test]
+async fn accepted_costs_no_vote_and_brings_no_replay() {
+    let mut bed = Setup::new(3).ready().await;
+    bed.advance().await;
+    bed.els[2].set(Fault::Say("ACCEPTED").on(Family::NewPayload));
+    bed.els[2].clear_calls();
+    let block = bed.chain.grow();
+    assert_eq!(status(&bed.new_payload(&block).await), "VALID");
+    assert_eq!(status(&bed.forkchoice(block.hash).await["payloadStatus"]), "VALID");
+    bed.els[2].wait_for_calls(Family::ForkchoiceUpdated, 1, PATIENCE).await.unwrap();
+    assert!(bed.view("el3").votes, "{:?}", bed.view("el3"));
+    assert_eq!(bed.els[2].count(Family::NewPayload), 1, "no replay");
 }

@@ -14,8 +14,8 @@
 //! 7. No slot is missed while enough quick and honest ELs are up and nobody lies, whatever the others do.
 //! 8. getPayload goes only to who gave the id, one id a build, and the best payload wins.
 //!
-//! `cargo test -p mainstay-engine --test simulation` runs 100,000 slots: runs of 500 from fixed seeds, and some from a seed
-//! taken from the clock. Each run draws its ELs, rules and weather from its seed alone, so a seed is a run. Longer:
+//! `cargo test -p mainstay-engine --test simulation` runs 100,000 slots: runs of 500 from fixed seeds. Each run draws its ELs,
+//! rules and weather from its seed alone, so a seed is a run. Longer:
 //!
 //! ```text
 //! MAINSTAY_SIM_SLOTS=10000000 MAINSTAY_SIM_SEED=1 cargo test -p mainstay-engine --test simulation --release -- --nocapture
@@ -59,8 +59,8 @@ use world::World;
 
 /// Slots of a run.
 const RUN: u64 = 500;
-const FIXED_RUNS: u64 = 180;
-const CLOCK_RUNS: u64 = 20;
+/// Seeds of the test: always the same, so that what lands doesn't hang on luck. New ones by command.
+const RUNS: u64 = 200;
 
 fn setting(name: &str) -> Option<u64> {
     // Settings of the tests are no settings of mainstay.
@@ -137,8 +137,7 @@ fn random_faults_break_no_invariant() {
         let first = seed.unwrap_or_else(clock);
         ((0..slots.div_ceil(RUN).max(1)).map(|i| first.wrapping_add(i)).collect(), slots.min(RUN))
     } else {
-        let now = clock();
-        ((1..=FIXED_RUNS).chain((0..CLOCK_RUNS).map(|i| now + i)).collect(), RUN)
+        ((1..=RUNS).collect(), RUN)
     };
     println!("{} runs of {each} slots, seeds {:?} to {:?}", seeds.len(), seeds.first(), seeds.last());
     let mut count = run_all(&seeds, each);

@@ -171,7 +171,7 @@ fn resident(found: &Findings<'_>) -> String {
     let Memory { idle, after, settled, peak } = &found.memory;
     format!(
         "## Memory\n\n\
-         mainstay in front of {NODES} nodes, default settings (which keep up to 64 payloads and 32 MiB for nodes that miss\n\
+         mainstay in front of {NODES} nodes, default settings (which keep up to 64 payloads and 16 MiB for nodes that miss\n\
          some). {} clients at once send {} newPayload of 1.5 MB each.\n\n\
          | idle | after the last reply | {} s later | peak |\n|---|---|---|---|\n\
          | {:.1} MB | {:.1} MB | {:.1} MB | {:.1} MB |\n",

@@ -44,7 +44,8 @@ fn head(found: &Findings<'_>) -> String {
          Clients, simulated execution clients (fixed replies, given at once) and proxies share the machine and talk over\n\
          loopback. Clients are closed-loop on connections that they keep. What is compared is measured in turn, in\n\
          {} rounds of {:.1} s each after a warm-up; figures are medians over the rounds, ratios and differences are taken\n\
-         within a round first. mainstay verifies the caller's JWT and signs its own for every call; direct calls and\n\
+         within a round first. mainstay checks the caller's JWT and sends its own with every call\n\
+         (computed anew when they change; here the caller keeps one token a measurement); direct calls and\n\
          HAProxy do neither.\n",
         found.compared.mainstay,
         found.options.rounds,

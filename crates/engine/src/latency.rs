@@ -36,12 +36,6 @@ impl Latency {
         sorted.get(index).copied()
     }
 
-    /// The last answer's time.
-    #[must_use]
-    pub fn last(&self) -> Option<Duration> {
-        self.recent.back().copied()
-    }
-
     /// How long to wait for it once the majority stands: 1.5 × p95, within 20…500 ms.
     #[must_use]
     pub fn straggler_wait(&self) -> Duration {

@@ -99,12 +99,6 @@ impl Standing {
         !std::mem::replace(&mut self.muted, true)
     }
 
-    /// Whether it is muted.
-    #[must_use]
-    pub fn is_muted(&self) -> bool {
-        self.muted
-    }
-
     /// Whether it is quarantined, and nothing else keeps it from voting.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {

@@ -146,12 +146,6 @@ impl Settings {
         Problem { origin: self.item_origin(name, index).clone(), ..self.problem(name, what) }
     }
 
-    /// Whether `resolve` has told a problem with this key already. Its value is then the default (or
-    /// nothing), and a role need not complain again.
-    pub fn is_broken(&self, name: &str) -> bool {
-        self.broken.contains(&name)
-    }
-
     /// Lets a role validate further, and drops what it says of keys that are known to be wrong.
     pub fn validate<T>(
         &self,

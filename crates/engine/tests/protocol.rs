@@ -66,7 +66,7 @@ async fn only_a_fresh_token_of_the_shared_secret_is_let_in() {
     ] {
         let reply = bed.send(with_token(token.as_deref(), CHAIN_ID)).await;
         assert_eq!(reply.status, 401, "{token:?}");
-        assert!(header(&reply.headers, "content-type").unwrap().starts_with("text/plain"));
+        assert!(header(&reply.headers(), "content-type").unwrap().starts_with("text/plain"));
     }
     for token in [fine, at(-50), at(50)] {
         assert_eq!(bed.send(with_token(Some(&format!("Bearer {token}")), CHAIN_ID)).await.status, 200);
@@ -247,7 +247,7 @@ async fn what_is_no_json_and_what_is_no_request() {
         (br#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":"x"}"#, -32600),
     ] {
         let reply = bed.post(Bytes::from_static(body)).await;
-        assert_eq!(header(&reply.headers, "content-type"), Some("application/json"));
+        assert_eq!(header(&reply.headers(), "content-type"), Some("application/json"));
         let reply: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(code(&reply), expected, "{}", String::from_utf8_lossy(body));
         assert_eq!(reply["jsonrpc"], "2.0");
@@ -321,7 +321,7 @@ async fn other_paths_and_methods_are_refused() {
         let request = Request::builder().method(method).uri(path).body(Bytes::new()).unwrap();
         let reply = bed.send(request).await;
         assert_eq!(
-            (reply.status.as_u16(), header(&reply.headers, "allow")),
+            (reply.status.as_u16(), header(&reply.headers(), "allow")),
             (status, allow),
             "{method} {path}"
         );

@@ -399,7 +399,7 @@ pub async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
 
 /// Status and content type.
 pub fn head(reply: &HttpReply) -> (StatusCode, Option<&str>) {
-    (reply.status, header(&reply.headers, "content-type"))
+    (reply.status, header(&reply.headers(), "content-type"))
 }
 
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -14,7 +14,7 @@ use mainstay_engine::queue::{Fifo, Item, Kind};
 use mainstay_engine::standing::{Hold, Standing};
 use mainstay_engine::status::{Heard, Silence};
 use mainstay_engine::verdict::Vote;
-use mainstay_node::{Candidate, Cause, Condition, Health, Primary, Seen, Traffic, health};
+use mainstay_node::{Candidate, Cause, Condition, Health, Primary, Seen, health};
 
 use crate::chain::Id;
 use crate::el::{Ask, Outcome, Said};
@@ -330,12 +330,15 @@ impl World {
 
     /// `Node::traffic`.
     pub fn traffic(&mut self, node: usize, outcome: &Outcome) -> Option<Condition> {
-        let traffic = match outcome {
-            Ok(_) => Traffic::Answered,
-            Err(cause) => Traffic::Failed(cause.clone()),
-        };
         let now = self.instant();
-        let change = self.main.nodes[node].health.traffic(&traffic, now);
+        let health = &mut self.main.nodes[node].health;
+        let change = match outcome {
+            Ok(_) => {
+                health.call_answered();
+                None
+            }
+            Err(cause) => health.call_failed(cause, now),
+        };
         if change.is_some() {
             self.wait_for_probe(node);
         }

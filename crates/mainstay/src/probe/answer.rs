@@ -135,7 +135,7 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
 }
 
 fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
-    let date = httpdate::parse_http_date(reply.headers.get("date")?.to_str().ok()?).ok()?;
+    let date = httpdate::parse_http_date(reply.headers().get("date")?.to_str().ok()?).ok()?;
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok())
     };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,19 +25,23 @@ impl Pool {
         Self { idle: Mutex::default(), max_idle, idle_timeout }
     }
 
-    /// The newest connection that is still open. Does not wait.
-    pub(super) async fn take(&self) -> Option<Link> {
+    /// The newest connection that is still open.
+    pub(super) fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Link> {
         loop {
             let newest = self.lock().pop_back()?;
             let mut link = newest.link;
-            if newest.since.elapsed() < self.idle_timeout && link.is_reusable().await {
+            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_reusable(cx) {
                 return Some(link);
             }
         }
     }
 
-    /// Keeps a connection; the oldest ones go where there are too many or they have been idle for too long.
-    pub(super) fn put(&self, link: Link) {
+    /// Keeps a connection if it is good for another call; the oldest ones go where there are too many or they have been idle
+    /// for too long.
+    pub(super) fn put(&self, mut link: Link, cx: &mut Context<'_>) {
+        if !link.is_reusable(cx) {
+            return;
+        }
         let since = Instant::now();
         let mut idle = self.lock();
         idle.push_back(Idle { link, since });

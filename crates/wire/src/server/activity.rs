@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Options;
+use crate::small_write;
 
 /// What is known of a connection. Times are those of the last change.
 #[derive(Debug, Clone)]
@@ -163,7 +164,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let poll = small_write::poll_write_vectored(&mut self.stream, cx, bufs);
         self.wrote(poll)
     }
 

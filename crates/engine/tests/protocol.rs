@@ -101,6 +101,32 @@ async fn a_body_over_the_limit_is_refused() {
     assert_eq!(bed.post(fits).await.status, 200);
 }
 
+/// Most clients send all of a request before they read.
+#[tokio::test]
+async fn a_refusal_can_be_read_by_who_sends_the_whole_body_first() {
+    let bed = Setup::new(1).set("max_body", "1000").ready().await;
+    let piece = vec![b'x'; 1 << 20];
+    let pieces = 32;
+    for (authorization, told) in [
+        (String::new(), "HTTP/1.1 401"),
+        (format!("authorization: Bearer {}\r\n", bed.token()), "HTTP/1.1 413"),
+    ] {
+        let mut stream = TcpStream::connect(bed.url.socket_addrs(|| None).unwrap()[0]).await.unwrap();
+        let length = pieces * piece.len();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{authorization}content-length: {length}\r\n\r\n");
+        let mut reply = String::new();
+        let exchange = async {
+            stream.write_all(head.as_bytes()).await?;
+            for _ in 0..pieces {
+                stream.write_all(&piece).await?;
+            }
+            stream.read_to_string(&mut reply).await
+        };
+        timeout(PATIENCE, exchange).await.expect("a reply").expect("no reset");
+        assert!(reply.starts_with(told), "{reply}");
+    }
+}
+
 /// B11: each node's token is from its own secret, and says who calls.
 #[tokio::test]
 async fn each_node_gets_a_token_of_its_own_secret_with_the_callers_claims() {

@@ -1,4 +1,5 @@
-//! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes.
+//! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes, and what is sent after
+//! the answer.
 //!
 //! HTTP/1.1 with keep-alive and HTTP/2 in the clear with prior knowledge (h2c), told apart by the first bytes. A
 //! handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
@@ -6,6 +7,7 @@
 
 mod activity;
 mod connection;
+mod linger;
 
 use std::future::Future;
 use std::io;
@@ -48,6 +50,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a client may take in nothing of a reply (30 s).
     pub write_timeout: Duration,
+    /// How long a client may go on sending a request that was answered before it was in, for want of a token or for its
+    /// size, say (5 s). To close at once would take the answer away from it.
+    pub linger_timeout: Duration,
     /// How many connections are served at once (1024); more wait to be accepted.
     pub max_connections: usize,
 }
@@ -58,6 +63,7 @@ impl Default for Options {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
     }

@@ -158,7 +158,7 @@ mod tests {
         if let Some(date) = date {
             headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
         }
-        HttpReply { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_owned().into() }
+        HttpReply::new(StatusCode::from_u16(status).unwrap(), &headers, body.to_owned().into())
     }
 
     #[test]

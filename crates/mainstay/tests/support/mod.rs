@@ -160,9 +160,12 @@ impl Running {
         line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// The exit status, once it has closed its log.

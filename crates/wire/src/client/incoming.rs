@@ -38,6 +38,15 @@ pub(super) struct Head {
 pub(super) struct Fields(Bytes);
 
 impl Fields {
+    pub(super) fn of(map: &HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in map {
+            lines.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        lines.extend_from_slice(b"\r\n");
+        Self(lines.into())
+    }
+
     /// The fields as a map.
     pub(super) fn map(&self) -> HeaderMap {
         let mut room = [EMPTY_HEADER; MAX_FIELDS];

@@ -26,6 +26,12 @@ pub struct HttpReply {
 }
 
 impl HttpReply {
+    /// A reply that came some other way than over a socket.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        Self { status, fields: Fields::of(headers), body }
+    }
+
     /// The header fields. Read anew with every call: most callers want none of them.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {

@@ -76,6 +76,7 @@ fn fields_are_all_there_when_asked_for() {
     let map = head.fields.map();
     let all: Vec<_> = map.get_all("a").iter().map(|value| value.to_str().unwrap()).collect();
     assert_eq!((all, map.get("b").unwrap().to_str().unwrap(), map.len()), (vec!["1", "3"], "2", 3));
+    assert_eq!(Fields::of(&map).map(), map);
     assert!(read_head("HTTP/1.1 200\r\n\r\n").unwrap().unwrap().fields.map().is_empty());
 }
 

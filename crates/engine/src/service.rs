@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::envelope::{self, BadCall, Call, Message};
@@ -172,14 +171,14 @@ pub(crate) fn text(status: StatusCode, body: String) -> Response {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Default::default());
     *response.status_mut() = status;
     response
 }

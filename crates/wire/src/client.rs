@@ -20,9 +20,7 @@ mod pool;
 mod reply;
 mod stream;
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -141,7 +139,7 @@ impl Client {
             Ok((link, HttpReply { status, fields, body }))
         };
         let (link, reply) = self.within(deadline, exchange).await?;
-        self.shared.keep(link).await;
+        self.shared.pool.put(link);
         Ok(reply)
     }
 
@@ -167,8 +165,7 @@ impl Client {
         now: Instant,
         deadline: Instant,
     ) -> Result<(Link, Begun), CallError> {
-        let idle = poll_fn(|cx| Poll::Ready(self.shared.pool.take(now, cx))).await;
-        if let Some(mut link) = idle {
+        if let Some(mut link) = self.shared.pool.take(now) {
             match link.begin(request).await {
                 Ok(begun) => return Ok((link, begun)),
                 // Once more, on a fresh connection: the other idle ones may be just as dead.
@@ -191,20 +188,6 @@ impl Client {
             Ok(connected) => connected,
             Err(_) => Err(CallError::undelivered(Fault::Timeout, "connecting")),
         }
-    }
-}
-
-impl Shared {
-    /// Keeps a connection for another call, if it is good for one.
-    async fn keep(&self, link: Link) {
-        let mut link = Some(link);
-        poll_fn(|cx| {
-            if let Some(link) = link.take() {
-                self.pool.put(link, cx);
-            }
-            Poll::Ready(())
-        })
-        .await;
     }
 }
 

@@ -8,6 +8,7 @@
 mod activity;
 mod connection;
 mod linger;
+mod reply;
 
 use std::future::Future;
 use std::io;
@@ -15,20 +16,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use reply::{BodyFailure, ReplyBody};
+
 /// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a handler answers.
-pub type Response = http::Response<Full<Bytes>>;
+pub type Response = http::Response<ReplyBody>;
 
 /// Answers requests. Cloned for every request, so its state belongs in an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {

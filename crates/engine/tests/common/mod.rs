@@ -424,7 +424,7 @@ pub async fn scripted(answer: fn(&str) -> String) -> String {
                 method => (self.0)(method),
             };
             let text = format!(r#"{{"jsonrpc":"2.0","id":{},{members}}}"#, call["id"]);
-            Response::new(http_body_util::Full::new(Bytes::from(text)))
+            Response::new(text.into())
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::io::poll_read_buf;
@@ -163,6 +163,14 @@ impl Link {
         Ok(whole.freeze())
     }
 
+    /// Whether the body has been read to its end, as far as can be told without asking for more.
+    pub(super) fn is_over(&mut self) -> bool {
+        if self.body == Some(Framing::Length(0)) {
+            self.body = None;
+        }
+        self.body.is_none()
+    }
+
     /// How long the rest of the body is, if that is known.
     pub(super) fn length_left(&self) -> Option<u64> {
         match self.body {
@@ -172,15 +180,15 @@ impl Link {
     }
 
     /// Whether the connection, as far as can be told without waiting, is open and ready for a request.
-    pub(super) fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_reusable(&mut self) -> bool {
         if self.body.is_some() || !self.keep_alive || !self.input.is_empty() {
             return false;
         }
         if self.input.capacity() > KEPT {
             self.input = BytesMut::new();
         }
-        // Nothing is due: whatever comes is its end, or not meant for the next call.
-        self.poll_fill(1, cx).is_pending()
+        // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either.
+        self.poll_fill(1, &mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Reads some bytes; 0 at the end of the stream.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,11 +25,11 @@ impl Pool {
     }
 
     /// The newest connection that is still open.
-    pub(super) fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Link> {
+    pub(super) fn take(&self, now: Instant) -> Option<Link> {
         loop {
             let newest = self.lock().pop_back()?;
             let mut link = newest.link;
-            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_reusable(cx) {
+            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_reusable() {
                 return Some(link);
             }
         }
@@ -38,8 +37,8 @@ impl Pool {
 
     /// Keeps a connection if it is good for another call; the oldest ones go where there are too many or they have been idle
     /// for too long.
-    pub(super) fn put(&self, mut link: Link, cx: &mut Context<'_>) {
-        if !link.is_reusable(cx) {
+    pub(super) fn put(&self, mut link: Link) {
+        if !link.is_reusable() {
             return;
         }
         let since = Instant::now();

@@ -62,7 +62,16 @@ pub struct ReplyBody {
 
 impl ReplyBody {
     pub(super) fn new(link: Link, shared: Arc<Shared>, stall: Duration) -> Self {
-        Self { link: Some(link), shared, stall, stalled: None }
+        let mut body = Self { link: Some(link), shared, stall, stalled: None };
+        body.settle();
+        body
+    }
+
+    /// Gives the connection back once the body is complete: whoever knows its length may never ask for its end.
+    fn settle(&mut self) {
+        if let Some(link) = self.link.take_if(|link| link.is_over()) {
+            self.shared.pool.put(link);
+        }
     }
 }
 
@@ -79,12 +88,11 @@ impl Body for ReplyBody {
         match link.poll_data(cx) {
             Poll::Ready(Ok(Some(data))) => {
                 this.stalled = None;
+                this.settle();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Ok(None)) => {
-                if let Some(link) = this.link.take() {
-                    this.shared.pool.put(link, cx);
-                }
+                this.settle();
                 Poll::Ready(None)
             }
             Poll::Ready(Err(error)) => {
@@ -101,6 +109,10 @@ impl Body for ReplyBody {
                 Poll::Ready(Some(Err(CallError::new(Fault::Timeout, Delivered::Maybe).after(stall))))
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.link.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,10 +2,13 @@
 
 mod lifetime;
 mod stalls;
+mod streams;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -34,8 +37,8 @@ impl Handler for Echo {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         match request.uri().path() {
             "/panic" => panic!("on purpose"),
-            "/peer" => return Response::new(Full::from(peer.port().to_string())),
-            "/large" => return Response::new(Full::from(vec![b'x'; LARGE])),
+            "/peer" => return Response::new(peer.port().to_string().into()),
+            "/large" => return Response::new(vec![b'x'; LARGE].into()),
             "/wait" => {
                 self.waiting.fetch_add(1, Ordering::SeqCst);
                 self.release.notified().await;
@@ -47,7 +50,7 @@ impl Handler for Echo {
             Err(BodyError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
             Err(_) => (StatusCode::BAD_REQUEST, Bytes::new()),
         };
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body.into());
         *response.status_mut() = status;
         response
     }

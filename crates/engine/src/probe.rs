@@ -21,14 +21,16 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
         loop {
             let at = node.state().health.probe_at();
             tokio::select! {
-                () = tokio::time::sleep_until(Instant::from_std(at)) => once(&core, &node).await,
+                biased;
                 () = node.probe.notified() => {}
+                () = tokio::time::sleep_until(Instant::from_std(at)) => once(&core, &node).await,
             }
         }
     };
     tokio::select! {
-        () = probing => {}
+        biased;
         () = node.removed.cancelled() => {}
+        () = probing => {}
     }
 }
 

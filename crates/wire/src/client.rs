@@ -13,6 +13,7 @@ mod error;
 mod link;
 mod pool;
 mod stream;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use pool::Pool;
 
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
+pub use transport::{Posted, Transport};
 
 /// Bounds of a [`Client`].
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ use crate::chain::{Chain, Id};
 use crate::count::Count;
 use crate::el::{Ask, Attributes, Outcome, Said};
 use crate::reads::Reads;
-use crate::referee;
+use crate::referee::{self, Finding};
 use crate::setup::Setup;
 use crate::speech::{self, HEAD_METHOD, Told};
 use crate::world::World;
@@ -108,6 +108,8 @@ pub struct Oracle {
     /// Since when a node owes a VALID or INVALID, having said SYNCING where another said VALID.
     muted: Vec<Option<u64>>,
     quarantined: Vec<bool>,
+    primary: Option<usize>,
+    looked_at: u64,
     /// Ids that nodes gave for a build.
     given: BTreeMap<(Id, Attributes), BTreeSet<(usize, String)>>,
     id_of: BTreeMap<(Id, Attributes), String>,
@@ -133,6 +135,8 @@ impl Oracle {
             kept_at: HashMap::new(),
             muted: vec![None; nodes],
             quarantined: vec![false; nodes],
+            primary: None,
+            looked_at: 0,
             given: BTreeMap::new(),
             id_of: BTreeMap::new(),
             build_of: BTreeMap::new(),
@@ -237,7 +241,8 @@ impl Oracle {
         for id in &candidates {
             let Some(round) = self.rounds.get(id) else { continue };
             match self.compare(round, shown, chain).and_then(|()| referee::judge(round, shown, setup)) {
-                Ok(changed) => {
+                Ok(Finding { changed, waited }) => {
+                    self.count.waits += u64::from(waited);
                     self.count.replaced += count(shown, "replaced");
                     self.count.not_sent += count(shown, "not_sent");
                     self.count.early += u64::from(shown.early);
@@ -377,6 +382,37 @@ fn count(shown: &Shown, word: &str) -> u64 {
 }
 
 impl World {
+    /// The primary is fit, and there is one if any node is; a fit one gives way only to an earlier one that has been fit for a
+    /// while.
+    fn judge_primary(&mut self) {
+        let engine = self.engine.clone();
+        let primary = engine.core().primary();
+        let nodes = engine.core().nodes();
+        let since = |place: usize| {
+            let state = nodes[place].state();
+            let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+            let now = tokio::time::Instant::now().into_std();
+            fit.then(|| (now.saturating_duration_since(state.health.since()), state.health.ever_left()))
+        };
+        let place = |id: u64| nodes.iter().position(|node| node.id == id);
+        let now = primary.and_then(|node| place(node.id));
+        let fit: Vec<usize> = (0..nodes.len()).filter(|place| since(*place).is_some()).collect();
+        self.oracle.ensure(now.map_or(fit.is_empty(), |now| fit.contains(&now)), || {
+            format!("8: the primary is {now:?} while {fit:?} are fit")
+        });
+        let before = std::mem::replace(&mut self.oracle.primary, now);
+        let unseen =
+            Duration::from_millis(self.now - std::mem::replace(&mut self.oracle.looked_at, self.now));
+        self.oracle.count.primaries += u64::from(before != now);
+        let (Some(before), Some(now)) = (before.filter(|before| Some(*before) != now), now) else { return };
+        let rank = |place: usize| (self.setup.natures[place].tier, place);
+        // Whether the operator had it out for a moment isn't known.
+        let stayed = !self.setup.operator && since(before).is_some_and(|(fit_for, _)| fit_for > unseen);
+        let proven = since(now).is_some_and(|(fit_for, left)| !left || fit_for >= self.setup.failback_after);
+        let right = !stayed || (rank(now) < rank(before) && proven);
+        self.oracle.ensure(right, || format!("8: the primary went from {before} to {now} without need"));
+    }
+
     fn is_down(&self, node: usize) -> bool {
         matches!(self.node(node).condition(), Condition::Unfit(_))
     }
@@ -389,6 +425,7 @@ impl World {
             self.read_begins(id, ask);
             return id;
         };
+        self.judge_primary();
         let method = if matches!(ask, Ask::Payload(_)) { self.setup.payload_method } else { HEAD_METHOD };
         let deadline = self.setup.timeout.min(Method::of(method).patience());
         let nodes = self.engine.core().nodes();

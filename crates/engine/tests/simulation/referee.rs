@@ -19,13 +19,20 @@ const MOST_WAIT: Duration = Duration::from_millis(500);
 /// Something that a round's conductor hears.
 type Event = (u64, usize, Heard);
 
-/// 2 and 4: what was told follows from what had been heard, not too early and not too late. Returns whether all that came after
-/// would have changed it.
+/// What a round was like.
+pub struct Finding {
+    /// What came after the answer speaks against it.
+    pub changed: bool,
+    /// Somebody was waited for though the answer stood.
+    pub waited: bool,
+}
+
+/// 2 and 4: what was told follows from what had been heard, not too early and not too late.
 ///
 /// # Errors
 /// What doesn't.
-pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<bool, String> {
-    let Some((told_at, told)) = &round.told else { return Ok(false) };
+pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<Finding, String> {
+    let Some((told_at, told)) = &round.told else { return Err("it has no answer".to_owned()) };
     let took = told_at - round.begun;
     let mut events: Vec<Event> = declined(shown);
     events.extend(round.replies.iter().map(|(at, node, heard)| (at - round.begun, *node, heard.clone())));
@@ -47,10 +54,18 @@ pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<bool, String
     if !possible.iter().any(|answer| fits(answer, told, round, setup)) {
         return wrong(&format!("2: not what was heard, which is {possible:?}"));
     }
-    if let Some(latest) = latest(round, &events, setup).filter(|latest| *latest < took) {
+    let most = match setup.straggler_wait {
+        StragglerWait::Fixed(wait) => wait,
+        _ => MOST_WAIT,
+    };
+    let latest = answered_at(round, &events, setup, most);
+    if latest < took {
         return wrong(&format!("4: later than {latest} ms"));
     }
-    changed(round, &events, told, &possible).map_err(|what| wrong(&what).err().unwrap_or_default())
+    let waited = answered_at(round, &events, setup, Duration::ZERO) < took;
+    let changed =
+        changed(round, &events, told, &possible).map_err(|what| wrong(&what).err().unwrap_or_default())?;
+    Ok(Finding { changed, waited })
 }
 
 /// Nodes that the call wasn't sent to, as far as it is shown.
@@ -142,12 +157,8 @@ fn fits(answer: &Answer, told: &Told, round: &Round, setup: &Setup) -> bool {
     }
 }
 
-/// When the answer has to be given at the latest: when it would be if all were waited for as long as anybody may be.
-fn latest(round: &Round, events: &[Event], setup: &Setup) -> Option<u64> {
-    let wait = match setup.straggler_wait {
-        StragglerWait::Fixed(wait) => wait,
-        _ => MOST_WAIT,
-    };
+/// When the answer would be given if every straggler were waited for so long.
+fn answered_at(round: &Round, events: &[Event], setup: &Setup, wait: Duration) -> u64 {
     let mut ballot = ballot(round, setup, wait);
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap();
     let mut now = 0;
@@ -157,10 +168,10 @@ fn latest(round: &Round, events: &[Event], setup: &Setup) -> Option<u64> {
             ballot.hear(*node, heard.clone(), Duration::from_millis(*at));
         }
         if ballot.entries().iter().all(|e| e.heard.is_some()) {
-            return Some(now);
+            return now;
         }
         match ballot.next(Duration::from_millis(now)) {
-            Next::Answer => return Some(now),
+            Next::Answer => return now,
             Next::WaitUntil(until) => {
                 let next = events.peek().map_or(u64::MAX, |(at, ..)| *at);
                 now = next.min(ms(until)).max(now + 1);

@@ -316,7 +316,7 @@ impl Core {
                 node.feed.wake();
             }
             Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
-                if matches!(before, Condition::Unfit(_)) =>
+                if matches!(before, Condition::Unfit(_) | Condition::Misconfigured { .. }) =>
             {
                 node.feed.came_back();
             }

@@ -23,7 +23,7 @@ use crate::payloads::payload_id;
 use crate::queue::Kind;
 use crate::records::Disagreement;
 use crate::standing::lone_dissenter;
-use crate::status::{self, Heard, PayloadStatus, Status};
+use crate::status::{self, Heard, PayloadStatus, Silence, Status};
 use crate::verdict::Vote;
 
 /// How long after the answer those who watch are told of a round at the latest.
@@ -365,7 +365,10 @@ impl Conductor {
 
     /// Nobody voted.
     async fn shortfall(&self) -> Told {
-        if self.core.config.on_shortfall == OnShortfall::Error {
+        // A newer head took this one's place: that nobody was asked is no sign of nodes that are down.
+        let replaced = |e: &Entry| matches!(&e.heard, Some((Heard::Silent(Silence::Replaced), _)));
+        let replaced = self.ballot.entries().iter().any(replaced);
+        if self.core.config.on_shortfall == OnShortfall::Error && !replaced {
             return Told::Nothing;
         }
         let mut status = PayloadStatus {

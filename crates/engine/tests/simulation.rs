@@ -53,6 +53,8 @@ mod reads;
 mod referee;
 #[path = "simulation/rng.rs"]
 mod rng;
+#[path = "simulation/scenes.rs"]
+mod scenes;
 #[path = "simulation/setup.rs"]
 mod setup;
 #[path = "simulation/speech.rs"]
@@ -90,11 +92,15 @@ thread_local! {
     static PANICS: Cell<u32> = const { Cell::new(0) };
 }
 
+/// One thread, and a clock that stands while anybody is busy.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
 /// A run of this seed: what was violated, what was counted, what happened.
 fn attempt(seed: u64, slots: u64, traced: bool) -> (Result<(), String>, Count, Vec<String>) {
     PANICS.set(0);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = runtime();
     let (sim, result) = runtime.block_on(async {
         let mut rng = Rng::new(seed);
         let setup = Setup::draw(&mut rng);

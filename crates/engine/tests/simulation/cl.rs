@@ -2,6 +2,7 @@
 //! and forkchoiceUpdated, prepares its own proposals with attributes, repeats itself now and then, and reorgs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use mainstay_engine::status::Status;
 
@@ -106,6 +107,13 @@ impl World {
             Step::Propose(slot) => self.propose(slot),
             Step::Repeat => {
                 let head = self.cl.head;
+                if self.rng.chance(300) {
+                    // As a CL does that goes through blocks it has missed: no time to wait for an answer.
+                    let before: Vec<Id> = self.chain.back_from(head).skip(1).take(3).collect();
+                    for head in before.into_iter().rev() {
+                        self.call(Ask::Head(head, None), false, For::Nobody);
+                    }
+                }
                 self.call(Ask::Head(head, None), false, For::Nobody);
             }
             Step::Look => self.look(),
@@ -230,6 +238,32 @@ impl World {
                 }
             }
             For::Propose(_) | For::Nobody => {}
+        }
+    }
+
+    /// How long the CL waits: now and then its connection breaks before an answer can come.
+    pub fn cl_patience(&mut self, ask: &Ask, caller: For) -> Duration {
+        let after = if ask.is_voted() && self.rng.chance(self.setup.breaks) {
+            self.rng.within(1, 2000)
+        } else {
+            60_000
+        };
+        let after = if matches!(caller, For::Prepare(_)) { 60_000 } else { after };
+        Duration::from_millis(after)
+    }
+
+    /// The connection of a call broke.
+    pub fn cl_gives_up(&mut self, id: u64, caller: For) {
+        self.trace(|_| format!("CL: gave up call {id}"));
+        self.oracle.gives_up(id);
+        let For::Import(slot) = caller else { return };
+        // Its own fault, not mainstay's.
+        if let Some(outcome) = self.cl.slots.get_mut(&slot) {
+            outcome.block = None;
+        }
+        if let Some(flow) = self.cl.flows.get_mut(&slot) {
+            flow.waits = false;
+            self.after(1, Event::Cl(Step::Go(slot)));
         }
     }
 

@@ -30,6 +30,7 @@ counts! {
     early: "early answers",
     waits: "waits for stragglers",
     late_invalid: "late INVALIDs",
+    given_up: "calls given up",
     mutes: "mutes",
     quarantines: "quarantines",
     replays: "replays",

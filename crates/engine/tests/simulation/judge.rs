@@ -7,6 +7,7 @@ use mainstay_engine::status::Status;
 use mainstay_node::Condition;
 
 use crate::cl::Outcome;
+use crate::oracle::QUEUE;
 use crate::speech::Told;
 use crate::weather::SETTLE;
 use crate::world::World;
@@ -24,12 +25,17 @@ impl World {
                 self.judge_calm(&outcome);
             }
         }
-        let now = self.now;
-        let Self { oracle, chain, setup, .. } = self;
-        oracle.read_shown(chain, setup, now);
+        self.judge_shown_rounds();
         if slot.is_multiple_of(16) {
             self.judge_bounds();
         }
+    }
+
+    /// 2, 3, 4: the rounds as they are shown.
+    pub fn judge_shown_rounds(&mut self) {
+        let now = self.now;
+        let Self { oracle, chain, setup, .. } = self;
+        oracle.read_shown(chain, setup, now);
     }
 
     /// 7: no slot is missed while enough ELs are quick and nobody lies.
@@ -117,7 +123,7 @@ impl World {
         let engine = self.engine.clone();
         let core = engine.core();
         let waiting = core.nodes().iter().map(|node| node.feed.waiting()).max().unwrap_or_default();
-        self.oracle.ensure(waiting <= 256, || format!("5: {waiting} calls wait for a node"));
+        self.oracle.ensure(waiting <= QUEUE, || format!("5: {waiting} calls wait for a node"));
         let (mut kept, mut bytes, mut said) = (0, 0, 0);
         {
             let (blocks, memory) = (core.blocks.lock().unwrap(), core.memory.lock().unwrap());

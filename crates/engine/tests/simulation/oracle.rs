@@ -20,12 +20,15 @@ use tokio::sync::broadcast;
 
 use crate::chain::{Chain, Id};
 use crate::count::Count;
-use crate::el::{Ask, Attributes, Outcome, Said};
+use crate::el::{Ask, Attributes, Failure, Outcome, Said};
 use crate::reads::Reads;
 use crate::referee::{self, Finding};
 use crate::setup::Setup;
 use crate::speech::{self, HEAD_METHOD, Told};
 use crate::world::World;
+
+/// Calls that wait for a node at most.
+pub const QUEUE: usize = 256;
 
 /// Why a node is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct Round {
     pub deadline: Duration,
     pub begun: u64,
     pub parts: Vec<Part>,
+    /// Nodes with a full queue when it began: what those miss is replayed.
+    full: Vec<bool>,
     /// Nodes that were down when it began.
     unfit: Vec<bool>,
     /// What was remembered of the block when it began.
@@ -59,12 +64,22 @@ pub struct Round {
     /// Nodes that were muted by it.
     muted: Vec<bool>,
     shown: bool,
+    /// The CL went away.
+    given_up: bool,
 }
 
 impl Round {
     /// Whether a node has a vote, be it one that nobody waits for.
     pub fn votes(&self, node: usize) -> bool {
         self.parts[node] != Part::Never
+    }
+
+    /// Whether a node's opinion is against that of two others with a vote.
+    fn dissents(&self, node: usize) -> bool {
+        let opinion = |node: usize| self.said(node).filter(|vote| *vote != Vote::Syncing);
+        let others = (0..self.parts.len()).filter(|other| *other != node && self.votes(*other));
+        let against = others.filter_map(opinion).filter(|vote| Some(*vote) != opinion(node)).count();
+        opinion(node).is_some() && against >= 2
     }
 
     pub fn said(&self, node: usize) -> Option<Vote> {
@@ -96,18 +111,29 @@ pub struct Oracle {
     next: u64,
     shown: broadcast::Receiver<Arc<Shown>>,
     last: HashMap<(Id, usize), Word>,
+    last_head: Option<Id>,
     feeds: Vec<Feed>,
-    /// Per node: the last round that its EL was sent, and payloads not sent yet.
+    /// Per node: whether a call of its feed is out, the last round that its EL was sent, and payloads not sent yet.
+    busy: Vec<bool>,
     sent: Vec<u64>,
     owed: Vec<BTreeSet<u64>>,
     /// Until when calls to a node could fail or be left out; the end of time while they can.
     ailing_until: Vec<u64>,
     held: Vec<Hold>,
+    /// Nodes that were last seen down, and those that were down or on another chain.
+    down: Vec<bool>,
+    away: Vec<bool>,
+    /// Since when a node refuses or resets whatever it is asked.
+    refuses: Vec<Option<u64>>,
+    /// Since when a node that is back waits for what it missed.
+    back_since: Vec<Option<u64>>,
     kept: Vec<(Id, usize)>,
     kept_at: HashMap<Id, usize>,
-    /// Since when a node owes a VALID or INVALID, having said SYNCING where another said VALID.
+    /// Since when a node owes a VALID or INVALID, having said SYNCING where another said VALID or been down.
     muted: Vec<Option<u64>>,
-    quarantined: Vec<bool>,
+    pub quarantined: Vec<bool>,
+    /// Blocks on which a node dissented in rounds that are forgotten.
+    dissents: Vec<BTreeSet<Id>>,
     primary: Option<usize>,
     looked_at: u64,
     /// Ids that nodes gave for a build.
@@ -126,15 +152,22 @@ impl Oracle {
             next: 1,
             shown,
             last: HashMap::new(),
+            last_head: None,
             feeds: (0..nodes).map(|_| Feed::Delivers).collect(),
+            busy: vec![false; nodes],
             sent: vec![0; nodes],
             owed: vec![BTreeSet::new(); nodes],
             ailing_until: vec![0; nodes],
             held: vec![Hold::None; nodes],
+            down: vec![false; nodes],
+            away: vec![false; nodes],
+            refuses: vec![None; nodes],
+            back_since: vec![None; nodes],
             kept: Vec::new(),
             kept_at: HashMap::new(),
             muted: vec![None; nodes],
             quarantined: vec![false; nodes],
+            dissents: vec![BTreeSet::new(); nodes],
             primary: None,
             looked_at: 0,
             given: BTreeMap::new(),
@@ -158,9 +191,17 @@ impl Oracle {
 
     /// 4: no answer is late.
     pub fn overdue(&mut self, id: u64) {
-        let late =
-            self.rounds.get(&id).is_some_and(|round| round.told.is_none()) || self.reads.contains_key(&id);
+        let late = self.rounds.get(&id).is_some_and(|round| round.told.is_none() && !round.given_up)
+            || self.reads.contains_key(&id);
         self.ensure(!late, || format!("4: call {id} has no answer at its deadline"));
+    }
+
+    /// The CL went away: the round goes on.
+    pub fn gives_up(&mut self, id: u64) {
+        self.count.given_up += 1;
+        if let Some(round) = self.rounds.get_mut(&id) {
+            round.given_up = true;
+        }
     }
 
     /// The CL sends a payload of this length.
@@ -180,8 +221,25 @@ impl Oracle {
         since.len() <= setup.replay_blocks && bytes <= setup.replay_bytes
     }
 
-    /// A node that ailed is well again as far as can be seen.
-    fn look(&mut self, node: usize, down: bool, now: u64) {
+    /// A node that ailed is well again as far as can be seen, and one that is back is led to the head.
+    fn look(&mut self, node: usize, condition: &Condition, now: u64) {
+        let down = matches!(condition, Condition::Unfit(_));
+        let away = down || matches!(condition, Condition::Misconfigured { .. } | Condition::Unknown);
+        if down && !std::mem::replace(&mut self.down[node], down) {
+            self.muted[node] = Some(now);
+        }
+        self.down[node] = down;
+        let was_away = std::mem::replace(&mut self.away[node], away);
+        if away || self.held[node] == Hold::Drained {
+            self.back_since[node] = None;
+        } else if was_away && self.last_head.is_some() {
+            self.back_since[node] = Some(now);
+        }
+        // The call that it is at may hang until its deadline.
+        let waits = self.back_since[node].filter(|since| since + 10_000 < now);
+        self.ensure(waits.is_none(), || {
+            format!("6: node {node} is back since {waits:?} ms and nobody leads it to the head")
+        });
         if self.ailing_until[node] == u64::MAX && !down && self.held[node] != Hold::Drained {
             self.ailing_until[node] = now;
         }
@@ -216,14 +274,25 @@ impl Oracle {
             }
         }
         // Each is told of a second after its answer at the latest.
-        let forgotten = self
-            .rounds
-            .values()
-            .find(|r| !r.shown && r.told.as_ref().is_some_and(|(at, _)| at + 1_500 < now));
+        let due = |round: &Round| match &round.told {
+            Some((at, _)) => at + 1_500,
+            None => round.begun + 10_000,
+        };
+        let forgotten = self.rounds.values().find(|round| !round.shown && due(round) < now);
         let forgotten = forgotten.map(|round| round.id);
         self.ensure(forgotten.is_none(), || format!("round {forgotten:?} was never shown"));
         // Late replies come while the queue of a node that hung is worked off.
-        self.rounds.retain(|_, round| !round.shown || round.begun + 300_000 > now);
+        let Self { rounds, dissents, .. } = self;
+        rounds.retain(|_, round| {
+            let stays = !round.shown || round.begun + 300_000 > now;
+            if !stays {
+                let against = (0..dissents.len()).filter(|node| round.dissents(*node));
+                for node in against {
+                    dissents[node].insert(round.block);
+                }
+            }
+            stays
+        });
     }
 
     fn judge_shown(&mut self, shown: &Shown, chain: &Chain, setup: &Setup) {
@@ -233,7 +302,7 @@ impl Oracle {
             !round.shown
                 && round.method == shown.method
                 && shown.block.as_deref() == Some(&chain.get(round.block).hash)
-                && told.is_some_and(|(at, _)| at - round.begun == took)
+                && told.map_or(round.given_up, |(at, _)| at - round.begun == took)
         };
         // Equal calls at the same time can't be told apart but by their votes.
         let candidates: Vec<u64> = self.rounds.values().filter(same).map(|round| round.id).collect();
@@ -270,7 +339,7 @@ impl Oracle {
         } else {
             &shown.verdict
         };
-        if word != told {
+        if word != told && !round.given_up {
             return Err(format!("round {id} told {told} and is shown as {}", shown.verdict));
         }
         if matches!(round.ask, Ask::Payload(_)) && shown.number != Some(chain.number(round.block)) {
@@ -283,7 +352,7 @@ impl Oracle {
                 ("pending", None) => true,
                 ("pending", Some((came, ..))) => *came >= round.told.as_ref().map_or(0, |(at, _)| at + 1_000),
                 ("replaced", None) => self.may_be_replaced(round, at),
-                ("not_sent", None) => self.ailing_until[node] >= round.begun,
+                ("not_sent", None) => round.full[node] || self.ailing_until[node] >= round.begun,
                 (word, Some((came, _, heard))) => heard.word() == word && at == Some(came - round.begun),
                 (_, None) => false,
             };
@@ -362,16 +431,8 @@ impl Oracle {
     /// A node loses its vote for dissenting: alone against two others, on as many blocks as the owner said.
     fn quarantined(&mut self, node: usize, after: Option<u32>) {
         self.count.quarantines += 1;
-        let nodes = self.sent.len();
-        let mut dissents = BTreeSet::new();
-        for round in self.rounds.values() {
-            let own = round.said(node).filter(|vote| *vote != Vote::Syncing);
-            let others = (0..nodes).filter(|n| *n != node && round.votes(*n)).filter_map(|n| round.said(n));
-            let against = others.filter(|vote| *vote != Vote::Syncing && Some(*vote) != own).count();
-            if own.is_some() && against >= 2 {
-                dissents.insert(round.block);
-            }
-        }
+        let mut dissents = self.dissents[node].clone();
+        dissents.extend(self.rounds.values().filter(|round| round.dissents(node)).map(|round| round.block));
         let enough = after.is_some_and(|after| dissents.len() >= after as usize);
         self.ensure(enough, || format!("node {node} is quarantined after dissent on blocks {dissents:?}"));
     }
@@ -409,7 +470,12 @@ impl World {
         // Whether the operator had it out for a moment isn't known.
         let stayed = !self.setup.operator && since(before).is_some_and(|(fit_for, _)| fit_for > unseen);
         let proven = since(now).is_some_and(|(fit_for, left)| !left || fit_for >= self.setup.failback_after);
-        let right = !stayed || (rank(now) < rank(before) && proven);
+        // A third may have been the primary in between, and have gone again.
+        let other = (0..nodes.len()).any(|third| {
+            let changed = tokio::time::Instant::now().into_std() - nodes[third].state().health.since();
+            third != now && rank(third) < rank(before) && changed <= unseen
+        });
+        let right = !stayed || other || (rank(now) < rank(before) && proven);
         self.oracle.ensure(right, || format!("8: the primary went from {before} to {now} without need"));
     }
 
@@ -441,6 +507,7 @@ impl World {
             deadline,
             begun: self.now,
             parts: nodes.iter().map(|node| node.part()).collect(),
+            full: nodes.iter().map(|node| node.feed.waiting() >= QUEUE).collect(),
             unfit: (0..nodes.len()).map(|node| self.is_down(node)).collect(),
             said_invalid,
             replies: Vec::new(),
@@ -448,9 +515,11 @@ impl World {
             recalled: Vec::new(),
             muted: vec![false; nodes.len()],
             shown: false,
+            given_up: false,
         };
         self.trace(|_| format!("CL: round {id} {ask:?} for {caller:?}"));
         for (place, node) in nodes.iter().enumerate() {
+            self.oracle.look(place, &node.condition(), self.now);
             let note = node.state().standing.note();
             let (quarantined, now) = (note == Some("quarantined"), self.now);
             if quarantined && !self.oracle.quarantined[place] {
@@ -460,14 +529,29 @@ impl World {
             if matches!(node.condition(), Condition::Misconfigured { .. }) {
                 self.oracle.muted[place] = None;
             }
+            let out = self.setup.natures[place].do_not_use || self.oracle.held[place] != Hold::None;
+            let never = round.parts[place] == Part::Never;
+            let excused = quarantined || matches!(node.condition(), Condition::Misconfigured { .. });
+            self.oracle.ensure(if never { out || excused } else { !out }, || {
+                format!("1: node {place}, held {out}, has the part {:?} in round {id}", round.parts[place])
+            });
+            let refuses = self.oracle.refuses[place].is_some_and(|since| since < now);
+            self.oracle.ensure(!refuses || round.unfit[place], || {
+                format!("6: node {place} refuses everything and is {} in round {id}", node.condition())
+            });
             let owes = self.oracle.muted[place].is_some_and(|since| since < now);
             self.oracle.ensure(!owes || round.parts[place] != Part::Voter, || {
-                format!("1: node {place} said SYNCING where another said VALID, and votes in round {id}")
+                format!("1: node {place} said SYNCING where another said VALID, or was down, and votes in round {id}")
             });
         }
+        if let Ask::Head(head, _) = ask {
+            self.oracle.last_head = Some(*head);
+        }
         if matches!(ask, Ask::Payload(_)) {
-            for owed in &mut self.oracle.owed {
-                owed.insert(id);
+            for (owed, full) in self.oracle.owed.iter_mut().zip(&round.full) {
+                if !full {
+                    owed.insert(id);
+                }
             }
         }
         self.oracle.count.rounds += 1;
@@ -522,12 +606,19 @@ impl World {
 
     /// mainstay calls a node.
     pub fn sends(&mut self, node: usize, ask: &Ask, id: u64) -> Origin {
-        let (down, now) = (self.is_down(node), self.now);
-        self.oracle.look(node, down, now);
+        let now = self.now;
+        self.oracle.look(node, &self.node(node).condition(), now);
         let drained = self.oracle.held[node] == Hold::Drained;
+        if ask.is_voted() || *ask == Ask::OwnHead {
+            // What is sent on another connection before the answer may overtake.
+            let busy = std::mem::replace(&mut self.oracle.busy[node], true);
+            self.oracle
+                .ensure(!busy, || format!("3: node {node} is sent {ask:?} before its last call is over"));
+        }
         match (ask, &self.oracle.feeds[node]) {
             (Ask::OwnHead, _) => {
                 self.oracle.count.replays += 1;
+                self.oracle.back_since[node] = None;
                 self.oracle.feeds[node] = Feed::Replays;
                 self.oracle.ensure(!drained, || format!("3: node {node} is drained and gets a replay"));
                 Origin::Replay
@@ -549,12 +640,24 @@ impl World {
     /// mainstay hears a node, or that it doesn't.
     pub fn hears(&mut self, node: usize, ask: &Ask, outcome: &Outcome, origin: Origin) {
         let now = self.now;
+        self.oracle.look(node, &self.node(node).condition(), now);
+        match outcome {
+            Ok(_) => self.oracle.refuses[node] = None,
+            // What a replay asks before it begins says nothing of health.
+            Err(Failure::Refused | Failure::Reset) if !matches!(ask, Ask::OwnHead | Ask::Version) => {
+                self.oracle.refuses[node].get_or_insert(now);
+            }
+            Err(_) => {}
+        }
         if outcome.is_err() {
             self.oracle.ailing_until[node] = u64::MAX;
             self.trace(|_| format!("  el{node} {ask:?} -> {outcome:?}"));
         }
         if let Origin::Read(id) = origin {
             return self.read_hears(node, id, outcome);
+        }
+        if !matches!(origin, Origin::Probe | Origin::Read(_)) {
+            self.oracle.busy[node] = false;
         }
         let ends = match ask {
             Ask::Head(..) => true,

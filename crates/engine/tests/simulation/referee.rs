@@ -32,7 +32,8 @@ pub struct Finding {
 /// # Errors
 /// What doesn't.
 pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<Finding, String> {
-    let Some((told_at, told)) = &round.told else { return Err("it has no answer".to_owned()) };
+    // Nobody was there to be told.
+    let Some((told_at, told)) = &round.told else { return Ok(Finding { changed: false, waited: false }) };
     let took = told_at - round.begun;
     let mut events: Vec<Event> = declined(shown);
     events.extend(round.replies.iter().map(|(at, node, heard)| (at - round.begun, *node, heard.clone())));
@@ -48,10 +49,12 @@ pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<Finding, Str
         ))
     };
     let possible = possible(round, &events, setup, took);
+    let replaced = |e: &Event| matches!(e, (at, _, Heard::Silent(Silence::Replaced)) if *at <= took);
+    let replaced = events.iter().any(replaced);
     if possible.is_empty() {
         return wrong("2: too early");
     }
-    if !possible.iter().any(|answer| fits(answer, told, round, setup)) {
+    if !possible.iter().any(|answer| fits(answer, told, round, setup, replaced)) {
         return wrong(&format!("2: not what was heard, which is {possible:?}"));
     }
     let most = match setup.straggler_wait {
@@ -134,8 +137,8 @@ fn possible(round: &Round, events: &[Event], setup: &Setup, took: u64) -> Vec<An
     answers
 }
 
-/// Whether this was told.
-fn fits(answer: &Answer, told: &Told, round: &Round, setup: &Setup) -> bool {
+/// Whether this was told. `replaced`: some nodes weren't asked since a newer head took the place of this one.
+fn fits(answer: &Answer, told: &Told, round: &Round, setup: &Setup, replaced: bool) -> bool {
     let syncing = PayloadStatus {
         status: Status::Syncing,
         latest_valid_hash: None,
@@ -150,9 +153,11 @@ fn fits(answer: &Answer, told: &Told, round: &Round, setup: &Setup) -> bool {
         (Answer::Error(error), Told::Error(code)) => {
             String::from_utf8_lossy(error).starts_with(&format!(r#"{{"code":{code},"#))
         }
-        (Answer::Shortfall, Told::Nothing) => setup.error_on_shortfall,
+        (Answer::Shortfall, Told::Nothing) => setup.error_on_shortfall && !replaced,
         // The model's hashes are right, so the check of the block's hash always passes.
-        (Answer::Shortfall, Told::Status(told, _)) => !setup.error_on_shortfall && *told == syncing,
+        (Answer::Shortfall, Told::Status(told, _)) => {
+            (replaced || !setup.error_on_shortfall) && *told == syncing
+        }
         _ => false,
     }
 }

@@ -54,6 +54,8 @@ pub struct Setup {
     pub minority: bool,
     /// An operator cordons, drains and puts back.
     pub operator: bool,
+    /// Connections of the CL that break, in thousandths of its calls.
+    pub breaks: u64,
 }
 
 impl Setup {
@@ -98,6 +100,39 @@ impl Setup {
             lies: rng.chance(550),
             minority: rng.chance(500),
             operator: rng.chance(500),
+            breaks: 15,
+        }
+    }
+
+    /// `n` quick nodes, an owner who says nothing, and fair weather.
+    pub fn plain(n: usize) -> Self {
+        let nature = Nature {
+            tier: Tier::Primary,
+            timeout: None,
+            do_not_use: false,
+            client: 0,
+            accepts_side: false,
+            remembers_invalid: true,
+            work: (2, 6),
+        };
+        Self {
+            natures: vec![nature; n],
+            rules: Rules::default(),
+            quarantine_after: None,
+            straggler_wait: StragglerWait::Adaptive,
+            timeout: Duration::from_millis(7500),
+            error_on_shortfall: false,
+            getpayload_wait: Duration::from_millis(800),
+            health: HealthRules::default(),
+            failback_after: Duration::from_secs(30),
+            replay_blocks: 64,
+            replay_bytes: 32 << 20,
+            payload_method: "engine_newPayloadV4",
+            roughness: 0,
+            lies: false,
+            minority: true,
+            operator: false,
+            breaks: 0,
         }
     }
 }

@@ -65,7 +65,8 @@ impl World {
     /// Quick, honest and at the head, and so for two slots before `slot` already.
     pub fn is_quick(&self, el: usize, slot: u64) -> bool {
         let of = &self.weather.of[el];
-        let steady = of.rough_until.saturating_add(2 * SLOT) <= slot * SLOT;
+        // A quarantine ends with the first block that it agrees on.
+        let steady = of.rough_until.saturating_add(2 * SLOT) <= slot * SLOT && !self.oracle.quarantined[el];
         // ACCEPTED is no VALID, however quick.
         steady
             && !self.is_held(el)

@@ -17,7 +17,7 @@ use mainstay_engine::{Engine, Metrics};
 use mainstay_wire::client::{Posted, Transport};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::chain::Chain;
 use crate::cl::{Cl, Step};
@@ -379,19 +379,25 @@ impl World {
 
 impl Sim {
     /// One call of the CL, from its begin to the answer.
-    pub async fn ask(self: &Arc<Self>, ask: Ask, otherwise: bool, caller: crate::cl::For) -> Told {
-        let (engine, id, body) = {
+    pub async fn ask(self: &Arc<Self>, ask: Ask, otherwise: bool, caller: crate::cl::For) -> Option<Told> {
+        let (engine, id, body, patience) = {
             let mut world = self.lock();
+            let patience = world.cl_patience(&ask, caller);
             let id = world.begins(&ask, caller);
             let method = world.setup.payload_method;
             let body = speech::write_ask(&ask, id, &world.chain, method, otherwise);
             world.oracle.keeps(&ask, body.len());
-            (world.engine.clone(), id, body)
+            (world.engine.clone(), id, body, patience)
         };
-        let (status, body) = engine.answer(&body, &Caller::default()).await;
+        let who = Caller::default();
+        let answer = timeout(patience, engine.answer(&body, &who)).await;
+        let Ok((status, body)) = answer else {
+            self.lock().cl_gives_up(id, caller);
+            return None;
+        };
         let told = speech::read_told(status, &body, &ask, id);
         self.lock().cl_is_told(id, &ask, caller, told.clone());
-        told
+        Some(told)
     }
 }
 

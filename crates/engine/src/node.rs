@@ -44,6 +44,8 @@ pub struct State {
     pub payload_latency: Latency,
     /// How fast it answers forkchoiceUpdated.
     pub forkchoice_latency: Latency,
+    /// When it last said which chain it is on.
+    pub chain_seen: Option<Instant>,
     /// How fast it answered the last probe.
     pub probe_took: Option<Duration>,
     /// Its client, as `name/version`.
@@ -100,6 +102,7 @@ impl Node {
             standing,
             payload_latency: Latency::default(),
             forkchoice_latency: Latency::default(),
+            chain_seen: None,
             probe_took: None,
             client: None,
             gap: None,

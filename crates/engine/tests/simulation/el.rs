@@ -112,6 +112,9 @@ pub struct El {
     pub head: Id,
     /// It was started for another chain.
     pub wrong_chain: bool,
+    /// Slots at whose end it has been so, or not been so.
+    pub same_for: u64,
+    pub was_wrong: bool,
     known: Vec<bool>,
     invalid: BTreeSet<Id>,
     /// Voted calls, the first being worked on.
@@ -132,6 +135,8 @@ impl El {
             faults: Faults::default(),
             head: 0,
             wrong_chain: false,
+            same_for: 0,
+            was_wrong: false,
             known: vec![true],
             invalid: BTreeSet::new(),
             inbox: VecDeque::new(),

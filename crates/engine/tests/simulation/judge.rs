@@ -26,8 +26,28 @@ impl World {
             }
         }
         self.judge_shown_rounds();
+        self.judge_chains();
         if slot.is_multiple_of(16) {
             self.judge_bounds();
+        }
+    }
+
+    /// 6: a node on another chain than most is known for it.
+    fn judge_chains(&mut self) {
+        for el in &mut self.els {
+            let same = std::mem::replace(&mut el.was_wrong, el.wrong_chain) == el.wrong_chain;
+            el.same_for = if same { el.same_for + 1 } else { 0 };
+        }
+        let right = self.els.iter().filter(|el| !el.wrong_chain && el.same_for > 2).count();
+        for place in 0..self.els.len() {
+            let el = &self.els[place];
+            if !el.wrong_chain || el.same_for < 7 || right * 2 <= self.els.len() {
+                continue;
+            }
+            let condition = self.node(place).condition();
+            self.oracle.ensure(matches!(condition, Condition::Misconfigured { .. }), || {
+                format!("6: node {place} is on another chain for long, and is {condition}")
+            });
         }
     }
 

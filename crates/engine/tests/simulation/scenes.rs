@@ -156,7 +156,8 @@ fn a_node_that_was_on_another_chain_is_led_to_the_head_when_it_is_back() {
         scene.faults(2, Faults::default());
         scene.pass(5_000).await;
         assert!(matches!(scene.world().node(2).condition(), Condition::Misconfigured { .. }));
-        for _ in 0..3 {
+        // Too little to be lagging.
+        for _ in 0..2 {
             head = scene.advance(head).await;
         }
         scene.world().els[2].wrong_chain = false;
@@ -208,6 +209,43 @@ fn who_is_in_time_is_waited_for_until_it_has_straggled_three_times() {
         }
         let waited: Vec<bool> = waits.iter().map(|took| *took >= wait).collect();
         assert_eq!(waited, [true, true, false, false, false, false], "{waits:?}");
+    });
+}
+
+/// One that never answers is soon not waited for either, long before it is unfit.
+#[test]
+fn who_is_silent_straggles_too() {
+    let wait = Duration::from_millis(100);
+    let mut setup = Setup { straggler_wait: StragglerWait::Fixed(wait), ..Setup::plain(3) };
+    setup.natures[2].timeout = Some(Duration::from_millis(200));
+    setup.health.fall = 100;
+    Scene::play(setup, async |scene| {
+        let mut head = scene.advance(0).await;
+        scene.faults(2, Faults { hangs: true, ..Faults::default() });
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let began = tokio::time::Instant::now();
+            let block = scene.block(head);
+            assert_eq!(scene.status(Ask::Payload(block)).await, Some(Status::Valid));
+            waits.push(began.elapsed() >= wait);
+            scene.pass(1_000).await;
+            head = block;
+        }
+        assert_eq!(waits, [true, true, true, false, false, false]);
+    });
+}
+
+/// Found by the weather: nobody asked a fit node for its chain again, and a restart can be missed.
+#[test]
+fn a_fit_node_that_comes_up_on_another_chain_unseen_is_found_out() {
+    Scene::play(Setup::plain(3), async |scene| {
+        let head = scene.advance(0).await;
+        scene.world().els[2].wrong_chain = true;
+        scene.pass(65_000).await;
+        assert!(matches!(scene.world().node(2).condition(), Condition::Misconfigured { .. }));
+        scene.world().els[2].wrong_chain = false;
+        scene.pass(5_000).await;
+        assert_eq!((scene.part(2), scene.head(2)), (Part::Voter, head));
     });
 }
 

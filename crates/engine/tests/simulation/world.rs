@@ -456,6 +456,13 @@ impl Transport for Wire {
             let (ask, id, origin) = {
                 let mut world = sim.lock();
                 let (ask, id) = speech::read_ask(&body, &world.chain);
+                let most = world.setup.natures[self.place]
+                    .timeout
+                    .map_or(world.setup.timeout, |own| own.min(world.setup.timeout));
+                let limit = deadline - Instant::now();
+                world.oracle.ensure(limit <= most, || {
+                    format!("4: node {} is given {limit:?} for {ask:?}", self.place)
+                });
                 let origin = world.sends(self.place, &ask, id);
                 (ask, id, origin)
             };

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
+use mainstay_wire::client::{self, Client, Transport};
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -46,6 +47,18 @@ pub struct Dispute {
     pub invalid: Vec<String>,
 }
 
+/// Makes what the calls to a node go over, or says why it can't.
+pub type Connect = Box<dyn Fn(&NodeSpec) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
+
+/// [`Connect`] as usual: a pool of HTTP connections of its own for each node.
+#[must_use]
+pub fn over_http() -> Connect {
+    Box::new(|spec| match Client::new(&spec.url, client::Options::default()) {
+        Ok(client) => Ok(Arc::new(client)),
+        Err(error) => Err(format!("{}: {error}", spec.shown_url())),
+    })
+}
+
 /// The nodes in the order given.
 pub type Nodes = Arc<Vec<Arc<Node>>>;
 
@@ -77,6 +90,7 @@ pub struct Core {
     pub stop: CancellationToken,
     /// The role's own metrics, for scrapers of the engine port.
     pub registry: Arc<Registry>,
+    connect: Connect,
     nodes: RwLock<Nodes>,
     /// Held while nodes are checked and added.
     adding: Mutex<()>,
@@ -93,10 +107,24 @@ impl Core {
     /// # Errors
     /// A node's URL that no client can be made for.
     pub fn start(config: Config, telemetry: Telemetry, registry: Arc<Registry>) -> Result<Arc<Self>, String> {
+        Self::start_over(config, telemetry, registry, over_http())
+    }
+
+    /// As [`Core::start`], with calls going over what `connect` makes.
+    ///
+    /// # Errors
+    /// What `connect` says of a node.
+    pub fn start_over(
+        config: Config,
+        telemetry: Telemetry,
+        registry: Arc<Registry>,
+        connect: Connect,
+    ) -> Result<Arc<Self>, String> {
         let stop = CancellationToken::new();
         let mut mirrors = Vec::new();
         for mirror in &config.mirror {
-            mirrors.push(Mirror::start(mirror, &telemetry, &stop)?);
+            let transport = connect(&mirror.spec)?;
+            mirrors.push(Mirror::start(mirror, transport, &telemetry, &stop));
         }
         let core = Arc::new(Self {
             telemetry,
@@ -111,6 +139,7 @@ impl Core {
             mirrors,
             stop,
             registry,
+            connect,
             nodes: RwLock::default(),
             adding: Mutex::default(),
             primary: Mutex::new(Primary::new(config.failback_after)),
@@ -150,10 +179,9 @@ impl Core {
         let mut fresh = Vec::new();
         for config in configs {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let url = config.spec.shown_url();
-            let node = Node::new(id, config, self.config.health, Feed::default(), self.stop.child_token())
-                .map_err(|e| format!("{url}: {e}"))?;
-            fresh.push(Arc::new(node));
+            let transport = (self.connect)(&config.spec)?;
+            let (feed, removed) = (Feed::default(), self.stop.child_token());
+            fresh.push(Arc::new(Node::new(id, config, self.config.health, feed, removed, transport)));
         }
         self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
         for node in fresh {
@@ -311,7 +339,7 @@ impl Core {
                 node.feed.wake();
             }
             Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
-                if matches!(before, Condition::Unfit(_)) =>
+                if matches!(before, Condition::Unfit(_) | Condition::Misconfigured { .. }) =>
             {
                 node.feed.came_back();
             }

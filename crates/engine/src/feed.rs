@@ -178,6 +178,7 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
             match node.feed.pop() {
                 Some(job) => deliver(&core, &node, job).await,
                 None => tokio::select! {
+                    biased;
                     () = node.feed.wake.notified() => {}
                     () = tokio::time::sleep_until(not_before), if wanted => {}
                 },
@@ -185,8 +186,9 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
         }
     };
     tokio::select! {
-        () = serve => {}
+        biased;
         () = node.removed.cancelled() => {}
+        () = serve => {}
     }
     node.feed.close();
 }

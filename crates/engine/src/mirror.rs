@@ -1,8 +1,9 @@
 //! Copies of every engine call to other endpoints: sent, never waited for, never delaying the consensus client.
 
 use bytes::Bytes;
-use mainstay_wire::client::{Client, Options};
+use mainstay_wire::client::Transport;
 use mainstay_wire::jwt::{self, Claims, Secret};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -26,20 +27,17 @@ pub struct Mirror {
 
 impl Mirror {
     /// Starts the endpoint's task.
-    ///
-    /// # Errors
-    /// No client can be made for the URL.
+    #[must_use]
     pub fn start(
         config: &NodeConfig,
+        transport: Arc<dyn Transport>,
         telemetry: &Telemetry,
         stop: &CancellationToken,
-    ) -> Result<Self, String> {
-        let client = Client::new(&config.spec.url, Options::default())
-            .map_err(|e| format!("{}: {e}", config.spec.shown_url()))?;
+    ) -> Self {
         let (queue, copies) = mpsc::channel(QUEUE);
         let limit = config.spec.timeout.map_or(LIMIT, |own| own.min(LIMIT));
-        tokio::spawn(run(client, config.secret.clone(), copies, limit, stop.clone()));
-        Ok(Self { name: config.spec.name.clone(), queue, telemetry: telemetry.clone() })
+        tokio::spawn(run(transport, config.secret.clone(), copies, limit, stop.clone()));
+        Self { name: config.spec.name.clone(), queue, telemetry: telemetry.clone() }
     }
 
     /// Sends a copy.
@@ -51,7 +49,7 @@ impl Mirror {
 }
 
 async fn run(
-    client: Client,
+    transport: Arc<dyn Transport>,
     secret: Secret,
     mut copies: mpsc::Receiver<(Bytes, Caller)>,
     limit: Duration,
@@ -61,13 +59,14 @@ async fn run(
         while let Some((request, caller)) = copies.recv().await {
             let claims = Claims { id: caller.id, clv: caller.clv, ..Claims::at(crate::clock::wall()) };
             let token = jwt::sign(&secret, &claims);
-            if let Err(error) = client.post(request, Some(&token), Instant::now() + limit).await {
+            if let Err(error) = transport.post(request, Some(&token), Instant::now() + limit).await {
                 tracing::debug!(%error, "a copy to a mirror failed");
             }
         }
     };
     tokio::select! {
-        () = send => {}
+        biased;
         () = stop.cancelled() => {}
+        () = send => {}
     }
 }

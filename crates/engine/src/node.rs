@@ -1,11 +1,11 @@
 //! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_node::{Cause, Condition, Health, NodeSpec};
-use mainstay_wire::client::{self, CallError, Client, Delivered, Fault};
+use mainstay_wire::client::{CallError, Delivered, Fault, Transport};
 use mainstay_wire::envelope::{self, Reply};
 use mainstay_wire::jwt::{self, Claims, Secret};
 use tokio::sync::Notify;
@@ -44,6 +44,8 @@ pub struct State {
     pub payload_latency: Latency,
     /// How fast it answers forkchoiceUpdated.
     pub forkchoice_latency: Latency,
+    /// When it last said which chain it is on.
+    pub chain_seen: Option<Instant>,
     /// How fast it answered the last probe.
     pub probe_took: Option<Duration>,
     /// Its client, as `name/version`.
@@ -67,7 +69,7 @@ pub struct Node {
     /// Ends its tasks.
     pub removed: CancellationToken,
     secret: Secret,
-    client: Client,
+    transport: Arc<dyn Transport>,
     state: Mutex<State>,
 }
 
@@ -84,17 +86,15 @@ pub struct Failed {
 
 impl Node {
     /// A node, with nothing known of it.
-    ///
-    /// # Errors
-    /// The client can't be made for this URL.
+    #[must_use]
     pub fn new(
         id: u64,
         config: NodeConfig,
         health: mainstay_node::Rules,
         feed: Feed,
         removed: CancellationToken,
-    ) -> Result<Self, client::BadEndpoint> {
-        let client = Client::new(&config.spec.url, client::Options::default())?;
+        transport: Arc<dyn Transport>,
+    ) -> Self {
         let mut standing = Standing::default();
         standing.do_not_use = config.spec.do_not_use;
         let state = State {
@@ -102,13 +102,14 @@ impl Node {
             standing,
             payload_latency: Latency::default(),
             forkchoice_latency: Latency::default(),
+            chain_seen: None,
             probe_took: None,
             client: None,
             gap: None,
             replays_in_vain: 0,
         };
         let (spec, secret) = (config.spec, config.secret);
-        Ok(Self { id, spec, feed, probe: Notify::new(), removed, secret, client, state: Mutex::new(state) })
+        Self { id, spec, feed, probe: Notify::new(), removed, secret, transport, state: Mutex::new(state) }
     }
 
     /// Its name.
@@ -156,7 +157,7 @@ impl Node {
         let claims =
             Claims { id: caller.id.clone(), clv: caller.clv.clone(), ..Claims::at(crate::clock::wall()) };
         let token = jwt::sign(&self.secret, &claims);
-        let reply = self.client.post(body, Some(&token), deadline).await.map_err(|e| Failed::from(&e))?;
+        let reply = self.transport.post(body, Some(&token), deadline).await.map_err(|e| Failed::from(&e))?;
         let status = reply.status.as_u16();
         let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
         if matches!(status, 401 | 403) {

@@ -15,20 +15,25 @@ use crate::node::{Caller, Failed, Node};
 /// Longest time for one question of a probe.
 const LIMIT: Duration = Duration::from_secs(1);
 
+/// How old a chain id gets. A restart that falls between two probes is seen by nobody, and may have brought another chain.
+const CHAIN_AGE: Duration = Duration::from_secs(60);
+
 /// Probes a node until it is removed.
 pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let probing = async {
         loop {
             let at = node.state().health.probe_at();
             tokio::select! {
-                () = tokio::time::sleep_until(Instant::from_std(at)) => once(&core, &node).await,
+                biased;
                 () = node.probe.notified() => {}
+                () = tokio::time::sleep_until(Instant::from_std(at)) => once(&core, &node).await,
             }
         }
     };
     tokio::select! {
-        () = probing => {}
+        biased;
         () = node.removed.cancelled() => {}
+        () = probing => {}
     }
 }
 
@@ -39,7 +44,9 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     let any_misfit = core.nodes().iter().any(|n| matches!(n.condition(), Condition::Misconfigured { .. }));
     let needs_chain = {
         let state = node.state();
-        any_misfit || state.health.seen().chain_id.is_none() || *state.health.condition() != Condition::Fit
+        any_misfit
+            || state.chain_seen.is_none_or(|seen| seen.elapsed() >= CHAIN_AGE)
+            || *state.health.condition() != Condition::Fit
     };
     let probe = ask(node, needs_chain, core.config.timeout).await;
     let (took, answered) = (started.elapsed(), probe.is_ok());
@@ -62,6 +69,9 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
     let change = {
         let mut state = node.state();
         state.probe_took = answered.then_some(took);
+        if probe.as_ref().is_ok_and(|seen| seen.chain_id.is_some()) {
+            state.chain_seen = Some(started);
+        }
         state.health.probed(&probe, others, Instant::now().into_std())
     };
     if let Some(before) = change {

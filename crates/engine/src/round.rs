@@ -23,11 +23,13 @@ use crate::payloads::payload_id;
 use crate::queue::Kind;
 use crate::records::Disagreement;
 use crate::standing::lone_dissenter;
-use crate::status::{self, Heard, PayloadStatus, Status};
+use crate::status::{self, Heard, PayloadStatus, Silence, Status};
 use crate::verdict::Vote;
 
 /// How long after the answer those who watch are told of a round at the latest.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+/// Parameters up to this many bytes are hashed where they are: handing them to another thread would cost more.
+const HASHED_IN_PLACE: usize = 16 << 10;
 
 /// A round as those who watch see it.
 #[derive(Clone, Debug, Serialize)]
@@ -363,7 +365,10 @@ impl Conductor {
 
     /// Nobody voted.
     async fn shortfall(&self) -> Told {
-        if self.core.config.on_shortfall == OnShortfall::Error {
+        // A newer head took this one's place: that nobody was asked is no sign of nodes that are down.
+        let replaced = |e: &Entry| matches!(&e.heard, Some((Heard::Silent(Silence::Replaced), _)));
+        let replaced = self.ballot.entries().iter().any(replaced);
+        if self.core.config.on_shortfall == OnShortfall::Error && !replaced {
             return Told::Nothing;
         }
         let mut status = PayloadStatus {
@@ -373,21 +378,29 @@ impl Conductor {
             inclusion_list_satisfied: None,
         };
         if self.method.family == Family::NewPayload {
-            let params = self.params.clone();
-            // Hashing takes milliseconds for a large payload: not on a thread that serves.
-            match tokio::task::spawn_blocking(move || block_hash::check(&params)).await {
-                Ok(block_hash::Check::Match) => {}
-                Ok(block_hash::Check::Mismatch { expected, got }) => {
+            match self.check_hash().await {
+                block_hash::Check::Match => {}
+                block_hash::Check::Mismatch { expected, got } => {
                     status.status = Status::Invalid;
                     let text =
                         format!("block hash mismatch: the payload says {expected}, its header gives {got}");
                     status.validation_error = serde_json::to_vec(&text).ok().map(Bytes::from);
                 }
                 // Unsure whether the payload is what its hash says: SYNCING would let it be imported unchecked.
-                Ok(block_hash::Check::Unknown(_)) | Err(_) => return Told::Nothing,
+                block_hash::Check::Unknown(_) => return Told::Nothing,
             }
         }
         Told::Result(self.write(&status))
+    }
+
+    async fn check_hash(&self) -> block_hash::Check {
+        if self.params.len() <= HASHED_IN_PLACE {
+            return block_hash::check(&self.params);
+        }
+        let params = self.params.clone();
+        // Hashing takes milliseconds for a large payload: not on a thread that serves.
+        let check = tokio::task::spawn_blocking(move || block_hash::check(&params)).await;
+        check.unwrap_or(block_hash::Check::Unknown("the check failed"))
     }
 
     /// Learns from the replies that come after the answer.

@@ -50,19 +50,23 @@ impl Service {
             }
             Err(error) => return text(StatusCode::BAD_REQUEST, error.to_string()),
         };
-        match envelope::parse_request(&body) {
-            Err(error) => {
-                json(StatusCode::BAD_REQUEST, envelope::error_body(None, error.code, &error.message))
-            }
-            Ok(Message::Single(Err(bad))) => json(StatusCode::BAD_REQUEST, refusal(&bad)),
+        let (status, reply) = self.body(&body, &caller).await;
+        json(status, reply)
+    }
+
+    /// Answers a body whose sender may call.
+    pub async fn body(&self, body: &Bytes, caller: &Caller) -> (StatusCode, Bytes) {
+        match envelope::parse_request(body) {
+            Err(error) => (StatusCode::BAD_REQUEST, envelope::error_body(None, error.code, &error.message)),
+            Ok(Message::Single(Err(bad))) => (StatusCode::BAD_REQUEST, refusal(&bad)),
             Ok(Message::Single(Ok(call))) => {
-                let answer = self.answer(&call, &caller).await;
-                json(answer.status(), answer.body(call.id.as_ref()))
+                let answer = self.answer(&call, caller).await;
+                (answer.status(), answer.body(call.id.as_ref()))
             }
             Ok(Message::Batch(calls)) => {
-                let answers = calls.into_iter().map(|call| self.one_of_batch(call, &caller));
+                let answers = calls.into_iter().map(|call| self.one_of_batch(call, caller));
                 let bodies = Box::pin(all(answers.collect())).await;
-                json(StatusCode::OK, crate::merge::array(bodies.iter().map(AsRef::as_ref)))
+                (StatusCode::OK, crate::merge::array(bodies.iter().map(AsRef::as_ref)))
             }
         }
     }

@@ -8,6 +8,8 @@
 //!   agrees again.
 //! * *cordoned*, *drained*: the operator took its vote away.
 
+use std::collections::VecDeque;
+
 use mainstay_node::Condition;
 use serde::Serialize;
 
@@ -16,6 +18,9 @@ use crate::verdict::Vote;
 
 /// Rounds in a row that make a straggler.
 const STRAGGLES: u32 = 3;
+
+/// Blocks remembered as dissented on: the consensus client comes back to earlier ones.
+const DISSENTS_KEPT: usize = 16;
 
 /// What the operator has decided of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,7 +45,8 @@ pub struct Standing {
     muted: bool,
     quarantined: bool,
     dissents: u32,
-    last_dissent: Option<String>,
+    /// Of those the last ones.
+    dissented_on: VecDeque<String>,
     straggles: u32,
 }
 
@@ -118,9 +124,12 @@ impl Standing {
 
     /// It was alone with its vote on `block` against two or more that agreed. Returns whether it is quarantined by that.
     pub fn dissented(&mut self, block: &str, quarantine_after: Option<u32>) -> bool {
-        if self.last_dissent.as_deref() != Some(block) {
+        if !self.dissented_on.iter().any(|b| b == block) {
             self.dissents = self.dissents.saturating_add(1);
-            self.last_dissent = Some(block.to_owned());
+            if self.dissented_on.len() == DISSENTS_KEPT {
+                self.dissented_on.pop_front();
+            }
+            self.dissented_on.push_back(block.to_owned());
         }
         let now = quarantine_after.is_some_and(|after| self.dissents >= after);
         now && !std::mem::replace(&mut self.quarantined, true)
@@ -128,12 +137,12 @@ impl Standing {
 
     /// It agreed with the others on `block`. Returns whether that ends its quarantine.
     pub fn agreed(&mut self, block: &str) -> bool {
-        if self.last_dissent.as_deref() == Some(block) {
+        if self.dissented_on.back().is_some_and(|last| last == block) {
             // newPayload and forkchoiceUpdated speak of one block: half of it isn't agreement.
             return false;
         }
         self.dissents = 0;
-        self.last_dissent = None;
+        self.dissented_on.clear();
         std::mem::take(&mut self.quarantined)
     }
 }
@@ -211,6 +220,10 @@ mod tests {
         let mut standing = Standing::default();
         assert!(!standing.dissented("a", Some(2)));
         assert!(!standing.dissented("a", Some(2)), "one block counts once");
+        let mut returning = standing.clone();
+        assert!(!returning.dissented("b", Some(3)));
+        assert!(!returning.dissented("a", Some(3)), "also where the consensus client comes back to it");
+        assert!(returning.dissented("c", Some(3)));
         assert!(!standing.agreed("a"), "half of a block isn't agreement");
         assert!(standing.dissented("b", Some(2)));
         assert_eq!(standing.part(&Condition::Fit), Part::Never);

@@ -19,6 +19,7 @@ mod outgoing;
 mod pool;
 mod reply;
 mod stream;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use pool::Pool;
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
+pub use transport::{Posted, Transport};
 
 /// Bounds of a [`Client`].
 #[derive(Debug, Clone)]

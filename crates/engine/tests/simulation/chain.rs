@@ -1,14 +1,12 @@
 //! The truth: all blocks that anybody has made, whoever knows of them.
 
-use bytes::Bytes;
-use mainstay_engine::blocks::Payload;
+use std::collections::HashMap;
 
-use crate::rng::mix;
+use bytes::Bytes;
+use mainstay_engine::block_hash::{self, Check};
 
 /// A block's place in [`Chain`]; the genesis block is 0.
 pub type Id = usize;
-
-static ZEROS: [u8; 4096] = [0; 4096];
 
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -19,24 +17,57 @@ pub struct Block {
     pub sound: bool,
     /// A bit for each EL that wrongly finds it invalid, until that EL is mended.
     pub wronged_by: u32,
-    pub size: usize,
+    /// The parameters of its newPayload.
+    pub params: Bytes,
 }
 
 pub struct Chain {
     blocks: Vec<Block>,
+    by_hash: HashMap<String, Id>,
+    amsterdam: bool,
 }
 
 impl Chain {
-    pub fn new() -> Self {
-        let genesis = Block { parent: 0, number: 0, hash: hash(0), sound: true, wronged_by: 0, size: 0 };
-        Self { blocks: vec![genesis] }
+    /// `amsterdam`: its blocks are for `engine_newPayloadV5`, else for V4.
+    pub fn new(amsterdam: bool) -> Self {
+        let mut chain = Self { blocks: Vec::new(), by_hash: HashMap::new(), amsterdam };
+        chain.put(0, 0, true, 0);
+        chain
     }
 
+    /// A block on `parent` with a transaction of `size` bytes.
     pub fn add(&mut self, parent: Id, sound: bool, size: usize) -> Id {
-        let id = self.blocks.len();
         let number = self.blocks[parent].number + 1;
-        self.blocks.push(Block { parent, number, hash: hash(id), sound, wronged_by: 0, size });
+        self.put(parent, number, sound, size)
+    }
+
+    fn put(&mut self, parent: Id, number: u64, sound: bool, size: usize) -> Id {
+        let id = self.blocks.len();
+        let zero = format!("0x{}", "0".repeat(64));
+        let parent_hash = self.blocks.get(parent).map_or(zero.clone(), |p| p.hash.clone());
+        // The hash is not known yet: the engine's own check, which real payloads prove, says what it has to be.
+        let params = self.params(id, number, &parent_hash, &zero, size);
+        let Check::Mismatch { expected: hash, .. } = block_hash::check(&Bytes::from(params.clone())) else {
+            panic!("a block can't be hashed: {params}")
+        };
+        let params =
+            params.replacen(&format!(r#""blockHash":"{zero}""#), &format!(r#""blockHash":"{hash}""#), 1);
+        self.by_hash.insert(hash.clone(), id);
+        self.blocks.push(Block { parent, number, hash, sound, wronged_by: 0, params: params.into() });
         id
+    }
+
+    fn params(&self, id: Id, number: u64, parent: &str, hash: &str, size: usize) -> String {
+        let (zeros, bloom, transaction) = ("0".repeat(64), "0".repeat(512), "ab".repeat(size));
+        let amsterdam = if self.amsterdam {
+            format!(r#","blockAccessList":"0xc0","slotNumber":"0x{id:x}""#)
+        } else {
+            String::new()
+        };
+        format!(
+            r#"[{{"parentHash":"{parent}","feeRecipient":"0x{address}","stateRoot":"0x{zeros}","receiptsRoot":"0x{zeros}","logsBloom":"0x{bloom}","prevRandao":"0x{id:064x}","blockNumber":"0x{number:x}","gasLimit":"0x1c9c380","gasUsed":"0x0","timestamp":"0x{id:x}","extraData":"0x","baseFeePerGas":"0x7","blockHash":"{hash}","transactions":["0x02{transaction}"],"withdrawals":[],"blobGasUsed":"0x0","excessBlobGas":"0x0"{amsterdam}}},[],"0x{zeros}",[]]"#,
+            address = &zeros[..40],
+        )
     }
 
     pub fn get(&self, id: Id) -> &Block {
@@ -57,9 +88,7 @@ impl Chain {
 
     /// The block with this hash, which only this chain makes.
     pub fn id_of(&self, hash: &str) -> Id {
-        let id = usize::from_str_radix(&hash[hash.len() - 8..], 16).unwrap();
-        assert_eq!(self.blocks[id].hash, hash, "a hash from nowhere");
-        id
+        *self.by_hash.get(hash).unwrap_or_else(|| panic!("a hash from nowhere: {hash}"))
     }
 
     /// From `from` back to the genesis block.
@@ -77,22 +106,7 @@ impl Chain {
         self.back_from(of).take_while(|b| self.number(*b) >= number).any(|b| b == ancestor)
     }
 
-    pub fn payload(&self, id: Id, method: &str) -> Payload {
-        let block = &self.blocks[id];
-        Payload {
-            hash: block.hash.clone(),
-            parent: self.blocks[block.parent].hash.clone(),
-            number: block.number,
-            method: method.to_owned(),
-            request: Bytes::from_static(&ZEROS[..block.size]),
-        }
-    }
-
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
-}
-
-fn hash(id: Id) -> String {
-    format!("0x{:048x}{:08x}{id:08x}", 0, mix(id as u64) >> 32)
 }

@@ -2,14 +2,28 @@
 //! and forkchoiceUpdated, prepares its own proposals with attributes, repeats itself now and then, and reorgs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use mainstay_engine::status::Status;
 
 use crate::chain::Id;
 use crate::el::{Ask, Attributes};
-use crate::round::{For, RoundId, Told};
-use crate::setup::{MS, SLOT};
+use crate::setup::SLOT;
+use crate::speech::Told;
 use crate::world::{Event, World};
+
+/// Who of the CL waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// The import of this slot's blocks.
+    Import(u64),
+    /// The preparation of a proposal in this slot.
+    Prepare(u64),
+    /// The proposal in this slot.
+    Propose(u64),
+    /// Nobody: a repetition, or a look at something.
+    Nobody,
+}
 
 /// What the CL does.
 #[derive(Clone, Debug)]
@@ -20,6 +34,7 @@ pub enum Step {
     Prepare { slot: u64, otherwise: bool },
     Propose(u64),
     Repeat,
+    Look,
     Judge(u64),
 }
 
@@ -92,35 +107,47 @@ impl World {
             Step::Propose(slot) => self.propose(slot),
             Step::Repeat => {
                 let head = self.cl.head;
-                self.begin(Ask::Head(head, None), false, For::Nobody);
+                if self.rng.chance(300) {
+                    // As a CL does that goes through blocks it has missed: no time to wait for an answer.
+                    let before: Vec<Id> = self.chain.back_from(head).skip(1).take(3).collect();
+                    for head in before.into_iter().rev() {
+                        self.call(Ask::Head(head, None), false, For::Nobody);
+                    }
+                }
+                self.call(Ask::Head(head, None), false, For::Nobody);
             }
+            Step::Look => self.look(),
             Step::Judge(slot) => self.judge_slot(slot),
         }
     }
 
     fn slot_begins(&mut self, slot: u64) {
         self.at((slot + 1) * SLOT, Event::Cl(Step::Slot(slot + 1)));
-        self.at((slot + 1) * SLOT - 100 * MS, Event::Cl(Step::Judge(slot)));
+        self.at((slot + 1) * SLOT - 100, Event::Cl(Step::Judge(slot)));
         self.weather_of_slot(slot);
         let quick = (0..self.els.len()).map(|el| self.is_quick(el, slot)).collect();
         self.cl.slots.insert(slot, Outcome { quick, ..Outcome::default() });
         self.cl.slots.remove(&slot.saturating_sub(4));
         if self.cl.proposal.as_ref().is_some_and(|p| p.slot == slot) {
-            let wait = self.rng.within(1, 50) * MS;
+            let wait = self.rng.within(1, 50);
             self.after(wait, Event::Cl(Step::Propose(slot)));
         } else if !self.rng.chance(30) {
             self.others_propose(slot);
         }
         if self.rng.chance(150) {
-            self.after(10_400 * MS, Event::Cl(Step::Prepare { slot: slot + 1, otherwise: false }));
+            self.after(10_400, Event::Cl(Step::Prepare { slot: slot + 1, otherwise: false }));
             if self.rng.chance(400) {
                 let otherwise = self.rng.chance(500);
-                self.after(10_900 * MS, Event::Cl(Step::Prepare { slot: slot + 1, otherwise }));
+                self.after(10_900, Event::Cl(Step::Prepare { slot: slot + 1, otherwise }));
             }
         }
         if self.rng.chance(100) {
-            let wait = self.rng.within(3000, 9000) * MS;
+            let wait = self.rng.within(3000, 9000);
             self.after(wait, Event::Cl(Step::Repeat));
+        }
+        if self.rng.chance(300) {
+            let wait = self.rng.within(0, SLOT);
+            self.after(wait, Event::Cl(Step::Look));
         }
     }
 
@@ -134,12 +161,12 @@ impl World {
         }
         let sound = !self.rng.chance(10);
         let block = self.new_block(parent, sound);
-        let wait = self.rng.within(100, 2000) * MS;
+        let wait = self.rng.within(100, 2000);
         self.after(wait, Event::Cl(Step::Import { slot, block }));
     }
 
     fn new_block(&mut self, parent: Id, sound: bool) -> Id {
-        let size = usize::try_from(self.rng.within(600, 4096)).unwrap();
+        let size = usize::try_from(self.rng.within(1, 1000)).unwrap();
         let block = self.chain.add(parent, sound, size);
         if sound {
             self.cl.network_head = block;
@@ -184,30 +211,75 @@ impl World {
         }
         flow.waits = true;
         let again = self.rng.chance(30);
-        self.begin(ask.clone(), false, For::Import(slot));
+        self.call(ask.clone(), false, For::Import(slot));
         if again {
-            self.begin(ask, false, For::Nobody);
+            self.call(ask, false, For::Nobody);
         }
     }
 
-    /// The answer to a voted call.
-    pub fn cl_hears(&mut self, caller: For, id: RoundId, told: Told) {
+    /// The answer to a call.
+    pub fn cl_is_told(&mut self, id: u64, ask: &Ask, caller: For, told: Told) {
+        if !ask.is_voted() {
+            let payload = self.judge_read(id, &told);
+            if let For::Propose(slot) = caller {
+                self.cl_builds(slot, payload.map(|payload| payload.head));
+            }
+            return;
+        }
+        self.judge_told(id, &told);
         match caller {
             For::Import(slot) => self.import_goes_on(slot, told),
             For::Prepare(slot) => {
-                let attributes = match &self.main.rounds[&id].ask {
-                    Ask::Head(_, attributes) => *attributes,
-                    _ => None,
-                };
                 if let Some(proposal) = self.cl.proposal.as_mut().filter(|p| p.slot == slot)
-                    && Some(proposal.attributes) == attributes
-                    && let Told::Status(Status::Valid, Some(id)) = told
+                    && *ask == Ask::Head(proposal.parent, Some(proposal.attributes))
+                    && let Told::Status(_, Some(id)) = told
                 {
                     proposal.id = Some(id);
                 }
             }
-            For::Nobody => {}
+            For::Propose(_) | For::Nobody => {}
         }
+    }
+
+    /// How long the CL waits: now and then its connection breaks before an answer can come.
+    pub fn cl_patience(&mut self, ask: &Ask, caller: For) -> Duration {
+        let after = if ask.is_voted() && self.rng.chance(self.setup.breaks) {
+            self.rng.within(1, 2000)
+        } else {
+            60_000
+        };
+        let after = if matches!(caller, For::Prepare(_)) { 60_000 } else { after };
+        Duration::from_millis(after)
+    }
+
+    /// The connection of a call broke.
+    pub fn cl_gives_up(&mut self, id: u64, caller: For) {
+        self.trace(|_| format!("CL: gave up call {id}"));
+        self.oracle.gives_up(id);
+        let For::Import(slot) = caller else { return };
+        // Its own fault, not mainstay's.
+        if let Some(outcome) = self.cl.slots.get_mut(&slot) {
+            outcome.block = None;
+        }
+        if let Some(flow) = self.cl.flows.get_mut(&slot) {
+            flow.waits = false;
+            self.after(1, Event::Cl(Step::Go(slot)));
+        }
+    }
+
+    /// Calls that need no vote.
+    fn look(&mut self) {
+        let some = self.rng.within(1, 4);
+        let ask = match self.rng.within(0, 9) {
+            0..=3 => Ask::Forwarded,
+            4 | 5 => Ask::Bodies(
+                self.chain.back_from(self.cl.head).skip(2).take(usize::try_from(some).unwrap()).collect(),
+            ),
+            6 | 7 => Ask::Blobs((0..some).map(|_| self.rng.within(0, 1 << 30)).collect()),
+            8 => Ask::Versions,
+            _ => Ask::Capabilities,
+        };
+        self.call(ask, false, For::Nobody);
     }
 
     fn import_goes_on(&mut self, slot: u64, told: Told) {
@@ -221,17 +293,14 @@ impl World {
                 None => outcome.head = Some((told.clone(), now)),
             }
         }
-        let status = match told {
-            Told::Status(status, _) => status,
-            Told::Error | Told::Nothing => {
-                flow.tries += 1;
-                if flow.tries > 2 {
-                    self.cl.flows.remove(&slot);
-                } else {
-                    self.after(500 * MS, Event::Cl(Step::Go(slot)));
-                }
-                return;
+        let Some(status) = told.status() else {
+            flow.tries += 1;
+            if flow.tries > 2 {
+                self.cl.flows.remove(&slot);
+            } else {
+                self.after(500, Event::Cl(Step::Go(slot)));
             }
+            return;
         };
         let block = payload.unwrap_or(flow.head);
         if status == Status::Invalid {
@@ -246,7 +315,7 @@ impl World {
         if payload.is_some() {
             flow.payloads.pop_front();
             self.cl.imported.insert(block);
-            self.after(MS, Event::Cl(Step::Go(slot)));
+            self.after(1, Event::Cl(Step::Go(slot)));
             return;
         }
         self.cl.flows.remove(&slot);
@@ -263,12 +332,12 @@ impl World {
         if self.cl.proposal.as_ref().is_none_or(|p| p.slot != slot) {
             self.cl.proposal = Some(Proposal { slot, parent, attributes, id: None });
         }
-        self.begin(Ask::Head(parent, Some(attributes)), otherwise, For::Prepare(slot));
+        self.call(Ask::Head(parent, Some(attributes)), otherwise, For::Prepare(slot));
     }
 
     fn propose(&mut self, slot: u64) {
         match self.cl.proposal.clone() {
-            Some(Proposal { id: Some(id), .. }) => self.get_payload(&id, slot),
+            Some(Proposal { id: Some(id), .. }) => self.call(Ask::GetPayload(id), false, For::Propose(slot)),
             _ => self.cl_builds(slot, None),
         }
     }

@@ -4,30 +4,38 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use mainstay_engine::status::Status;
-use mainstay_node::{Cause, Seen};
+use tokio::sync::oneshot;
 
 use crate::chain::{Chain, Id};
 use crate::rng::{Rng, mix};
-use crate::setup::{MS, Nature};
-
-pub type CallId = u64;
+use crate::setup::Nature;
 
 /// Attributes of a build: which ones (the CL may write the same ones differently).
 pub type Attributes = u64;
 
 /// What mainstay asks of an EL.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     Payload(Id),
     Head(Id, Option<Attributes>),
+    /// `eth_getBlockByNumber`: how a replay begins.
     OwnHead,
-    Probe { chain: bool },
+    Syncing,
+    Number,
+    ChainId,
+    Version,
     GetPayload(String),
+    Bodies(Vec<Id>),
+    Blobs(Vec<u64>),
+    Versions,
+    Capabilities,
+    /// A call for one node.
+    Forwarded,
 }
 
 impl Ask {
     /// newPayload and forkchoiceUpdated are worked off one at a time.
-    pub fn is_engine(&self) -> bool {
+    pub fn is_voted(&self) -> bool {
         matches!(self, Self::Payload(_) | Self::Head(..))
     }
 }
@@ -38,11 +46,42 @@ pub enum Said {
     Status(Status, Option<String>),
     Error(i64),
     OwnHead(Id),
-    Seen(Seen),
-    Built { value: u64, head: Id },
+    Flag(bool),
+    Number(u64),
+    /// The client's version.
+    Version,
+    Built {
+        value: u64,
+        head: Id,
+    },
+    /// Blocks whose bodies it has.
+    Bodies(Vec<Option<Id>>),
+    /// Blobs that it has.
+    Blobs(Vec<Option<u64>>),
+    Capabilities,
+    Forwarded,
 }
 
-pub type Outcome = Result<Said, Cause>;
+/// Why nothing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Refused,
+    Reset,
+    Timeout,
+    /// Something that isn't JSON-RPC, with this status.
+    Http(u16),
+    /// HTTP 200 with half of a reply.
+    Garbage,
+}
+
+pub type Outcome = Result<Said, Failure>;
+
+/// A call that the EL has taken, to be answered. Whoever asked may have given up.
+#[derive(Debug)]
+pub struct Taken {
+    pub ask: Ask,
+    pub answer: oneshot::Sender<Outcome>,
+}
 
 /// What is wrong with an EL. Everything at its default is a healthy one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +90,7 @@ pub struct Faults {
     pub down: bool,
     /// The process is stopped: it takes calls and does nothing.
     pub hangs: bool,
-    /// Added to every engine call, in microseconds.
+    /// Added to every engine call, in milliseconds.
     pub slow: u64,
     /// Calls in a thousand that take seconds.
     pub spikes: u64,
@@ -59,8 +98,8 @@ pub struct Faults {
     pub lies_syncing: bool,
     /// Calls in a thousand answered with this JSON-RPC error.
     pub errors: Option<(u64, i64)>,
-    /// What HTTP says instead of an answer.
-    pub http: Option<u16>,
+    /// What comes instead of any answer.
+    pub instead: Option<Failure>,
     pub null_ids: bool,
     /// It says that it syncs.
     pub says_syncing: bool,
@@ -73,13 +112,16 @@ pub struct El {
     pub head: Id,
     /// It was started for another chain.
     pub wrong_chain: bool,
+    /// Slots at whose end it has been so, or not been so.
+    pub same_for: u64,
+    pub was_wrong: bool,
     known: Vec<bool>,
     invalid: BTreeSet<Id>,
-    /// Engine calls, the first being worked on.
-    pub inbox: VecDeque<(CallId, Ask)>,
+    /// Voted calls, the first being worked on.
+    pub inbox: VecDeque<Taken>,
     pub working: bool,
     /// Calls that came while it hung.
-    pub frozen: Vec<(CallId, Ask)>,
+    pub frozen: Vec<Taken>,
     /// Told apart from work that a crash or stop has ended.
     pub epoch: u64,
     builds: VecDeque<(String, Id)>,
@@ -93,6 +135,8 @@ impl El {
             faults: Faults::default(),
             head: 0,
             wrong_chain: false,
+            same_for: 0,
+            was_wrong: false,
             known: vec![true],
             invalid: BTreeSet::new(),
             inbox: VecDeque::new(),
@@ -151,21 +195,22 @@ impl El {
         self.head = head;
     }
 
-    /// How long the call in front takes, in microseconds.
+    /// How long a call takes, in milliseconds.
     pub fn work_time(&self, ask: &Ask, rng: &mut Rng) -> u64 {
         let (low, high) = self.nature.work;
-        let spike = if rng.chance(self.faults.spikes) { rng.within(500, 9000) * MS } else { 0 };
+        let spike = if rng.chance(self.faults.spikes) { rng.within(500, 9000) } else { 0 };
         let usual = match ask {
             Ask::Payload(_) => rng.within(low, high),
-            _ => rng.within(low / 2, high / 2) + 500,
+            Ask::Head(..) => rng.within(low / 2, high / 2) + 1,
+            _ => return rng.within(0, 3),
         };
         usual + self.faults.slow + spike
     }
 
     /// Answers.
     pub fn answer(&mut self, ask: &Ask, chain: &Chain, rng: &mut Rng) -> Outcome {
-        if let Some(status) = self.faults.http {
-            return Err(if status == 401 { Cause::Unauthorized } else { Cause::Http(status) });
+        if let Some(failure) = self.faults.instead {
+            return Err(failure);
         }
         match ask {
             Ask::Payload(_) | Ask::Head(..) => {
@@ -178,18 +223,27 @@ impl El {
                     return Ok(Said::Status(Status::Syncing, None));
                 }
                 let (status, id) = match ask {
-                    Ask::Payload(block) => (self.payload(*block, chain), None),
                     Ask::Head(block, attributes) => self.forkchoice(*block, *attributes),
-                    _ => return Err(Cause::Unreadable),
+                    Ask::Payload(block) => (self.payload(*block, chain), None),
+                    _ => return Err(Failure::Garbage),
                 };
                 Ok(self.bent(status, id, rng))
             }
             Ask::OwnHead => Ok(Said::OwnHead(self.head)),
-            Ask::Probe { chain: ask_chain } => Ok(Said::Seen(Seen {
-                syncing: self.faults.says_syncing,
-                head: Some(chain.number(self.head)),
-                chain_id: ask_chain.then_some(if self.wrong_chain { 2 } else { 1 }),
-            })),
+            Ask::Syncing => Ok(Said::Flag(self.faults.says_syncing)),
+            Ask::Number => Ok(Said::Number(chain.number(self.head))),
+            Ask::ChainId => Ok(Said::Number(if self.wrong_chain { 2 } else { 1 })),
+            Ask::Version | Ask::Versions => Ok(Said::Version),
+            Ask::Capabilities => Ok(Said::Capabilities),
+            Ask::Forwarded => Ok(Said::Forwarded),
+            Ask::Bodies(blocks) => {
+                Ok(Said::Bodies(blocks.iter().map(|b| self.knows(*b).then_some(*b)).collect()))
+            }
+            Ask::Blobs(blobs) => {
+                // Gossip is as gossip does.
+                let has = |blob: &u64| mix(blob ^ ((self.place as u64) << 32)) % 100 < 70;
+                Ok(Said::Blobs(blobs.iter().map(|b| has(b).then_some(*b)).collect()))
+            }
             Ask::GetPayload(id) => match self.builds.iter().find(|(known, _)| known == id) {
                 Some((_, head)) => {
                     let digits = rng.within(0, 40);

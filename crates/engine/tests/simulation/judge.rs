@@ -7,14 +7,14 @@ use mainstay_engine::status::Status;
 use mainstay_node::Condition;
 
 use crate::cl::Outcome;
-use crate::round::Told;
-use crate::setup::MS;
+use crate::oracle::QUEUE;
+use crate::speech::Told;
 use crate::weather::SETTLE;
 use crate::world::World;
 
 /// Blocks are attested to 4 s into the slot; the last come 2 s into it. Two straggler waits fit into what is left, and all
 /// that is slow by nature.
-const IN_TIME: u64 = 3_500_000;
+const IN_TIME: u64 = 3_500;
 
 impl World {
     pub fn judge_slot(&mut self, slot: u64) {
@@ -25,9 +25,37 @@ impl World {
                 self.judge_calm(&outcome);
             }
         }
+        self.judge_shown_rounds();
+        self.judge_chains();
         if slot.is_multiple_of(16) {
             self.judge_bounds();
         }
+    }
+
+    /// 6: a node on another chain than most is known for it.
+    fn judge_chains(&mut self) {
+        for el in &mut self.els {
+            let same = std::mem::replace(&mut el.was_wrong, el.wrong_chain) == el.wrong_chain;
+            el.same_for = if same { el.same_for + 1 } else { 0 };
+        }
+        let right = self.els.iter().filter(|el| !el.wrong_chain && el.same_for > 2).count();
+        for place in 0..self.els.len() {
+            let el = &self.els[place];
+            if !el.wrong_chain || el.same_for < 7 || right * 2 <= self.els.len() {
+                continue;
+            }
+            let condition = self.node(place).condition();
+            self.oracle.ensure(matches!(condition, Condition::Misconfigured { .. }), || {
+                format!("6: node {place} is on another chain for long, and is {condition}")
+            });
+        }
+    }
+
+    /// 2, 3, 4: the rounds as they are shown.
+    pub fn judge_shown_rounds(&mut self) {
+        let now = self.now;
+        let Self { oracle, chain, setup, .. } = self;
+        oracle.read_shown(chain, setup, now);
     }
 
     /// 7: no slot is missed while enough ELs are quick and nobody lies.
@@ -55,7 +83,8 @@ impl World {
         let sound = self.chain.get(block).sound;
         if !sound {
             let told = outcome.payload.clone();
-            let right = matches!(told, Some(Told::Status(Status::Invalid, _))) || quick * 2 <= self.els.len();
+            let right =
+                told.as_ref().and_then(Told::status) == Some(Status::Invalid) || quick * 2 <= self.els.len();
             self.oracle.ensure(right, || format!("7: invalid block {block} was told as {told:?}"));
             return;
         }
@@ -64,12 +93,12 @@ impl World {
             return;
         }
         let in_time = match &outcome.head {
-            Some((Told::Status(Status::Valid, _), at)) => at - came <= IN_TIME,
-            _ => false,
+            Some((told, at)) => told.status() == Some(Status::Valid) && at - came <= IN_TIME,
+            None => false,
         };
-        let payload = matches!(outcome.payload, Some(Told::Status(Status::Valid, _)));
+        let payload = outcome.payload.as_ref().and_then(Told::status) == Some(Status::Valid);
         self.oracle.ensure(in_time && payload, || {
-            let at = outcome.head.as_ref().map(|(_, at)| (at - came) / MS);
+            let at = outcome.head.as_ref().map(|(_, at)| at - came);
             format!(
                 "7: slot {slot} is missed with {quick} quick ELs: newPayload told {:?}, head {:?} after {at:?} ms",
                 outcome.payload,
@@ -82,10 +111,14 @@ impl World {
     fn judge_calm(&mut self, outcome: &Outcome) {
         self.oracle.count.calm_checks += 1;
         for node in 0..self.els.len() {
-            let state = &self.main.nodes[node];
-            let (condition, note) = (state.health.condition().clone(), state.standing.note());
-            let votes = state.standing.do_not_use || self.main.part(node) == Part::Voter;
-            let held = state.standing.hold != Hold::None;
+            let of = self.node(node);
+            let (condition, part) = (of.condition(), of.part());
+            let (note, do_not_use, hold) = {
+                let state = of.state();
+                (state.standing.note(), state.standing.do_not_use, state.standing.hold)
+            };
+            let votes = do_not_use || part == Part::Voter;
+            let held = hold != Hold::None;
             self.oracle.ensure(votes && !held && condition == Condition::Fit, || {
                 format!(
                     "6: {SETTLE} slots after all faults healed node {node} has no vote: {condition}, {note:?}"
@@ -99,33 +132,37 @@ impl World {
         let Some((block, ..)) = outcome.block.filter(|(block, ..)| self.chain.get(*block).sound) else {
             return;
         };
-        let valid = matches!(outcome.head, Some((Told::Status(Status::Valid, _), _)));
+        let valid = outcome.head.as_ref().and_then(|(told, _)| told.status()) == Some(Status::Valid);
         self.oracle.ensure(valid, || {
             format!("6: {SETTLE} slots after all faults healed block {block} was told as {:?}", outcome.head)
         });
     }
 
-    /// 5: memory, ids and blocks kept.
+    /// 5: memory, ids and blocks kept, and calls that wait.
     fn judge_bounds(&mut self) {
-        let recent = self.chain.len().saturating_sub(1500)..self.chain.len();
+        let engine = self.engine.clone();
+        let core = engine.core();
+        let waiting = core.nodes().iter().map(|node| node.feed.waiting()).max().unwrap_or_default();
+        self.oracle.ensure(waiting <= QUEUE, || format!("5: {waiting} calls wait for a node"));
         let (mut kept, mut bytes, mut said) = (0, 0, 0);
-        for block in recent {
-            let facts = self.chain.get(block);
-            if let Some(payload) = self.main.blocks.get(&facts.hash) {
-                kept += 1;
-                bytes += payload.request.len();
+        {
+            let (blocks, memory) = (core.blocks.lock().unwrap(), core.memory.lock().unwrap());
+            for block in self.chain.len().saturating_sub(600)..self.chain.len() {
+                let hash = &self.chain.get(block).hash;
+                if let Some(payload) = blocks.get(hash) {
+                    kept += 1;
+                    bytes += payload.request.len();
+                }
+                said += usize::from(core.nodes().iter().any(|node| memory.said(hash, node.id)));
             }
-            said += usize::from((0..self.els.len()).any(|n| self.main.memory.said(&facts.hash, n as u64)));
         }
         let (blocks, most) = (self.setup.replay_blocks, self.setup.replay_bytes);
         self.oracle.ensure(kept <= blocks && (bytes <= most || kept == 1), || {
             format!("5: {kept} payloads of {bytes} bytes are kept, at most {blocks} and {most} may be")
         });
         self.oracle.ensure(said <= 256, || format!("5: INVALID is remembered of {said} blocks"));
-        let now = self.instant();
-        let ids = self.oracle.ids().filter(|id| self.main.ids.get(id, now).is_some()).count();
-        self.oracle.ensure(ids <= 256, || format!("5: {ids} builds are kept"));
-        let waiting = self.main.reads.len();
-        self.oracle.ensure(waiting <= 1, || format!("5: {waiting} getPayload calls are open"));
+        let open = self.oracle.rounds.values().filter(|round| round.told.is_none()).count()
+            + self.oracle.reads.len();
+        self.oracle.ensure(open <= 32, || format!("5: {open} calls are open"));
     }
 }

@@ -1,123 +1,175 @@
-//! What has to hold whatever happens, judged by the oracle's own books and not by the decisions' state.
+//! What has to hold whatever happens, judged by books of what went over the wires and what the consensus client (CL) was told.
+//! Of the engine's own state only the parts of the nodes as a round begins are taken over; whether those are right is judged by
+//! what they lead to.
 //!
-//! The numbers in messages are those of the list at the top of `simulation.rs`.
+//! The numbers in messages are those of the list at the top of `simulation.rs`. Within one millisecond the order in which the
+//! engine's tasks come to know of things is theirs: what is to be known at a moment is what came before it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::ballot::{Answer, Ballot, Part};
-use mainstay_engine::merge::Built;
+use mainstay_engine::Round as Shown;
+use mainstay_engine::ballot::Part;
 use mainstay_engine::method::Method;
 use mainstay_engine::standing::Hold;
-use mainstay_engine::status::Status;
+use mainstay_engine::status::{Heard, Status};
 use mainstay_engine::verdict::{OnDissent, Vote};
-use mainstay_node::{Candidate, Condition, Tier};
+use mainstay_node::Condition;
+use tokio::sync::broadcast;
 
 use crate::chain::{Chain, Id};
-use crate::el::{Ask, Attributes, Outcome, Said};
-use crate::round::{Job, Round, RoundId, Told};
+use crate::count::Count;
+use crate::el::{Ask, Attributes, Failure, Outcome, Said};
+use crate::reads::Reads;
+use crate::referee::{self, Finding};
 use crate::setup::Setup;
-use crate::shell::Mainstay;
+use crate::speech::{self, HEAD_METHOD, Told};
+use crate::world::World;
 
-/// What happened how often: a simulation in which nothing happens proves nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Count {
-    pub slots: u64,
-    pub rounds: u64,
-    pub told_valid: u64,
-    pub told_invalid: u64,
-    pub told_syncing: u64,
-    pub told_other: u64,
-    pub early: u64,
-    pub late_invalid: u64,
-    pub mutes: u64,
-    pub quarantines: u64,
-    pub replays: u64,
-    pub replaced: u64,
-    pub queue_full: u64,
-    pub synced_alone: u64,
-    pub proposals: u64,
-    pub payloads: u64,
-    pub fair_slots: u64,
-    pub fair_slots_with_faults: u64,
-    pub calm_checks: u64,
-    pub changed_answers: u64,
+/// Calls that wait for a node at most.
+pub const QUEUE: usize = 256;
+
+/// Why a node is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A round: its id.
+    Job(u64),
+    Replay,
+    /// A call without a vote: its id.
+    Read(u64),
+    Probe,
 }
 
-impl Count {
-    pub fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.fields().into_iter().zip(other.clone().fields()) {
-            *mine.1 += *theirs.1;
-        }
-    }
-
-    pub fn fields(&mut self) -> [(&'static str, &mut u64); 20] {
-        [
-            ("slots", &mut self.slots),
-            ("rounds", &mut self.rounds),
-            ("told VALID", &mut self.told_valid),
-            ("told INVALID", &mut self.told_invalid),
-            ("told SYNCING", &mut self.told_syncing),
-            ("told an error", &mut self.told_other),
-            ("early answers", &mut self.early),
-            ("late INVALIDs", &mut self.late_invalid),
-            ("mutes", &mut self.mutes),
-            ("quarantines", &mut self.quarantines),
-            ("replays", &mut self.replays),
-            ("replaced calls", &mut self.replaced),
-            ("calls for a full queue", &mut self.queue_full),
-            ("syncs without mainstay", &mut self.synced_alone),
-            ("proposals", &mut self.proposals),
-            ("payloads", &mut self.payloads),
-            ("fair slots", &mut self.fair_slots),
-            ("fair slots with faults", &mut self.fair_slots_with_faults),
-            ("calm slots checked", &mut self.calm_checks),
-            ("answers changed by late votes", &mut self.changed_answers),
-        ]
-    }
-}
-
-/// What is remembered of a round until its end.
-struct Open {
-    votes: Vec<bool>,
+/// A voted call of the CL.
+pub struct Round {
+    pub id: u64,
+    pub ask: Ask,
+    pub block: Id,
+    pub method: &'static str,
+    pub deadline: Duration,
+    pub begun: u64,
+    pub parts: Vec<Part>,
+    /// Nodes with a full queue when it began: what those miss is replayed.
+    full: Vec<bool>,
+    /// Nodes that were down when it began.
     unfit: Vec<bool>,
-    said: Vec<Option<Vote>>,
-    /// Nodes that said SYNCING (ACCEPTED is something else).
-    behind: Vec<bool>,
+    /// What was remembered of the block when it began.
+    pub said_invalid: Vec<bool>,
+    /// What each node was heard to say, in the order of arrival, and when.
+    pub replies: Vec<(u64, usize, Heard)>,
+    pub told: Option<(u64, Told)>,
+    /// What nodes had said INVALID and not taken back before the answer, and by the end of its millisecond.
+    pub recalled: Vec<(bool, bool)>,
+    /// Nodes that were muted by it.
     muted: Vec<bool>,
+    shown: bool,
+    /// The CL went away.
+    given_up: bool,
+}
+
+impl Round {
+    /// Whether a node has a vote, be it one that nobody waits for.
+    pub fn votes(&self, node: usize) -> bool {
+        self.parts[node] != Part::Never
+    }
+
+    /// Whether a node's opinion is against that of two others with a vote.
+    fn dissents(&self, node: usize) -> bool {
+        let opinion = |node: usize| self.said(node).filter(|vote| *vote != Vote::Syncing);
+        let others = (0..self.parts.len()).filter(|other| *other != node && self.votes(*other));
+        let against = others.filter_map(opinion).filter(|vote| Some(*vote) != opinion(node)).count();
+        opinion(node).is_some() && against >= 2
+    }
+
+    pub fn said(&self, node: usize) -> Option<Vote> {
+        self.replies.iter().find(|(_, n, _)| *n == node).and_then(|(.., heard)| heard.vote())
+    }
+}
+
+/// A node's last word on a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    invalid: bool,
+    at: u64,
+    /// As it was before `at`.
+    before: bool,
+}
+
+#[derive(Debug)]
+enum Feed {
+    Delivers,
+    /// From the question for its head to the answer to the head that it is led to.
+    Replays,
 }
 
 pub struct Oracle {
     pub violation: Option<String>,
     pub count: Count,
-    /// Last word of each node on each block: whether it was INVALID.
-    last: HashMap<(Id, usize), bool>,
-    open: BTreeMap<RoundId, Open>,
-    /// Per node: the last round that its EL saw, and payloads still owed to it.
-    seen: Vec<RoundId>,
-    owed: Vec<BTreeSet<RoundId>>,
-    kept: Vec<Id>,
+    pub rounds: BTreeMap<u64, Round>,
+    pub reads: Reads,
+    next: u64,
+    shown: broadcast::Receiver<Arc<Shown>>,
+    last: HashMap<(Id, usize), Word>,
+    last_head: Option<Id>,
+    feeds: Vec<Feed>,
+    /// Per node: whether a call of its feed is out, the last round that its EL was sent, and payloads not sent yet.
+    busy: Vec<bool>,
+    sent: Vec<u64>,
+    owed: Vec<BTreeSet<u64>>,
+    /// Until when calls to a node could fail or be left out; the end of time while they can.
+    ailing_until: Vec<u64>,
+    held: Vec<Hold>,
+    /// Nodes that were last seen down, and those that were down or on another chain.
+    down: Vec<bool>,
+    away: Vec<bool>,
+    /// Since when a node refuses or resets whatever it is asked.
+    refuses: Vec<Option<u64>>,
+    /// Since when a node that is back waits for what it missed.
+    back_since: Vec<Option<u64>>,
+    kept: Vec<(Id, usize)>,
     kept_at: HashMap<Id, usize>,
+    /// Since when a node owes a VALID or INVALID, having said SYNCING where another said VALID or been down.
+    muted: Vec<Option<u64>>,
+    pub quarantined: Vec<bool>,
+    /// Blocks on which a node dissented in rounds that are forgotten.
+    dissents: Vec<BTreeSet<Id>>,
+    primary: Option<usize>,
+    looked_at: u64,
     /// Ids that nodes gave for a build.
-    /// Nodes that said SYNCING where another said VALID, and neither VALID nor INVALID since.
-    muted: Vec<bool>,
-    given: BTreeMap<String, Vec<(usize, String)>>,
+    given: BTreeMap<(Id, Attributes), BTreeSet<(usize, String)>>,
     id_of: BTreeMap<(Id, Attributes), String>,
-    build_of: BTreeMap<String, (Id, Attributes)>,
+    pub build_of: BTreeMap<String, (Id, Attributes)>,
 }
 
 impl Oracle {
-    pub fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize, shown: broadcast::Receiver<Arc<Shown>>) -> Self {
         Self {
             violation: None,
             count: Count::default(),
+            rounds: BTreeMap::new(),
+            reads: Reads::new(),
+            next: 1,
+            shown,
             last: HashMap::new(),
-            open: BTreeMap::new(),
-            seen: vec![0; nodes],
+            last_head: None,
+            feeds: (0..nodes).map(|_| Feed::Delivers).collect(),
+            busy: vec![false; nodes],
+            sent: vec![0; nodes],
             owed: vec![BTreeSet::new(); nodes],
+            ailing_until: vec![0; nodes],
+            held: vec![Hold::None; nodes],
+            down: vec![false; nodes],
+            away: vec![false; nodes],
+            refuses: vec![None; nodes],
+            back_since: vec![None; nodes],
             kept: Vec::new(),
             kept_at: HashMap::new(),
-            muted: vec![false; nodes],
+            muted: vec![None; nodes],
+            quarantined: vec![false; nodes],
+            dissents: vec![BTreeSet::new(); nodes],
+            primary: None,
+            looked_at: 0,
             given: BTreeMap::new(),
             id_of: BTreeMap::new(),
             build_of: BTreeMap::new(),
@@ -130,269 +182,532 @@ impl Oracle {
         }
     }
 
-    pub fn begins(&mut self, round: &Round, main: &Mainstay) {
-        self.count.rounds += 1;
-        let votes = |n: &crate::shell::Node| {
-            !n.standing.do_not_use
-                && n.standing.hold == Hold::None
-                && n.standing.note() != Some("quarantined")
-                && !matches!(n.health.condition(), Condition::Misconfigured { .. })
-        };
-        let open = Open {
-            votes: main.nodes.iter().map(votes).collect(),
-            unfit: main.nodes.iter().map(|n| matches!(n.health.condition(), Condition::Unfit(_))).collect(),
-            said: vec![None; main.nodes.len()],
-            behind: vec![false; main.nodes.len()],
-            muted: vec![false; main.nodes.len()],
-        };
-        for (node, state) in main.nodes.iter().enumerate() {
-            let elsewhere = matches!(state.health.condition(), Condition::Misconfigured { .. });
-            self.muted[node] &= !elsewhere;
-            let counts = self.muted[node] && round.parts[node] == Part::Voter;
-            self.ensure(!counts, || {
+    pub fn held(&mut self, node: usize, hold: Hold) {
+        if hold == Hold::Drained {
+            self.ailing_until[node] = u64::MAX;
+        }
+        self.held[node] = hold;
+    }
+
+    /// 4: no answer is late.
+    pub fn overdue(&mut self, id: u64) {
+        let late = self.rounds.get(&id).is_some_and(|round| round.told.is_none() && !round.given_up)
+            || self.reads.contains_key(&id);
+        self.ensure(!late, || format!("4: call {id} has no answer at its deadline"));
+    }
+
+    /// The CL went away: the round goes on.
+    pub fn gives_up(&mut self, id: u64) {
+        self.count.given_up += 1;
+        if let Some(round) = self.rounds.get_mut(&id) {
+            round.given_up = true;
+        }
+    }
+
+    /// The CL sends a payload of this length.
+    pub fn keeps(&mut self, ask: &Ask, length: usize) {
+        let Ask::Payload(block) = ask else { return };
+        if !self.kept_at.contains_key(block) {
+            self.kept_at.insert(*block, self.kept.len());
+            self.kept.push((*block, length));
+        }
+    }
+
+    /// Whether this block is among the last ones, which mainstay promises to replay.
+    pub fn is_kept(&self, block: Id, setup: &Setup) -> bool {
+        let Some(at) = self.kept_at.get(&block) else { return false };
+        let since = &self.kept[*at..];
+        let bytes: usize = since.iter().map(|(_, length)| length).sum();
+        since.len() <= setup.replay_blocks && bytes <= setup.replay_bytes
+    }
+
+    /// A node that ailed is well again as far as can be seen, and one that is back is led to the head.
+    fn look(&mut self, node: usize, condition: &Condition, now: u64) {
+        let down = matches!(condition, Condition::Unfit(_));
+        let away = down || matches!(condition, Condition::Misconfigured { .. } | Condition::Unknown);
+        if down && !std::mem::replace(&mut self.down[node], down) {
+            self.muted[node] = Some(now);
+        }
+        self.down[node] = down;
+        let was_away = std::mem::replace(&mut self.away[node], away);
+        if away || self.held[node] == Hold::Drained {
+            self.back_since[node] = None;
+        } else if was_away && self.last_head.is_some() {
+            self.back_since[node] = Some(now);
+        }
+        // The call that it is at may hang until its deadline.
+        let waits = self.back_since[node].filter(|since| since + 10_000 < now);
+        self.ensure(waits.is_none(), || {
+            format!("6: node {node} is back since {waits:?} ms and nobody leads it to the head")
+        });
+        if self.ailing_until[node] == u64::MAX && !down && self.held[node] != Hold::Drained {
+            self.ailing_until[node] = now;
+        }
+    }
+
+    /// 3: an EL is sent a round's call.
+    fn sends_job(&mut self, node: usize, id: u64, now: u64) {
+        let last = std::mem::replace(&mut self.sent[node], id);
+        self.ensure(last < id, || format!("3: node {node} is sent round {id} after round {last}"));
+        let left_out: Vec<u64> = self.owed[node].range(..id).copied().collect();
+        self.owed[node].retain(|owed| *owed > id);
+        for owed in left_out {
+            let begun = self.rounds.get(&owed).map_or(0, |round| round.begun);
+            let excused = self.ailing_until[node] >= begun;
+            self.ensure(excused, || {
                 format!(
-                    "1: node {node} said SYNCING where another said VALID, and votes in round {}",
-                    round.id
+                    "3: node {node} is sent round {id} and never was the payload of round {owed}, at {now} ms"
                 )
             });
         }
-        self.open.insert(round.id, open);
-        if matches!(round.ask, Ask::Payload(_)) {
-            for owed in &mut self.owed {
-                owed.insert(round.id);
+    }
+
+    /// 2, 3, 4: what is shown of the rounds, and by that the whole of each.
+    pub fn read_shown(&mut self, chain: &Chain, setup: &Setup, now: u64) {
+        loop {
+            match self.shown.try_recv() {
+                Ok(shown) => self.judge_shown(&shown, chain, setup),
+                Err(broadcast::error::TryRecvError::Lagged(n)) => {
+                    self.ensure(false, || format!("{n} rounds were shown too fast"));
+                }
+                Err(_) => break,
             }
         }
-        let rounds = main.rounds.len();
-        self.ensure(rounds <= 512, || format!("5: {rounds} rounds are open"));
-    }
-
-    /// 3: an EL gets a voted call.
-    pub fn el_sees(&mut self, node: usize, job: &Job) {
-        let last = std::mem::replace(&mut self.seen[node], job.round);
-        self.ensure(last < job.round, || {
-            format!("3: the EL of node {node} sees round {} after round {last}", job.round)
-        });
-        self.over(node, job);
-        let owed = self.owed[node].first().copied();
-        self.ensure(owed.is_none_or(|owed| owed > job.round), || {
-            format!("3: the EL of node {node} sees {:?} before the payload of round {owed:?}", job.ask)
-        });
-    }
-
-    /// A job is done with: answered, failed, or not sent for a reason.
-    pub fn over(&mut self, node: usize, job: &Job) {
-        self.owed[node].remove(&job.round);
-    }
-
-    /// 3: a job whose place another took.
-    pub fn replaced(&mut self, node: usize, job: &Job) {
-        self.count.replaced += 1;
-        let head = matches!(job.ask, Ask::Head(..));
-        self.ensure(head, || format!("3: a payload in the queue of node {node} was replaced"));
-    }
-
-    /// mainstay hears an EL, in a round or while it replays.
-    pub fn hears(&mut self, node: usize, ask: &Ask, outcome: &Outcome, round: Option<RoundId>) {
-        let (Ask::Payload(block) | Ask::Head(block, _)) = ask else { return };
-        let Ok(Said::Status(status, _)) = outcome else { return };
-        let vote = status.vote();
-        if vote != Vote::Syncing {
-            self.last.insert((*block, node), vote == Vote::Invalid);
-            self.muted[node] &= round.is_none() && matches!(ask, Ask::Payload(_));
-        }
-        let Some(open) = round.and_then(|round| self.open.get_mut(&round)) else { return };
-        open.said[node] = Some(vote);
-        open.behind[node] = *status == Status::Syncing;
-        let valid = (0..open.said.len()).any(|n| open.votes[n] && open.said[n] == Some(Vote::Valid));
-        for n in 0..open.said.len() {
-            if valid && open.votes[n] && open.behind[n] && !std::mem::replace(&mut open.muted[n], true) {
-                self.muted[n] = true;
-            }
-        }
-    }
-
-    /// 1, 4 and 8: the CL is told.
-    pub fn tells(&mut self, round: &Round, chain: &Chain, setup: &Setup, now: u64) {
-        let took = Duration::from_micros(now - round.started);
-        let name = match round.ask {
-            Ask::Payload(_) => setup.payload_method,
-            _ => "engine_forkchoiceUpdatedV3",
+        // Each is told of a second after its answer at the latest.
+        let due = |round: &Round| match &round.told {
+            Some((at, _)) => at + 1_500,
+            None => round.begun + 10_000,
         };
-        let deadline = setup.timeout.min(Method::of(name).patience());
-        self.ensure(took <= deadline, || format!("4: round {} took {took:?}", round.id));
-        self.count.early += u64::from(round.ballot.is_early());
-        let Some(Told::Status(status, id)) = &round.told else {
-            self.count.told_other += 1;
-            return;
-        };
-        match status {
-            Status::Valid => {
-                self.count.told_valid += 1;
-                self.tells_valid(round, chain, setup);
+        let forgotten = self.rounds.values().find(|round| !round.shown && due(round) < now);
+        let forgotten = forgotten.map(|round| round.id);
+        self.ensure(forgotten.is_none(), || format!("round {forgotten:?} was never shown"));
+        // Late replies come while the queue of a node that hung is worked off.
+        let Self { rounds, dissents, .. } = self;
+        rounds.retain(|_, round| {
+            let stays = !round.shown || round.begun + 300_000 > now;
+            if !stays {
+                let against = (0..dissents.len()).filter(|node| round.dissents(*node));
+                for node in against {
+                    dissents[node].insert(round.block);
+                }
             }
-            Status::Invalid => {
-                self.count.told_invalid += 1;
-                self.tells_invalid(round);
-            }
-            Status::Accepted if matches!(round.ask, Ask::Head(..)) => {
-                self.ensure(false, || "forkchoiceUpdated was told ACCEPTED".to_owned());
-            }
-            _ => self.count.told_syncing += 1,
-        }
-        if let (Some(id), Ask::Head(block, Some(attributes))) = (id, &round.ask) {
-            let build = (*block, *attributes);
-            let same = self.id_of.entry(build).or_insert_with(|| id.clone()) == id;
-            let other = *self.build_of.entry(id.clone()).or_insert(build);
-            self.ensure(same && other == build, || {
-                format!("8: {id} was told for build {build:?} and for {other:?}, or {build:?} has two ids")
-            });
-            let given = self.given.contains_key(id);
-            self.ensure(given, || format!("8: {id} was told, and no node gave an id"));
-        }
+            stays
+        });
     }
 
-    fn tells_valid(&mut self, round: &Round, chain: &Chain, setup: &Setup) {
-        let block = round.block;
-        let open = &self.open[&round.id];
-        let voters = || (0..open.said.len()).filter(|n| open.votes[*n]);
-        let valid = voters().filter(|n| open.said[*n] == Some(Vote::Valid)).count();
+    fn judge_shown(&mut self, shown: &Shown, chain: &Chain, setup: &Setup) {
+        let took = u64::try_from(shown.took.as_millis()).unwrap();
+        let same = |round: &&Round| {
+            let told = round.told.as_ref();
+            !round.shown
+                && round.method == shown.method
+                && shown.block.as_deref() == Some(&chain.get(round.block).hash)
+                && told.map_or(round.given_up, |(at, _)| at - round.begun == took)
+        };
+        // Equal calls at the same time can't be told apart but by their votes.
+        let candidates: Vec<u64> = self.rounds.values().filter(same).map(|round| round.id).collect();
+        let mut errors = Vec::new();
+        for id in &candidates {
+            let Some(round) = self.rounds.get(id) else { continue };
+            match self.compare(round, shown, chain).and_then(|()| referee::judge(round, shown, setup)) {
+                Ok(Finding { changed, waited }) => {
+                    self.count.waits += u64::from(waited);
+                    self.count.replaced += count(shown, "replaced");
+                    self.count.not_sent += count(shown, "not_sent");
+                    self.count.early += u64::from(shown.early);
+                    self.count.changed_answers += u64::from(changed);
+                    if let Some(round) = self.rounds.get_mut(id) {
+                        round.shown = true;
+                    }
+                    return;
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        self.ensure(false, || match errors.into_iter().next() {
+            Some(error) => error,
+            None => format!("a round is shown that there wasn't: {shown:?}"),
+        });
+    }
+
+    /// What is shown of the votes is what came.
+    fn compare(&self, round: &Round, shown: &Shown, chain: &Chain) -> Result<(), String> {
+        let id = round.id;
+        let told = round.told.as_ref().map_or("", |(_, told)| told.word());
+        let word = if shown.verdict == "ACCEPTED" && told == "SYNCING" && round.method == HEAD_METHOD {
+            told
+        } else {
+            &shown.verdict
+        };
+        if word != told && !round.given_up {
+            return Err(format!("round {id} told {told} and is shown as {}", shown.verdict));
+        }
+        if matches!(round.ask, Ask::Payload(_)) && shown.number != Some(chain.number(round.block)) {
+            return Err(format!("round {id} is shown with number {:?}", shown.number));
+        }
+        for (node, (_, word, at)) in shown.votes.iter().enumerate() {
+            let at = at.map(|at| u64::try_from(at.as_millis()).unwrap());
+            let reply = round.replies.iter().find(|(_, n, _)| *n == node);
+            let right = match (word.as_str(), reply) {
+                ("pending", None) => true,
+                ("pending", Some((came, ..))) => *came >= round.told.as_ref().map_or(0, |(at, _)| at + 1_000),
+                ("replaced", None) => self.may_be_replaced(round, at),
+                ("not_sent", None) => round.full[node] || self.ailing_until[node] >= round.begun,
+                (word, Some((came, _, heard))) => heard.word() == word && at == Some(came - round.begun),
+                (_, None) => false,
+            };
+            if !right {
+                return Err(format!(
+                    "3: round {id}: node {node} is shown as {word} at {at:?} ms, and {reply:?} came"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Only a head is, and only by another one.
+    fn may_be_replaced(&self, round: &Round, at: Option<u64>) -> bool {
+        let by = |other: &Round| matches!(other.ask, Ask::Head(head, None) if head != round.block);
+        let until = round.begun + at.unwrap_or_default();
+        let mut later = self.rounds.range(round.id + 1..).map(|(_, other)| other);
+        matches!(round.ask, Ask::Head(..)) && later.any(|other| by(other) && other.begun <= until)
+    }
+
+    /// Whether a node had said INVALID of a block and not taken it back before `at`, and by the end of `at`.
+    fn said_invalid(&self, block: Id, node: usize, at: u64) -> (bool, bool) {
+        let word = self.last.get(&(block, node)).copied().unwrap_or_default();
+        if word.at < at { (word.invalid, word.invalid) } else { (word.before, word.invalid) }
+    }
+
+    /// 1: the CL is told VALID.
+    fn tells_valid(&mut self, round: &Round, chain: &Chain, setup: &Setup, now: u64) {
+        let (id, block) = (round.id, round.block);
+        let voters = || (0..round.parts.len()).filter(|n| round.votes(*n));
+        let valid = voters().filter(|n| round.said(*n) == Some(Vote::Valid)).count();
         let against: Vec<usize> = voters()
-            .filter(|n| self.last.get(&(block, *n)) == Some(&true))
-            .filter(|n| !open.unfit[*n] || open.said[*n] == Some(Vote::Invalid))
+            .filter(|n| self.said_invalid(block, *n, now) == (true, true))
+            .filter(|n| !round.unfit[*n] || round.said(*n) == Some(Vote::Invalid))
             .collect();
         let outvoted = setup.rules.on_dissent == OnDissent::Majority && against.len() == 1 && valid >= 2;
-        let safe = against.is_empty() || outvoted;
-        let sound = chain.get(block).sound;
-        let few = valid == 0;
-        self.ensure(safe, || {
-            format!(
-                "1: round {} told VALID of block {block}, of which nodes {against:?} said INVALID",
-                round.id
-            )
+        self.ensure(against.is_empty() || outvoted, || {
+            format!("1: round {id} told VALID of block {block}, of which nodes {against:?} said INVALID")
         });
-        self.ensure(sound, || format!("1: round {} told VALID of block {block}, which is not", round.id));
-        self.ensure(!few, || format!("1: round {} told VALID and no node with a vote said so", round.id));
+        self.ensure(chain.get(block).sound, || {
+            format!("1: round {id} told VALID of block {block}, which is not")
+        });
+        self.ensure(valid > 0, || format!("1: round {id} told VALID and no node with a vote said so"));
     }
 
     fn tells_invalid(&mut self, round: &Round) {
-        let open = &self.open[&round.id];
-        let count =
-            |vote| (0..open.said.len()).filter(|n| open.votes[*n] && open.said[*n] == Some(vote)).count();
-        let (invalid, valid) = (count(Vote::Invalid), count(Vote::Valid));
+        let of =
+            |vote| (0..round.parts.len()).filter(|n| round.votes(*n) && round.said(*n) == Some(vote)).count();
+        let (invalid, valid) = (of(Vote::Invalid), of(Vote::Valid));
         self.ensure(invalid > valid, || {
             format!("1: round {} told INVALID by {invalid} INVALID against {valid} VALID", round.id)
         });
     }
 
-    /// 2: all replies are in; what was told is compared with what all of them say.
-    pub fn ends(&mut self, round: &Round) {
-        let Some(open) = self.open.remove(&round.id) else { return };
-        let (Some(before), Some(told)) = (&round.at_answer, &round.told) else { return };
-        let word = |answer: &Answer| match answer {
-            Answer::Status(status) => status.status.vote(),
-            _ => Vote::Syncing,
+    /// 8: a payload id.
+    fn tells_id(&mut self, round: &Round, told: &str) {
+        let Ask::Head(block, Some(attributes)) = round.ask else {
+            return self.ensure(false, || format!("8: {told} was told where no build was asked for"));
         };
-        let (early, last) = (word(&before.answer()), word(&round.ballot.answer()));
-        if early == last {
-            return;
-        }
-        self.count.changed_answers += 1;
-        let late = |i: &usize| before.entries()[*i].heard.is_none();
-        let said = |i: &usize, vote| open.said[*i] == Some(vote) && open.votes[*i];
-        let all = 0..open.said.len();
-        let late_invalid = all.clone().any(|i| late(&i) && said(&i, Vote::Invalid));
-        let deadline = Duration::from_micros(round.told_at - round.started) >= round.deadline;
-        // Nobody waits for those without a sure vote; what they say late may still count.
-        let unsure = |i: &usize| before.entries()[*i].part != Part::Voter;
-        let late_extra = all.clone().any(|i| late(&i) && unsure(&i) && open.said[i].is_some());
-        let promoted = parts(before) != parts(&round.ballot);
-        // It was SYNCING because of what a node said before, and the node has taken that back.
-        let taken_back = early == Vote::Syncing && all.clone().any(|i| late(&i) && said(&i, Vote::Valid));
-        let documented = late_invalid || deadline || late_extra || promoted || taken_back;
-        self.ensure(documented, || {
-            format!(
-                "2: round {} told {told:?}, and with all replies it is {last:?}: {:?}",
-                round.id, open.said
-            )
+        let build = (block, attributes);
+        let same = self.id_of.entry(build).or_insert_with(|| told.to_owned()) == told;
+        let other = *self.build_of.entry(told.to_owned()).or_insert(build);
+        self.ensure(same && other == build, || {
+            format!("8: {told} was told for build {build:?} and for {other:?}, or {build:?} has two ids")
         });
+        let given = self.given.contains_key(&build);
+        self.ensure(given, || format!("8: {told} was told, and no node gave an id"));
     }
 
-    /// The CL sent this payload.
-    pub fn keeps(&mut self, block: Id) {
-        if !self.kept_at.contains_key(&block) {
-            self.kept_at.insert(block, self.kept.len());
-            self.kept.push(block);
-        }
+    /// 8: whether a node gave this id for a build.
+    pub fn gave(&self, ours: &str, node: usize, id: &str) -> bool {
+        let build = self.build_of.get(ours).and_then(|build| self.given.get(build));
+        build.is_some_and(|given| given.contains(&(node, id.to_owned())))
     }
 
-    /// Whether this block is among the last ones, which mainstay promises to replay.
-    pub fn is_kept(&self, block: Id, chain: &Chain, setup: &Setup) -> bool {
-        let Some(at) = self.kept_at.get(&block) else { return false };
-        let since = &self.kept[*at..];
-        let bytes: usize = since.iter().map(|b| chain.get(*b).size).sum();
-        since.len() <= setup.replay_blocks && bytes <= setup.replay_bytes
-    }
-
-    pub fn given(&mut self, ours: &str, node: usize, id: &str) {
-        let given = self.given.entry(ours.to_owned()).or_default();
-        given.retain(|(n, _)| *n != node);
-        given.push((node, id.to_owned()));
-        while self.given.len() > 2000 {
-            self.given.pop_first();
-        }
-    }
-
-    /// All ids that builds were given.
-    pub fn ids(&self) -> impl Iterator<Item = &String> {
-        self.given.keys()
-    }
-
-    /// 8: getPayload goes to a node.
-    pub fn asks(&mut self, ours: &str, node: usize, id: &str) {
-        let gave = self.given.get(ours).is_some_and(|g| g.contains(&(node, id.to_owned())));
-        self.ensure(gave, || format!("8: node {node} is asked for {id}, which it didn't give for {ours}"));
-    }
-
-    /// 8: the best of the payloads.
-    pub fn builds(&mut self, built: &[(Built, u64, Id)], chosen: Option<&(Built, u64, Id)>) {
-        let Some((best, value, _)) = chosen else {
-            return self.ensure(built.is_empty(), || "8: a payload came and none was given".to_owned());
-        };
-        self.count.payloads += 1;
-        let tier = built.iter().map(|(b, ..)| b.backup).min();
-        let most = built.iter().filter(|(b, ..)| Some(b.backup) == tier).map(|(_, v, _)| v).max();
-        self.ensure(Some(best.backup) == tier && Some(value) == most, || {
-            format!("8: {best:?} was chosen among {built:?}")
-        });
-    }
-
-    /// The primary is fit, and there is one if any node is.
-    pub fn chosen(&mut self, candidates: &[Candidate], before: Option<u64>, chosen: Option<u64>) {
-        let fit = |id: u64| candidates.iter().any(|c| c.id == id && c.fit_since.is_some());
-        let right = match chosen {
-            Some(id) => fit(id),
-            None => candidates.iter().all(|c| c.fit_since.is_none()),
-        };
-        self.ensure(right, || format!("the primary is {chosen:?} of {candidates:?}"));
-        let Some((was, now)) = before.zip(chosen).filter(|(was, now)| was != now && fit(*was)) else {
-            return;
-        };
-        let place = |id: u64| candidates.iter().find(|c| c.id == id).map(|c| (c.tier == Tier::Backup, c.id));
-        self.ensure(place(now) < place(was), || format!("the primary went from {was} to {now} without need"));
-    }
-
-    /// A node loses its vote for dissenting.
-    pub fn quarantined(&mut self, node: usize, round: &Round, opinions: &[(usize, Vote)]) {
+    /// A node loses its vote for dissenting: alone against two others, on as many blocks as the owner said.
+    fn quarantined(&mut self, node: usize, after: Option<u32>) {
         self.count.quarantines += 1;
-        let own = opinions.iter().find(|(n, _)| *n == node).map(|(_, vote)| *vote);
-        let against =
-            opinions.iter().filter(|(n, vote)| Some(*vote) != own && round.parts[*n] != Part::Never).count();
-        self.ensure(against >= 2, || {
-            format!("node {node} is quarantined for dissent from {against} nodes with a vote: {opinions:?}")
-        });
+        let mut dissents = self.dissents[node].clone();
+        dissents.extend(self.rounds.values().filter(|round| round.dissents(node)).map(|round| round.block));
+        let enough = after.is_some_and(|after| dissents.len() >= after as usize);
+        self.ensure(enough, || format!("node {node} is quarantined after dissent on blocks {dissents:?}"));
     }
 }
 
-fn parts(ballot: &Ballot) -> Vec<Part> {
-    ballot.entries().iter().map(|e| e.part).collect()
+fn count(shown: &Shown, word: &str) -> u64 {
+    shown.votes.iter().filter(|(_, w, _)| w == word).count() as u64
+}
+
+impl World {
+    /// The primary is fit, and there is one if any node is; a fit one gives way only to an earlier one that has been fit for a
+    /// while.
+    fn judge_primary(&mut self) {
+        let engine = self.engine.clone();
+        let primary = engine.core().primary();
+        let nodes = engine.core().nodes();
+        let since = |place: usize| {
+            let state = nodes[place].state();
+            let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+            let now = tokio::time::Instant::now().into_std();
+            fit.then(|| (now.saturating_duration_since(state.health.since()), state.health.ever_left()))
+        };
+        let place = |id: u64| nodes.iter().position(|node| node.id == id);
+        let now = primary.and_then(|node| place(node.id));
+        let fit: Vec<usize> = (0..nodes.len()).filter(|place| since(*place).is_some()).collect();
+        self.oracle.ensure(now.map_or(fit.is_empty(), |now| fit.contains(&now)), || {
+            format!("8: the primary is {now:?} while {fit:?} are fit")
+        });
+        let before = std::mem::replace(&mut self.oracle.primary, now);
+        let unseen =
+            Duration::from_millis(self.now - std::mem::replace(&mut self.oracle.looked_at, self.now));
+        self.oracle.count.primaries += u64::from(before != now);
+        let (Some(before), Some(now)) = (before.filter(|before| Some(*before) != now), now) else { return };
+        let rank = |place: usize| (self.setup.natures[place].tier, place);
+        // Whether the operator had it out for a moment isn't known.
+        let stayed = !self.setup.operator && since(before).is_some_and(|(fit_for, _)| fit_for > unseen);
+        let proven = since(now).is_some_and(|(fit_for, left)| !left || fit_for >= self.setup.failback_after);
+        // A third may have been the primary in between, and have gone again.
+        let other = (0..nodes.len()).any(|third| {
+            let changed = tokio::time::Instant::now().into_std() - nodes[third].state().health.since();
+            third != now && rank(third) < rank(before) && changed <= unseen
+        });
+        let right = !stayed || other || (rank(now) < rank(before) && proven);
+        self.oracle.ensure(right, || format!("8: the primary went from {before} to {now} without need"));
+    }
+
+    fn is_down(&self, node: usize) -> bool {
+        matches!(self.node(node).condition(), Condition::Unfit(_))
+    }
+
+    /// The CL calls: the call's id.
+    pub fn begins(&mut self, ask: &Ask, caller: crate::cl::For) -> u64 {
+        let id = self.oracle.next;
+        self.oracle.next += 1;
+        let (Ask::Payload(block) | Ask::Head(block, _)) = ask else {
+            self.read_begins(id, ask);
+            return id;
+        };
+        self.judge_primary();
+        let method = if matches!(ask, Ask::Payload(_)) { self.setup.payload_method } else { HEAD_METHOD };
+        let deadline = self.setup.timeout.min(Method::of(method).patience());
+        let nodes = self.engine.core().nodes();
+        let hash = &self.chain.get(*block).hash;
+        let memory = self.engine.core().memory.lock().unwrap();
+        let said_invalid = nodes.iter().map(|node| memory.said(hash, node.id)).collect();
+        drop(memory);
+        let round = Round {
+            id,
+            ask: ask.clone(),
+            block: *block,
+            method,
+            deadline,
+            begun: self.now,
+            parts: nodes.iter().map(|node| node.part()).collect(),
+            full: nodes.iter().map(|node| node.feed.waiting() >= QUEUE).collect(),
+            unfit: (0..nodes.len()).map(|node| self.is_down(node)).collect(),
+            said_invalid,
+            replies: Vec::new(),
+            told: None,
+            recalled: Vec::new(),
+            muted: vec![false; nodes.len()],
+            shown: false,
+            given_up: false,
+        };
+        self.trace(|_| format!("CL: round {id} {ask:?} for {caller:?}"));
+        for (place, node) in nodes.iter().enumerate() {
+            self.oracle.look(place, &node.condition(), self.now);
+            let note = node.state().standing.note();
+            let (quarantined, now) = (note == Some("quarantined"), self.now);
+            if quarantined && !self.oracle.quarantined[place] {
+                self.oracle.quarantined(place, self.setup.quarantine_after);
+            }
+            self.oracle.quarantined[place] = quarantined;
+            if matches!(node.condition(), Condition::Misconfigured { .. }) {
+                self.oracle.muted[place] = None;
+            }
+            let out = self.setup.natures[place].do_not_use || self.oracle.held[place] != Hold::None;
+            let never = round.parts[place] == Part::Never;
+            let excused = quarantined || matches!(node.condition(), Condition::Misconfigured { .. });
+            self.oracle.ensure(if never { out || excused } else { !out }, || {
+                format!("1: node {place}, held {out}, has the part {:?} in round {id}", round.parts[place])
+            });
+            let refuses = self.oracle.refuses[place].is_some_and(|since| since < now);
+            self.oracle.ensure(!refuses || round.unfit[place], || {
+                format!("6: node {place} refuses everything and is {} in round {id}", node.condition())
+            });
+            let owes = self.oracle.muted[place].is_some_and(|since| since < now);
+            self.oracle.ensure(!owes || round.parts[place] != Part::Voter, || {
+                format!("1: node {place} said SYNCING where another said VALID, or was down, and votes in round {id}")
+            });
+        }
+        if let Ask::Head(head, _) = ask {
+            self.oracle.last_head = Some(*head);
+        }
+        if matches!(ask, Ask::Payload(_)) {
+            for (owed, full) in self.oracle.owed.iter_mut().zip(&round.full) {
+                if !full {
+                    owed.insert(id);
+                }
+            }
+        }
+        self.oracle.count.rounds += 1;
+        self.oracle.rounds.insert(id, round);
+        let limit = u64::try_from(deadline.as_millis()).unwrap();
+        self.after(limit + 1, crate::world::Event::Overdue(id));
+        id
+    }
+
+    /// The CL is told.
+    pub fn judge_told(&mut self, id: u64, told: &Told) {
+        let now = self.now;
+        let Some(mut round) = self.oracle.rounds.remove(&id) else { return };
+        self.trace(|_| {
+            let said: Vec<String> = round
+                .replies
+                .iter()
+                .map(|(at, node, heard)| format!("{node}:{} +{}", heard.word(), at - round.begun))
+                .collect();
+            format!("round {id} told {told:?} by {} of {:?}", said.join(" "), round.parts)
+        });
+        let oracle = &mut self.oracle;
+        let late = Duration::from_millis(now - round.begun) > round.deadline;
+        oracle.ensure(!late, || format!("4: round {id} took {} ms", now - round.begun));
+        match told {
+            Told::Status(status, payload_id) => {
+                match status.status {
+                    Status::Valid => {
+                        oracle.count.told_valid += 1;
+                        oracle.tells_valid(&round, &self.chain, &self.setup, now);
+                    }
+                    Status::Invalid => {
+                        oracle.count.told_invalid += 1;
+                        oracle.tells_invalid(&round);
+                    }
+                    Status::Accepted if round.method == HEAD_METHOD => {
+                        oracle.ensure(false, || "forkchoiceUpdated was told ACCEPTED".to_owned());
+                    }
+                    _ => oracle.count.told_syncing += 1,
+                }
+                if let Some(payload_id) = payload_id {
+                    oracle.tells_id(&round, payload_id);
+                }
+            }
+            _ => oracle.count.told_other += 1,
+        }
+        round.told = Some((now, told.clone()));
+        round.recalled =
+            (0..round.parts.len()).map(|node| oracle.said_invalid(round.block, node, now)).collect();
+        oracle.rounds.insert(id, round);
+    }
+
+    /// mainstay calls a node.
+    pub fn sends(&mut self, node: usize, ask: &Ask, id: u64) -> Origin {
+        let now = self.now;
+        self.oracle.look(node, &self.node(node).condition(), now);
+        let drained = self.oracle.held[node] == Hold::Drained;
+        if ask.is_voted() || *ask == Ask::OwnHead {
+            // What is sent on another connection before the answer may overtake.
+            let busy = std::mem::replace(&mut self.oracle.busy[node], true);
+            self.oracle
+                .ensure(!busy, || format!("3: node {node} is sent {ask:?} before its last call is over"));
+        }
+        match (ask, &self.oracle.feeds[node]) {
+            (Ask::OwnHead, _) => {
+                self.oracle.count.replays += 1;
+                self.oracle.back_since[node] = None;
+                self.oracle.feeds[node] = Feed::Replays;
+                self.oracle.ensure(!drained, || format!("3: node {node} is drained and gets a replay"));
+                Origin::Replay
+            }
+            (ask, Feed::Replays) if ask.is_voted() => Origin::Replay,
+            (ask, Feed::Delivers) if ask.is_voted() => {
+                self.oracle.ensure(!drained, || format!("3: node {node} is drained and is sent round {id}"));
+                self.oracle.sends_job(node, id, now);
+                Origin::Job(id)
+            }
+            (Ask::Syncing | Ask::Number | Ask::ChainId | Ask::Version, _) => Origin::Probe,
+            _ => {
+                self.read_sends(node, ask, id);
+                Origin::Read(id)
+            }
+        }
+    }
+
+    /// mainstay hears a node, or that it doesn't.
+    pub fn hears(&mut self, node: usize, ask: &Ask, outcome: &Outcome, origin: Origin) {
+        let now = self.now;
+        self.oracle.look(node, &self.node(node).condition(), now);
+        match outcome {
+            Ok(_) => self.oracle.refuses[node] = None,
+            // What a replay asks before it begins says nothing of health.
+            Err(Failure::Refused | Failure::Reset) if !matches!(ask, Ask::OwnHead | Ask::Version) => {
+                self.oracle.refuses[node].get_or_insert(now);
+            }
+            Err(_) => {}
+        }
+        if outcome.is_err() {
+            self.oracle.ailing_until[node] = u64::MAX;
+            self.trace(|_| format!("  el{node} {ask:?} -> {outcome:?}"));
+        }
+        if let Origin::Read(id) = origin {
+            return self.read_hears(node, id, outcome);
+        }
+        if !matches!(origin, Origin::Probe | Origin::Read(_)) {
+            self.oracle.busy[node] = false;
+        }
+        let ends = match ask {
+            Ask::Head(..) => true,
+            Ask::OwnHead => !matches!(outcome, Ok(Said::OwnHead(_))),
+            _ => outcome.is_err(),
+        };
+        if origin == Origin::Replay && ends {
+            self.oracle.feeds[node] = Feed::Delivers;
+        }
+        let (Ask::Payload(block) | Ask::Head(block, _)) = ask else { return };
+        let heard = speech::heard(outcome, ask, &self.chain);
+        let oracle = &mut self.oracle;
+        if let Ok(Said::Status(_, Some(id))) = outcome
+            && let Ask::Head(block, Some(attributes)) = ask
+        {
+            oracle.given.entry((*block, *attributes)).or_default().insert((node, id.clone()));
+        }
+        let vote = heard.vote();
+        if let Some(vote) = vote.filter(|vote| *vote != Vote::Syncing) {
+            let word = oracle.last.entry((*block, node)).or_default();
+            let before = if word.at < now { word.invalid } else { word.before };
+            *word = Word { invalid: vote == Vote::Invalid, at: now, before };
+            if origin != Origin::Replay || matches!(ask, Ask::Head(..)) {
+                oracle.muted[node] = None;
+            }
+        }
+        let Origin::Job(id) = origin else { return };
+        let Some(round) = oracle.rounds.get_mut(&id) else { return };
+        let told_valid = round.told.as_ref().is_some_and(|(_, told)| told.status() == Some(Status::Valid));
+        let late_invalid = told_valid && vote == Some(Vote::Invalid) && round.votes(node);
+        oracle.count.late_invalid += u64::from(late_invalid);
+        if let Some((told_at, _)) = &round.told
+            && *told_at == now
+        {
+            // Whether its conductor knew is its tasks' affair.
+            let word = oracle.last.get(&(*block, node)).copied().unwrap_or_default();
+            round.recalled[node] = (word.before, word.invalid);
+        }
+        round.replies.push((now, node, heard));
+        let word =
+            |node: usize| round.replies.iter().find(|(_, n, _)| *n == node).map(|(.., heard)| heard.word());
+        let nodes = round.parts.len();
+        let valid = (0..nodes).any(|n| round.votes(n) && word(n) == Some("VALID"));
+        let behind: Vec<usize> = (0..nodes)
+            .filter(|n| valid && round.votes(*n) && word(*n) == Some("SYNCING") && !round.muted[*n])
+            .collect();
+        for node in behind {
+            round.muted[node] = true;
+            oracle.count.mutes += u64::from(oracle.muted[node].is_none());
+            oracle.muted[node] = Some(now);
+        }
+    }
 }

@@ -4,8 +4,8 @@ use mainstay_engine::standing::Hold;
 use mainstay_engine::verdict::needed;
 
 use crate::chain::Id;
-use crate::el::Faults;
-use crate::setup::{MS, SLOT};
+use crate::el::{Failure, Faults};
+use crate::setup::SLOT;
 use crate::world::{Event, World};
 
 /// Slots of calm before all has to be well: replays that were in vain pause for up to 64 s.
@@ -65,11 +65,13 @@ impl World {
     /// Quick, honest and at the head, and so for two slots before `slot` already.
     pub fn is_quick(&self, el: usize, slot: u64) -> bool {
         let of = &self.weather.of[el];
-        let steady = of.rough_until.saturating_add(2 * SLOT) <= slot * SLOT;
-        let standing = &self.main.nodes[el].standing;
-        let held = standing.do_not_use || standing.hold != Hold::None;
+        // A quarantine ends with the first block that it agrees on.
+        let steady = of.rough_until.saturating_add(2 * SLOT) <= slot * SLOT && !self.oracle.quarantined[el];
         // ACCEPTED is no VALID, however quick.
-        steady && !held && !self.setup.natures[el].accepts_side && self.els[el].knows(self.cl.network_head)
+        steady
+            && !self.is_held(el)
+            && !self.setup.natures[el].accepts_side
+            && self.els[el].knows(self.cl.network_head)
     }
 
     /// Nobody has told other than the truth since two slots before `slot`.
@@ -79,8 +81,7 @@ impl World {
 
     /// Quick ELs that must suffice whatever the others do.
     pub fn enough(&self) -> usize {
-        let held = |n: &&crate::shell::Node| n.standing.do_not_use || n.standing.hold != Hold::None;
-        let n = self.main.nodes.len() - self.main.nodes.iter().filter(held).count();
+        let n = (0..self.els.len()).filter(|el| !self.is_held(*el)).count();
         let rules = &self.setup.rules;
         let needed = needed(u32::try_from(n).unwrap_or(u32::MAX), rules.majority).max(rules.min_votes);
         (needed as usize).max(n.div_ceil(2)).max(1)
@@ -103,10 +104,10 @@ impl World {
         if !self.setup.minority && self.rng.chance(8) {
             // The lights go out.
             let at = self.rng.within(0, SLOT);
-            let out = self.rng.within(100, 5000) * MS;
+            let out = self.rng.within(100, 5000);
             for el in 0..self.els.len() {
                 let behind = self.rng.within(0, 5);
-                let jitter = self.rng.within(0, 300) * MS;
+                let jitter = self.rng.within(0, 300);
                 self.plan(el, Kind::Crash { behind }, false, at, out + jitter);
             }
             return;
@@ -117,7 +118,7 @@ impl World {
                 let at = self.rng.within(0, SLOT);
                 let longest = if lies { 15 } else { 30 };
                 let lasts = match self.rng.within(0, 4) {
-                    0 | 1 => self.rng.within(100, 4000) * MS,
+                    0 | 1 => self.rng.within(100, 4000),
                     2 | 3 => self.rng.within(SLOT / 2, 4 * SLOT),
                     _ => self.rng.within(4, longest) * SLOT,
                 };
@@ -135,9 +136,9 @@ impl World {
             return false;
         }
         let well = |i: &usize| {
-            let standing = &self.main.nodes[*i].standing;
-            let held = standing.do_not_use || standing.hold != Hold::None;
-            *i != el && !held && self.weather.of[*i].rough_until.saturating_add(3 * SLOT) <= self.now
+            *i != el
+                && !self.is_held(*i)
+                && self.weather.of[*i].rough_until.saturating_add(3 * SLOT) <= self.now
         };
         !self.setup.minority || (0..self.els.len()).filter(well).count() >= self.enough()
     }
@@ -149,13 +150,22 @@ impl World {
         match rng.within(0, kinds - 1) {
             0..=2 => return (Kind::Crash { behind: rng.pick(&[0, 0, 1, 2, 3, 5, 8, 14]) }, false),
             3 | 4 => faults.hangs = true,
-            5 => faults.slow = rng.within(200, 6000) * MS,
+            5 => faults.slow = rng.within(200, 6000),
             6 => faults.spikes = rng.within(50, 600),
             7 => faults.errors = Some((rng.within(200, 1000), rng.pick(&[-38005, -32000, -32603]))),
-            8 => faults.http = Some(rng.pick(&[500, 502, 401])),
+            8 => {
+                let failures = [
+                    Failure::Http(500),
+                    Failure::Http(502),
+                    Failure::Http(401),
+                    Failure::Garbage,
+                    Failure::Reset,
+                ];
+                faults.instead = Some(rng.pick(&failures));
+            }
             9 => faults.null_ids = true,
             10 => faults.says_syncing = true,
-            11 => faults.slow = rng.within(50, 900) * MS,
+            11 => faults.slow = rng.within(50, 900),
             12 => return (Kind::WrongChain, true),
             13 | 14 => faults.lies_invalid = true,
             _ => faults.lies_syncing = true,
@@ -276,8 +286,8 @@ impl World {
         let liar = self.weather.of[el].lies || !self.weather.of[el].wrong.is_empty();
         let (chance, hold) =
             if liar { (250, Hold::Cordoned) } else { (8, self.rng.pick(&[Hold::Cordoned, Hold::Drained])) };
-        let standing = &self.main.nodes[el].standing;
-        if self.rng.chance(chance) && standing.hold == Hold::None && (liar || self.may_fail(el)) {
+        let hold_now = self.node(el).state().standing.hold;
+        if self.rng.chance(chance) && hold_now == Hold::None && (liar || self.may_fail(el)) {
             let wait = self.rng.within(0, SLOT);
             let lasts = self.rng.within(SLOT, 10 * SLOT);
             self.after(wait, Event::Weather(Change::Hold { el, hold }));

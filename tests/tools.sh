@@ -3,7 +3,7 @@
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
 #   tests/tools.sh           geth, Lodestar, EthereumJS
-#   tests/tools.sh bench     haproxy as well, which only the benchmarks need
+#   tests/tools.sh bench     haproxy, which only the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
 set -euo pipefail
@@ -85,10 +85,7 @@ clients() {
 
 case ${1:-} in
   "") clients ;;
-  bench)
-    clients
-    haproxy
-    ;;
+  bench) haproxy ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
   *) fail "unknown argument '$1': none, bench, deny or fuzz" ;;

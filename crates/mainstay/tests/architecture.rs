@@ -10,7 +10,7 @@ use serde_json::Value;
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("mainstay", &["admin", "engine", "node", "settings", "sim", "wire"]),
     ("admin", &["wire"]),
-    ("bench", &["wire"]),
+    ("bench", &["rpc", "wire"]),
     ("engine", &["node", "settings", "wire"]),
     ("node", &["wire"]),
     ("rpc", &["node", "settings", "wire"]),

@@ -154,7 +154,9 @@ impl<T> Dispatch<T> {
             return None;
         }
         self.pool.advance(now);
-        if let Some((call, waiter)) = self.lanes.expired(now) {
+        if self.lanes.has_expired(now)
+            && let Some((call, waiter)) = self.lanes.expired(now)
+        {
             return Some(Event::Expired(call, waiter));
         }
         if !self.pool.has_free() {

@@ -95,9 +95,12 @@ impl Turn {
         Self { ratio, fast: 0, aged: false }
     }
 
-    /// The lane whose first request goes now; `None` if none waits. Has to be called only when that request does go.
+    /// The lane whose first request goes now, which counts as its turn; `None` if none waits.
     pub fn next(&mut self, waiting: Waiting) -> Option<Lane> {
         let [fast, high, low] = waiting.lanes;
+        if !(fast || high || low) {
+            return None;
+        }
         let higher_waits = fast || high;
         if low && waiting.low_is_aged && !(self.aged && higher_waits) {
             self.aged = true;
@@ -178,6 +181,8 @@ mod tests {
         assert_eq!(served(&mut turn, waiting(true, true, false), 2), "ff");
         assert_eq!(served(&mut turn, waiting(false, true, false), 1), "h");
         assert_eq!(served(&mut turn, waiting(true, true, false), 4), "ffhf");
+        assert_eq!(served(&mut turn, waiting(false, false, false), 1), "-", "nobody went, nothing counts");
+        assert_eq!(served(&mut turn, waiting(true, true, false), 2), "fh");
     }
 
     #[test]

@@ -176,6 +176,15 @@ impl<T> Lanes<T> {
 
     /// Takes the request whose turn it is, among those for which `can_run` says that a free node may take them.
     pub fn next(&mut self, can_run: impl Fn(&Tried) -> bool, now: Instant) -> Option<(Call, T)> {
+        if self.queues.iter().all(|queue| queue.tried == 0) && self.rules.low_max_wait.is_none() {
+            // The usual case: every one of them can take any free node.
+            if !can_run(&Tried::default()) {
+                return None;
+            }
+            let lanes = [0, 1, 2].map(|lane: usize| self.queues[lane].len > 0);
+            let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
+            return self.remove(Key(self.arena.first(&self.queues[lane.index()].groups[0].list)?));
+        }
         let firsts = Lane::ALL.map(|lane| self.first(lane, &can_run));
         let aged = |place: Place| {
             let since = self.arena.get(place).map(|item| item.call.since);
@@ -191,6 +200,12 @@ impl<T> Lanes<T> {
     pub fn expired(&mut self, now: Instant) -> Option<(Call, T)> {
         let (due, place) = self.deadlines.first(&self.arena)?;
         if due <= now { self.remove(Key(place)) } else { None }
+    }
+
+    /// Whether [`Lanes::expired`] has one.
+    #[must_use]
+    pub fn has_expired(&self, now: Instant) -> bool {
+        self.next_expiry().is_some_and(|due| due <= now)
     }
 
     /// When the next deadline passes.

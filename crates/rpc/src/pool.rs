@@ -57,6 +57,8 @@ pub struct Pool {
     free: usize,
     /// Where the search starts, so that equals take turns.
     turn: usize,
+    /// The node that a slot was given back of last: under load the only free one.
+    freed: usize,
     /// When a slot opens or a pause ends.
     next_change: Option<Instant>,
 }
@@ -66,7 +68,7 @@ impl Pool {
     #[must_use]
     pub fn new(slow_start: Duration) -> Self {
         let members = Vec::new();
-        Self { members, slow_start, configured: 0, usable: 0, free: 0, turn: 0, next_change: None }
+        Self { members, slow_start, configured: 0, usable: 0, free: 0, turn: 0, freed: 0, next_change: None }
     }
 
     /// Adds a node.
@@ -161,16 +163,20 @@ impl Pool {
 
     /// Takes a slot of the fittest free node for a request that was sent to `tried`.
     pub fn take(&mut self, tried: &Tried) -> Option<NodeId> {
-        if self.free == 0 {
-            return None;
-        }
-        let index = self
-            .fittest(|id| !tried.contains(id))
-            .or_else(|| if self.has_untried(tried) { None } else { self.fittest(|_| true) })?;
+        let index = match self.free {
+            0 => return None,
+            1 if tried.is_empty() && self.is_free(self.freed) => self.freed,
+            _ => self.fittest(|id| !tried.contains(id)).or_else(|| {
+                if self.has_untried(tried) { None } else { self.fittest(|_| true) }
+            })?,
+        };
         self.turn = index + 1;
-        let id = self.id(index);
-        self.change(id, |slots| slots.in_flight += 1);
-        Some(id)
+        let slots = self.members[index].slots.as_mut()?;
+        slots.in_flight += 1;
+        if !slots.is_free() {
+            self.free -= 1;
+        }
+        Some(self.id(index))
     }
 
     /// Whether [`Pool::take`] would give one.
@@ -184,8 +190,15 @@ impl Pool {
 
     /// Gives a slot back.
     pub fn give_back(&mut self, id: NodeId) {
-        self.change(id, |slots| slots.in_flight = slots.in_flight.saturating_sub(1));
-        self.forget_if_gone(id);
+        let Some(slots) = self.slots_mut(id) else { return };
+        let was_free = slots.is_free();
+        slots.in_flight = slots.in_flight.saturating_sub(1);
+        let (is_free, removed) = (slots.is_free(), slots.removed);
+        self.free += usize::from(is_free && !was_free);
+        self.freed = id.index as usize;
+        if removed {
+            self.forget_if_gone(id);
+        }
     }
 
     /// Whether any slot is free.
@@ -248,6 +261,10 @@ impl Pool {
         self.usable > tried.nodes().iter().filter(usable).count()
     }
 
+    fn is_free(&self, index: usize) -> bool {
+        self.members.get(index).and_then(|member| member.slots.as_ref()).is_some_and(Slots::is_free)
+    }
+
     fn id(&self, index: usize) -> NodeId {
         #[allow(clippy::cast_possible_truncation)] // far fewer nodes
         NodeId { index: index as u32, generation: self.members[index].generation }
@@ -259,12 +276,14 @@ impl Pool {
         member.slots.as_ref()
     }
 
+    fn slots_mut(&mut self, id: NodeId) -> Option<&mut Slots> {
+        let member = self.members.get_mut(id.index as usize)?;
+        if member.generation == id.generation { member.slots.as_mut() } else { None }
+    }
+
     /// Changes a node and keeps the counts true; false if there is none.
     fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Slots)) -> bool {
-        let Some(member) = self.members.get_mut(id.index as usize) else { return false };
-        let Some(slots) = member.slots.as_mut().filter(|_| member.generation == id.generation) else {
-            return false;
-        };
+        let Some(slots) = self.slots_mut(id) else { return false };
         let before = (slots.removed, slots.is_usable(), slots.is_free());
         change(slots);
         let after = (slots.removed, slots.is_usable(), slots.is_free());

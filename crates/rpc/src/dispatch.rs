@@ -119,12 +119,6 @@ impl<T> Dispatch<T> {
         self.lanes.push(call, waiter)
     }
 
-    /// A request that waited outside of the queue (for a node's `Retry-After`) comes back to its old place. Ask
-    /// [`Dispatch::next`]: it may run at once.
-    pub fn resume(&mut self, call: Call, waiter: T) -> Key {
-        self.lanes.push(call, waiter)
-    }
-
     /// A slot for a second copy of a request that was sent to `tried`: only of another node, only if one is free.
     pub fn hedge(&mut self, tried: &Tried, now: Instant) -> Option<NodeId> {
         if self.lanes.is_empty() {

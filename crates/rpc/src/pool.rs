@@ -166,9 +166,9 @@ impl Pool {
         let index = match self.free {
             0 => return None,
             1 if tried.is_empty() && self.is_free(self.freed) => self.freed,
-            _ => self.fittest(|id| !tried.contains(id)).or_else(|| {
-                if self.has_untried(tried) { None } else { self.fittest(|_| true) }
-            })?,
+            _ => self
+                .fittest(|id| !tried.contains(id))
+                .or_else(|| if self.has_untried(tried) { None } else { self.fittest(|_| true) })?,
         };
         self.turn = index + 1;
         let slots = self.members[index].slots.as_mut()?;

@@ -106,14 +106,6 @@ impl Queue {
         Ok(Entered { place, lengths })
     }
 
-    /// A request that left its slot by [`Slot::step_out`] comes back to its old place; it is never refused for a full
-    /// queue.
-    pub fn resume(&self, call: Call, now: Instant) -> Ticket {
-        let (sender, told) = oneshot::channel();
-        let key = self.done(self.inner.shared.resume(call, sender, now));
-        self.ticket(key, told)
-    }
-
     /// Changes nodes: adds, removes, drains, says which are fit. Who can run because of it is told at once.
     pub fn change<R>(&self, now: Instant, change: impl FnOnce(&mut Pool) -> R) -> R {
         self.done(self.inner.shared.change(now, change))
@@ -133,8 +125,13 @@ impl Queue {
                 () = self.inner.earlier.notified() => {}
                 () = sleep => {}
             }
-            self.tell(self.inner.shared.tick(clock::now()));
+            self.tick(clock::now());
         }
+    }
+
+    /// Does what is due at `now`: what [`Queue::keep_time`] does by itself.
+    pub fn tick(&self, now: Instant) {
+        self.tell(self.inner.shared.tick(now));
     }
 
     /// How many wait, by [`crate::Lane::index`].
@@ -250,16 +247,6 @@ impl Slot {
             None => unreachable!("a slot has its request until it is given back"),
         };
         queue.ticket(key, told)
-    }
-
-    /// Gives the slot back without waiting for another yet: to wait for a node's `Retry-After` first. See
-    /// [`Queue::resume`].
-    #[must_use]
-    pub fn step_out(mut self, now: Instant) -> Option<Call> {
-        let mut call = self.call.clone()?;
-        call.tried.add(self.node);
-        self.give_back(now);
-        Some(call)
     }
 
     /// A slot of another node for a second copy of the request, if one is free.

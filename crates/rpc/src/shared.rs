@@ -104,11 +104,6 @@ impl<W> Shared<W> {
         self.step(now, |dispatch| dispatch.retry(node, call, waiter))
     }
 
-    /// See [`Dispatch::resume`].
-    pub fn resume(&self, call: Call, waiter: W, now: Instant) -> Done<Key, W> {
-        self.step(now, |dispatch| dispatch.resume(call, waiter))
-    }
-
     /// See [`Dispatch::hedge`].
     pub fn hedge(&self, tried: &Tried, now: Instant) -> Option<NodeId> {
         self.state.with(|state| state.dispatch.hedge(tried, now))

@@ -65,9 +65,7 @@ fn fast_track_to_high_is_two_to_one_and_low_is_last() {
     }
     assert_eq!(
         bench.order(node),
-        [
-            100, 101, 200, 102, 103, 201, 104, 105, 202, 203, 204, 205, 300, 301, 302, 303, 304, 305
-        ]
+        [100, 101, 200, 102, 103, 201, 104, 105, 202, 203, 204, 205, 300, 301, 302, 303, 304, 305]
     );
 }
 
@@ -76,7 +74,8 @@ fn drain_first_serves_all_fast_track_before_high() {
     let ratio = Ratio { drain_first: true, ..Ratio::default() };
     let rules = Rules { ratio, ..Rules::default() };
     let (mut bench, node) = Bench::busy(Options { rules, ..Options::default() });
-    for (lane, number) in [(Lane::High, 1), (Lane::FastTrack, 2), (Lane::FastTrack, 3), (Lane::FastTrack, 4)] {
+    for (lane, number) in [(Lane::High, 1), (Lane::FastTrack, 2), (Lane::FastTrack, 3), (Lane::FastTrack, 4)]
+    {
         assert_eq!(bench.submit(lane, number), Ok(None));
     }
     assert_eq!(bench.order(node), [2, 3, 4, 1]);
@@ -133,7 +132,9 @@ fn a_retry_goes_to_another_node_and_the_next_takes_the_one_it_left() {
     let (a, b) = (bench.dispatch.add_node(1, true), bench.dispatch.add_node(1, true));
     let call = |bench: &Bench| Call::new(Lane::High, bench.now, SECOND, 10);
     let first = call(&bench);
-    let Submitted::Run { node, call: first } = bench.dispatch.submit(first, || 0, bench.now) else { panic!() };
+    let Submitted::Run { node, call: first } = bench.dispatch.submit(first, || 0, bench.now) else {
+        panic!()
+    };
     assert_eq!(node, a);
     assert_eq!(bench.submit(Lane::High, 1), Ok(Some(b)));
     assert_eq!(bench.submit(Lane::Low, 2), Ok(None));
@@ -214,7 +215,7 @@ fn a_cancelled_request_leaves_at_once() {
     assert!(bench.dispatch.cancel(key).is_some_and(|(_, waiter)| waiter == 1));
     assert_eq!(bench.dispatch.lengths(), [0, 0, 0]);
     assert!(bench.dispatch.cancel(key).is_none());
-    assert_eq!(bench.order(node), []);
+    assert!(bench.order(node).is_empty());
 }
 
 #[test]

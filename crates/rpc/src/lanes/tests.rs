@@ -38,7 +38,8 @@ fn taking_out_of_the_middle_looks_at_no_other() {
     // 100,000 of each would take minutes if every one were found by a search.
     let now = Instant::now();
     let mut lanes = Lanes::new(Rules::default());
-    let keys: Vec<Key> = (0..100_000).map(|order| lanes.push(call(order, now, &Tried::default()), order)).collect();
+    let keys: Vec<Key> =
+        (0..100_000).map(|order| lanes.push(call(order, now, &Tried::default()), order)).collect();
     for key in keys.iter().skip(1).step_by(2) {
         assert!(lanes.remove(*key).is_some());
     }

@@ -15,8 +15,6 @@ enum Step {
     Submit { lane: usize, timeout_ms: u64, size: usize },
     Finish(Index),
     Retry(Index),
-    Leave(Index),
-    Resume(Index),
     Hedge(Index),
     Cancel(Index),
     Pass { ms: u64 },
@@ -36,8 +34,6 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(lane, timeout_ms, size)| Step::Submit { lane, timeout_ms, size }),
         6 => index().prop_map(Step::Finish),
         5 => index().prop_map(Step::Retry),
-        1 => index().prop_map(Step::Leave),
-        1 => index().prop_map(Step::Resume),
         1 => index().prop_map(Step::Hedge),
         2 => index().prop_map(Step::Cancel),
         3 => (0u64..30).prop_map(|ms| Step::Pass { ms }),
@@ -63,7 +59,11 @@ struct Node {
 
 impl Node {
     fn is_usable(&self, now: Instant) -> bool {
-        self.fit && !self.draining && !self.removed && self.workers > 0 && self.rests_until.is_none_or(|t| t <= now)
+        self.fit
+            && !self.draining
+            && !self.removed
+            && self.workers > 0
+            && self.rests_until.is_none_or(|t| t <= now)
     }
     fn is_free(&self, now: Instant) -> bool {
         self.is_usable(now) && self.in_flight < self.workers
@@ -87,7 +87,6 @@ struct Model {
     nodes: BTreeMap<NodeId, Node>,
     waiting: Vec<Waiter>,
     running: Vec<(NodeId, Waiter)>,
-    outside: Vec<Waiter>,
     /// What became of every request: told exactly once, unless it runs on.
     ended: BTreeMap<u32, &'static str>,
     submitted: u32,
@@ -98,14 +97,17 @@ impl Model {
         let usable = |id: &NodeId| self.nodes[id].is_usable(self.now);
         let others: Vec<NodeId> =
             self.nodes.keys().copied().filter(|id| usable(id) && !tried.contains(*id)).collect();
-        let all = if others.is_empty() { self.nodes.keys().copied().filter(usable).collect() } else { others };
+        let all =
+            if others.is_empty() { self.nodes.keys().copied().filter(usable).collect() } else { others };
         all.into_iter().filter(|id| self.nodes[id].is_free(self.now)).collect()
     }
 
     /// The first request of each lane that a free node may take.
     fn firsts(&self) -> [Option<usize>; 3] {
         Lane::ALL.map(|lane| {
-            let can = |i: &usize| self.waiting[*i].call.lane == lane && !self.may_go(&self.waiting[*i].call.tried).is_empty();
+            let can = |i: &usize| {
+                self.waiting[*i].call.lane == lane && !self.may_go(&self.waiting[*i].call.tried).is_empty()
+            };
             (0..self.waiting.len()).filter(can).min_by_key(|i| self.waiting[*i].arrived)
         })
     }
@@ -158,13 +160,17 @@ impl Model {
             let event = dispatch.next(self.now);
             let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
             if let Some(due) = due {
-                let Some(Event::Expired(call, number)) = event else { panic!("expiry is due, got {event:?}") };
+                let Some(Event::Expired(call, number)) = event else {
+                    panic!("expiry is due, got {event:?}")
+                };
                 assert_eq!(call.deadline, due);
                 self.leave(number);
                 self.end(number, "expired");
                 continue;
             }
-            if !self.waiting.is_empty() && let Some(refusal) = self.nobody() {
+            if !self.waiting.is_empty()
+                && let Some(refusal) = self.nobody()
+            {
                 let Some(Event::Refused(why, _, number)) = event else { panic!("no node, got {event:?}") };
                 assert_eq!(why, refusal);
                 self.leave(number);
@@ -181,7 +187,9 @@ impl Model {
             });
             let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
             let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
-            let Some(Event::Run { node, call, waiter }) = event else { panic!("{wanted} waits though it could run") };
+            let Some(Event::Run { node, call, waiter }) = event else {
+                panic!("{wanted} waits though it could run")
+            };
             assert_eq!(waiter, wanted);
             let waiter = Waiter { call, ..self.leave(waiter) };
             self.took(node, waiter);
@@ -203,7 +211,7 @@ impl Model {
         let wake = dispatch.next_wake();
         assert_eq!(wake.is_some(), expiry.is_some());
         assert!(wake <= expiry);
-        let held = self.waiting.len() + self.running.len() + self.outside.len() + self.ended.len();
+        let held = self.waiting.len() + self.running.len() + self.ended.len();
         assert_eq!(held, self.submitted as usize, "one was lost or doubled");
     }
 }
@@ -239,7 +247,7 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
                 }
             }
         }
-        Step::Finish(i) | Step::Retry(i) | Step::Leave(i) if !model.running.is_empty() => {
+        Step::Finish(i) | Step::Retry(i) if !model.running.is_empty() => {
             let (node, mut waiter) = model.running.swap_remove(i.index(model.running.len()));
             match step {
                 Step::Retry(_) => {
@@ -248,23 +256,12 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
                     waiter.call.tried.add(node);
                     model.waiting.push(waiter);
                 }
-                Step::Leave(_) => {
-                    model.gave_back(node);
-                    dispatch.release(node);
-                    waiter.call.tried.add(node);
-                    model.outside.push(waiter);
-                }
                 _ => {
                     model.gave_back(node);
                     dispatch.release(node);
                     model.end(waiter.number, "ran");
                 }
             }
-        }
-        Step::Resume(i) if !model.outside.is_empty() => {
-            let mut waiter = model.outside.swap_remove(i.index(model.outside.len()));
-            waiter.key = Some(dispatch.resume(waiter.call.clone(), waiter.number));
-            model.waiting.push(waiter);
         }
         Step::Hedge(i) => {
             let Some((node, waiter)) = pick(i, &model.running) else { return };
@@ -366,7 +363,6 @@ proptest! {
             nodes: BTreeMap::new(),
             waiting: Vec::new(),
             running: Vec::new(),
-            outside: Vec::new(),
             ended: BTreeMap::new(),
             submitted: 0,
         };

@@ -7,14 +7,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 8] = [
-    ("mainstay", &["admin", "engine", "node", "settings", "sim", "wire"]),
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("mainstay", &["admin", "engine", "node", "settings", "sim", "store", "wire"]),
     ("admin", &["wire"]),
     ("bench", &["wire"]),
     ("engine", &["node", "settings", "wire"]),
     ("node", &["wire"]),
     ("settings", &[]),
     ("sim", &["wire"]),
+    ("store", &[]),
     ("wire", &[]),
 ];
 

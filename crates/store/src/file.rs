@@ -9,7 +9,7 @@
 mod disk;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::board::Board;
+use crate::tasks::Tasks;
 use crate::{BoxFuture, MAX_DOCUMENT, Name, Seen, Store, StoreError, Swap};
 use disk::Disk;
 
@@ -31,6 +32,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct FileStore {
     inner: Arc<Inner>,
+    _tasks: Arc<Tasks>,
 }
 
 struct Inner {
@@ -49,8 +51,8 @@ impl FileStore {
         let disk = Disk::open(dir).map_err(StoreError::Unreachable)?;
         let board = Board::new(dir.display().to_string());
         let inner = Arc::new(Inner { disk: Arc::new(disk), board });
-        tokio::spawn(poll(Arc::downgrade(&inner)));
-        Ok(Self { inner })
+        let polling = tokio::spawn(poll(Arc::clone(&inner)));
+        Ok(Self { inner, _tasks: Arc::new(Tasks::new([polling.abort_handle()])) })
     }
 
     /// Where a document is kept.
@@ -121,6 +123,9 @@ impl Inner {
         let swap = self
             .under_lock(move |disk| {
                 let current = disk.read(&target)?;
+                if current.as_ref() == Some(&value) {
+                    return Ok(Swap::Done);
+                }
                 if current != expected {
                     return Ok(Swap::Changed(current));
                 }
@@ -172,14 +177,12 @@ impl Store for FileStore {
     }
 }
 
-/// Looks for changes by others until the store is dropped.
-async fn poll(store: Weak<Inner>) {
+/// Looks for changes by others.
+async fn poll(inner: Arc<Inner>) {
     loop {
-        {
-            let Some(inner) = store.upgrade() else { return };
-            for name in inner.board.names() {
-                let _ = inner.look(&name).await;
-            }
+        for name in inner.board.names() {
+            // The board shows how it went.
+            let _ = inner.look(&name).await;
         }
         tokio::time::sleep(POLL).await;
     }

@@ -4,7 +4,7 @@
 //! process overwrites what another has just written; whoever wants to know of changes watches. Everything else is built
 //! on that and is the same for every backend: the list of nodes ([`NodeList`]).
 //!
-//! Backends: a directory ([`FileStore`], the default), memory ([`MemoryStore`], gone with the process). Another one (etcd
+//! Backends: a directory ([`FileStore`], the default), Redis ([`RedisStore`]), memory ([`MemoryStore`], gone with the process). Another one (etcd
 //! has compare and swap, and watches) is another implementation of the four functions of [`Store`].
 //!
 //! A store that can't be reached never stops anything: the last value known stays, [`Reach`] says what is wrong and since
@@ -18,6 +18,8 @@ mod error;
 mod file;
 mod memory;
 mod nodes;
+mod redis;
+mod tasks;
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,6 +32,7 @@ pub use error::StoreError;
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use nodes::{Listed, NodeList};
+pub use redis::{AddressError, RedisAddress, RedisStore};
 
 /// A future that an object-safe trait can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -52,7 +55,8 @@ pub trait Store: Send + Sync + 'static {
     /// The store could not be asked, or has something under that name that is no document.
     fn read<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
-    /// Puts `value` in the document's place if that still is `expected` (`None`: there is none), in one step.
+    /// Puts `value` in the document's place if that still is `expected` (`None`: there is none), in one step. Where `value`
+    /// is in place already there is nothing to do.
     ///
     /// # Errors
     /// The store could not be asked. Nothing was changed then, except where [`StoreError::Unknown`] says that nobody knows.

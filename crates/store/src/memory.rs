@@ -51,6 +51,9 @@ impl Store for MemoryStore {
             }
             let mut documents = self.documents();
             let current = documents.get(name);
+            if current == Some(&value) {
+                return Ok(Swap::Done);
+            }
             if current != expected {
                 return Ok(Swap::Changed(current.cloned()));
             }

@@ -4,18 +4,20 @@ mod json;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use crate::tasks::Tasks;
 use crate::{Name, Reach, Seen, Store, StoreError, Swap};
 
 /// In Redis the key and the bytes that prio-load-balancer uses: both may run on one list during a move. Its own default
 /// prefix makes that `prio-load-balancer:prio-load-balancer:nodes`.
 static NODES: Name = Name::new("prio-load-balancer:nodes", "nodes.json");
-/// How often a change is tried when others change the list at the same time; one of them succeeds each time.
-const TRIES: usize = 50;
+/// How long a change is tried when others change the list at the same time; one of them succeeds each time.
+const TRYING: Duration = Duration::from_secs(3);
 
 /// The list as it was last seen.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ type Same = fn(&str, &str) -> bool;
 #[derive(Clone)]
 pub struct NodeList {
     inner: Arc<Inner>,
-    _task: Arc<AbortOnDrop>,
+    _tasks: Arc<Tasks>,
 }
 
 struct Inner {
@@ -53,14 +55,6 @@ struct Inner {
     listed: watch::Sender<Listed>,
     /// Held while `listed` is brought up to what `seen` shows, so that it never goes back.
     refreshing: Mutex<()>,
-}
-
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl NodeList {
@@ -80,7 +74,7 @@ impl NodeList {
                 following.refresh().await;
             }
         });
-        Self { inner, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
+        Self { inner, _tasks: Arc::new(Tasks::new([task.abort_handle()])) }
     }
 
     /// The list and whether the store can be reached, from now on.
@@ -147,7 +141,8 @@ impl NodeList {
     pub async fn edit(&self, mut change: impl FnMut(&mut Vec<String>) -> bool) -> Result<bool, StoreError> {
         let inner = &self.inner;
         let mut current = inner.store.read(&NODES).await?;
-        for _ in 0..TRIES {
+        let deadline = Instant::now() + TRYING;
+        while Instant::now() < deadline {
             let mut nodes = match inner.parse(current.as_ref()) {
                 Ok(nodes) => nodes,
                 Err(unreadable) => {
@@ -174,8 +169,9 @@ impl NodeList {
             }
         }
         Err(StoreError::Busy(format!(
-            "others changed the list of nodes in {} at the same time, {TRIES} times over: try again",
-            inner.store.place()
+            "others have changed the list of nodes in {} for {} s: try again",
+            inner.store.place(),
+            TRYING.as_secs()
         )))
     }
 }
@@ -207,7 +203,7 @@ impl Inner {
                 Err(unreadable) => {
                     let since = match &last.reach {
                         Reach::Lost { since, .. } => *since,
-                        Reach::Ok => tokio::time::Instant::now(),
+                        Reach::Ok => Instant::now(),
                     };
                     let why = Arc::from(unreadable.to_string());
                     Listed { nodes: Arc::clone(&last.nodes), reach: Reach::Lost { why, since } }

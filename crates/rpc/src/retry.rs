@@ -85,16 +85,22 @@ pub struct Verdict {
 /// Judges a try that ended at `now`.
 #[must_use]
 pub fn judge(rules: &Rules, ended: &Try, now: Instant) -> Verdict {
-    let rest = match ended.seen {
-        Seen::Status(429, wanted) => Some(wanted.unwrap_or(DEFAULT_REST).min(MAX_REST)),
-        Seen::Status(503, wanted) => wanted.map(|wanted| wanted.min(MAX_REST)),
-        _ => None,
-    };
-    let rest = rest.filter(|rest| !rest.is_zero());
+    let rest = rest(ended.seen);
     let left = ended.deadline.saturating_duration_since(now);
     let in_time = !left.is_zero() && (ended.others || rest.is_none_or(|rest| rest < left));
     let tries_left = ended.tries < rules.tries_max && ended.nature != Nature::Never;
     Verdict { again: tries_left && in_time && may_repeat(ended), rest }
+}
+
+/// How long a node that showed this gets no requests.
+#[must_use]
+pub fn rest(seen: Seen) -> Option<Duration> {
+    let rest = match seen {
+        Seen::Status(429, wanted) => Some(wanted.unwrap_or(DEFAULT_REST).min(MAX_REST)),
+        Seen::Status(503, wanted) => wanted.map(|wanted| wanted.min(MAX_REST)),
+        _ => None,
+    };
+    rest.filter(|rest| !rest.is_zero())
 }
 
 fn may_repeat(ended: &Try) -> bool {

@@ -17,6 +17,7 @@ mod plan;
 mod probe;
 mod process;
 mod roles;
+mod rpc;
 mod run;
 mod sections;
 mod show;

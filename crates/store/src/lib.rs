@@ -2,7 +2,8 @@
 //!
 //! A [`Store`] keeps small named documents. There is one operation that changes one, compare and swap, so that no
 //! process overwrites what another has just written; whoever wants to know of changes watches. Everything else is built
-//! on that and is the same for every backend: the list of nodes ([`NodeList`]).
+//! on that and is the same for every backend: the list of nodes ([`NodeList`]), and the limits
+//! that live instances share ([`Fleet`]).
 //!
 //! Backends: a directory ([`FileStore`], the default), Redis ([`RedisStore`]), memory ([`MemoryStore`], gone with the process). Another one (etcd
 //! has compare and swap, and watches) is another implementation of the four functions of [`Store`].
@@ -16,6 +17,7 @@ mod board;
 mod document;
 mod error;
 mod file;
+mod fleet;
 mod memory;
 mod nodes;
 mod redis;
@@ -30,6 +32,7 @@ use tokio::sync::watch;
 pub use document::{MAX_DOCUMENT, Name, Reach, Seen};
 pub use error::StoreError;
 pub use file::FileStore;
+pub use fleet::{Fleet, Portion, Share};
 pub use memory::MemoryStore;
 pub use nodes::{Listed, NodeList};
 pub use redis::{AddressError, RedisAddress, RedisStore};

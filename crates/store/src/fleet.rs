@@ -127,6 +127,8 @@ impl Keeper {
                 () = tokio::time::sleep_until(began + next) => {}
                 Ok(()) = &mut left, if !leaving => {
                     leaving = true;
+                    // At once, even if the store can't be told.
+                    (self.limit)(Portion::NONE);
                     self.seat.leave();
                 }
             }

@@ -13,8 +13,9 @@
 //!    others could not write either.
 //! 4. **A store may forget.** Emptied, or gone back to an earlier version by a failover, it may show as free what somebody
 //!    uses. Each roll has an epoch; who finds none, finds itself missing or finds its own counter gone back gives it a new
-//!    one, and nobody grows before it has seen one epoch without a gap for [`SETTLE`]: every member comes back within that
-//!    time, with what it uses. This is also what a newcomer waits at first.
+//!    one, and nobody grows before it has seen one epoch without a gap for [`SETTLE`]: every member that can reach
+//!    the store comes back within that time, with what it uses. This is also what a newcomer waits at first. And since the parts move when members come or
+//!    go, nobody grows then before every other member has beaten once more: it would have found out what is forgotten.
 //! 5. **A member that can't reach the store keeps what it uses.** If the store is gone for all, so do all, and 1 holds. If
 //!    it alone is cut off, the others take its part over after the [`TTL`], as they must take over a dead one's; nobody
 //!    can tell these two apart, so as long as it is cut off and goes on, a node may get more than its slots. It gives up
@@ -78,8 +79,19 @@ pub(super) struct Seat {
     /// Since when the epoch has been seen without a gap.
     since: Option<Instant>,
     read: Option<Instant>,
-    /// Of each other member its counter, and since when it has stood there.
-    others: HashMap<String, (u64, Instant)>,
+    /// All members, this one included, as last seen.
+    members: Vec<String>,
+    others: HashMap<String, Known>,
+}
+
+/// What is known of another member.
+#[derive(Clone, Copy)]
+struct Known {
+    beat: u64,
+    /// Since when its counter has stood there.
+    since: Instant,
+    /// Whether it has raised it since the members last changed.
+    fresh: bool,
 }
 
 /// A roll that has been read, and what is to be done about it.
@@ -119,6 +131,7 @@ impl Seat {
             revision: 0,
             since: None,
             read: None,
+            members: Vec::new(),
             others: HashMap::new(),
         }
     }
@@ -149,7 +162,8 @@ impl Seat {
         let mine = self.used.without(&taken);
         let part = if self.leaving { Portion::NONE } else { Portion::of(roll.members.len(), index) };
         self.used = mine.overlap(part);
-        let settled = self.since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLE);
+        let settled = self.since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLE)
+            && self.all_fresh(&roll);
         Turn { roll, index, taken, settled, leaving: self.leaving, shrunk: self.used }
     }
 
@@ -179,14 +193,26 @@ impl Seat {
             if member.id == self.id {
                 return true;
             }
-            let since = match self.others.get(&member.id) {
-                Some((beat, since)) if *beat == member.beat && !gap => *since,
-                _ => now,
+            let beat = member.beat;
+            let known = match self.others.get(&member.id) {
+                Some(known) if known.beat == beat && !gap => *known,
+                Some(known) => Known { beat, since: now, fresh: known.fresh || known.beat != beat },
+                None => Known { beat, since: now, fresh: false },
             };
-            seen.insert(member.id.clone(), (member.beat, since));
-            now.saturating_duration_since(since) < TTL
+            seen.insert(member.id.clone(), known);
+            now.saturating_duration_since(known.since) < TTL
         });
         self.others = seen;
+    }
+
+    /// Whether all others have shown what they use since the members last changed.
+    fn all_fresh(&mut self, roll: &Roll) -> bool {
+        if !roll.members.iter().map(|member| &member.id).eq(&self.members) {
+            self.members = roll.members.iter().map(|member| member.id.clone()).collect();
+            self.others.values_mut().for_each(|known| known.fresh = false);
+        }
+        let mut others = roll.members.iter().filter(|member| member.id != self.id);
+        others.all(|member| self.others.get(&member.id).is_some_and(|known| known.fresh))
     }
 
     /// Second half of a turn. `fits`: whether all that is in flight lies within [`Turn::shrunk`].

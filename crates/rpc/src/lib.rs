@@ -4,12 +4,10 @@
 //! [`classify`] (what a request is), [`nature`] and [`retry`] (what is tried again), [`limits`] (rates), [`upstream`] (a node's
 //! URI). [`config`] has the settings. Shell: [`queue`] over [`shared`], the dispatch under its lock.
 
-mod arena;
 pub mod call;
 pub mod classify;
 mod clock;
 pub mod config;
-mod deadlines;
 pub mod dispatch;
 mod glob;
 #[cfg(test)]
@@ -21,7 +19,9 @@ mod lock;
 pub mod nature;
 pub mod pool;
 pub mod queue;
+mod retried;
 pub mod retry;
+mod ring;
 pub mod shared;
 mod slots;
 pub mod upstream;

@@ -13,6 +13,8 @@ Measures mainstay against direct calls and HAProxy, and writes what it found as 
   --rounds N        rounds of every comparison [5]
   --seconds S       seconds of one measurement in a round [1.2]
   --out FILE        where to write, - for standard output [docs/benchmarks.md]
+
+  queue             as the only argument: measures the queue of the rpc role, and prints a table
 ";
 
 /// What was asked for.

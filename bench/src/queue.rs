@@ -4,8 +4,9 @@
 //! What runs is the role's queue with its lock ([`Shared`]): a reader is a slot of a node, and taking the next request is giving the slot
 //! back. Threads stand in the place of tasks, and numbers in the place of those who wait for an answer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Barrier, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mainstay_rpc::{Call, Event, Lane, NodeId, Options, Shared, Submitted};
@@ -67,20 +68,20 @@ pub(crate) fn table(all: &[Series]) -> String {
     text
 }
 
+/// How long an idle reader looks for work before it sleeps, as the workers of a runtime do.
+const LOOKS: u32 = 2_000;
+
 struct Bench {
-    queue: Shared<u32>,
+    queue: Shared<u64>,
     node: NodeId,
     readers: usize,
     taken: AtomicUsize,
     /// Requests that ran at once, for an idle reader to take.
-    granted: Mutex<Granted>,
+    granted: AtomicUsize,
+    over: AtomicBool,
+    /// How many readers sleep.
+    asleep: Mutex<usize>,
     bell: Condvar,
-}
-
-#[derive(Default)]
-struct Granted {
-    slots: usize,
-    over: bool,
 }
 
 impl Bench {
@@ -93,29 +94,35 @@ impl Bench {
             node,
             readers,
             taken: AtomicUsize::new(0),
-            granted: Mutex::default(),
+            granted: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            asleep: Mutex::new(0),
             bell: Condvar::new(),
         }
     }
 
     fn run(&self, items: usize) -> Duration {
-        self.taken.store(0, Ordering::Relaxed);
-        *self.granted() = Granted::default();
+        self.taken.store(0, SeqCst);
+        self.over.store(false, SeqCst);
+        let ready = Barrier::new(self.readers + 1);
         std::thread::scope(|scope| {
             for _ in 0..self.readers {
-                scope.spawn(|| self.read(items));
+                scope.spawn(|| {
+                    ready.wait();
+                    self.read(items);
+                });
             }
+            ready.wait();
             let start = Instant::now();
             for _ in 0..items {
                 let call = Call::new(Lane::Low, start, Duration::from_secs(5), 11);
                 if let (Submitted::Run { .. }, ..) = self.queue.submit(call, || 0, start) {
-                    self.granted().slots += 1;
-                    self.bell.notify_one();
+                    self.granted.fetch_add(1, SeqCst);
+                    self.ring();
                 }
             }
-            let mut granted = self.granted();
-            while !granted.over {
-                granted = self.bell.wait(granted).unwrap_or_else(PoisonError::into_inner);
+            while !self.over.load(SeqCst) {
+                std::thread::yield_now();
             }
             start.elapsed()
         })
@@ -132,28 +139,48 @@ impl Bench {
                     busy |= matches!(event, Event::Run { .. });
                 }
             }
-            if self.taken.fetch_add(mine, Ordering::Relaxed) + mine == items {
-                self.granted().over = true;
-                self.bell.notify_all();
+            if self.taken.fetch_add(mine, SeqCst) + mine == items {
+                self.over.store(true, SeqCst);
+                self.ring();
             }
         }
     }
 
     fn wait_for_grant(&self) -> bool {
-        let mut granted = self.granted();
-        loop {
-            if granted.slots > 0 {
-                granted.slots -= 1;
-                return true;
+        for _ in 0..LOOKS {
+            match self.look() {
+                Some(go_on) => return go_on,
+                None => std::hint::spin_loop(),
             }
-            if granted.over {
-                return false;
-            }
-            granted = self.bell.wait(granted).unwrap_or_else(PoisonError::into_inner);
         }
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        *asleep += 1;
+        let go_on = loop {
+            match self.look() {
+                Some(go_on) => break go_on,
+                None => asleep = self.bell.wait(asleep).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        *asleep -= 1;
+        go_on
     }
 
-    fn granted(&self) -> std::sync::MutexGuard<'_, Granted> {
-        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a request that ran at once; false at the end.
+    fn look(&self) -> Option<bool> {
+        if self.over.load(SeqCst) {
+            return Some(false);
+        }
+        let less = |granted: usize| granted.checked_sub(1);
+        if self.granted.load(Relaxed) == 0 {
+            return None;
+        }
+        self.granted.fetch_update(SeqCst, SeqCst, less).ok().map(|_| true)
+    }
+
+    /// Wakes readers that sleep.
+    fn ring(&self) {
+        if *self.asleep.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
+            self.bell.notify_all();
+        }
     }
 }

@@ -91,6 +91,7 @@ impl<T> Dispatch<T> {
     }
 
     /// A new request; `waiter` makes who waits for it, if it has to wait. Asks nothing of [`Dispatch::next`].
+    #[inline]
     pub fn submit(&mut self, mut call: Call, waiter: impl FnOnce() -> T, now: Instant) -> Submitted {
         self.arrivals += 1;
         call.order = self.arrivals;
@@ -143,6 +144,7 @@ impl<T> Dispatch<T> {
     }
 
     /// What is to be told next; `None` if nobody has to be told anything now.
+    #[inline]
     pub fn next(&mut self, now: Instant) -> Option<Event<T>> {
         if self.lanes.is_empty() {
             return None;
@@ -165,6 +167,14 @@ impl<T> Dispatch<T> {
             // It said that it can.
             None => Some(Event::Refused(Refusal::NoneFit, call, waiter)),
         }
+    }
+
+    /// Whether [`Dispatch::next`], which gave `event`, is sure to give nothing more now: what has expired comes before
+    /// what runs, so with no free slot left there is nothing.
+    #[must_use]
+    pub fn is_settled(&self, event: &Event<T>) -> bool {
+        self.lanes.is_empty()
+            || (matches!(event, Event::Run { .. }) && !self.pool.has_free() && self.pool.has_usable())
     }
 
     /// When [`Dispatch::next`] has to be asked at the latest.

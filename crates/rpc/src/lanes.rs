@@ -3,16 +3,16 @@
 //! * A lane's limit counts for that lane alone; 0 is no limit of its own. All lanes together hold at most `items` requests and
 //!   `bytes` bytes. Only a new request is refused for that: a retry has been let in before.
 //! * A retry has its old place, which is in front of whatever came later: it was next once already.
-//! * Requests that were sent to some nodes are kept apart by which nodes those are, so that finding one for a free node never
-//!   means to look past all those that want another.
-//! * Cancelling, expiring and serving one cost the same with 10 or 100,000 waiting.
+//! * Serving, cancelling and expiring one look at no other, with 10 or 100,000 waiting (a cancelled one is found by a binary
+//!   search).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Arena, Chain, Ends, Place, Side};
 use crate::call::{Call, Tried};
-use crate::deadlines::{Deadlines, Timed};
 use crate::lane::{Lane, Ratio, Turn, Waiting};
+use crate::retried::Retried;
+use crate::ring::{Entry, Ring};
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,39 +55,18 @@ pub enum Full {
 
 /// A waiting request; finds nothing once it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(Place);
-
-#[derive(Debug)]
-struct Item<T> {
-    call: Call,
-    waiter: T,
-    group: u32,
-    in_tree: bool,
+pub struct Key {
+    order: u64,
+    lane: Lane,
+    /// That of a retry; 0 for a new request.
+    serial: u64,
 }
 
-impl<T> Timed for Item<T> {
-    fn deadline(&self) -> Instant {
-        self.call.deadline
-    }
-    fn number(&self) -> u64 {
-        self.call.order
-    }
-}
-
-/// Requests of one lane that were sent to the same nodes, by their order.
-#[derive(Debug, Default)]
-struct Group {
-    tried: Tried,
-    list: Ends,
-}
-
-/// One lane. Its first group is of those that were sent nowhere yet.
-#[derive(Debug)]
-struct Queue {
-    groups: Vec<Group>,
-    len: usize,
-    /// How many of them are in other groups than the first.
-    tried: usize,
+/// Where a waiting request is.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    New(Lane, u64),
+    Retried(u64),
 }
 
 /// The lanes.
@@ -95,9 +74,13 @@ struct Queue {
 pub struct Lanes<T> {
     rules: Rules,
     turn: Turn,
-    arena: Arena<Item<T>>,
-    queues: [Queue; 3],
-    deadlines: Deadlines,
+    /// New requests, by [`Lane::index`].
+    rings: [Ring<T>; 3],
+    /// New requests whose deadline is before that of one in front of them.
+    early: BTreeSet<(Instant, u64, Lane)>,
+    retried: Retried<T>,
+    serials: u64,
+    len: usize,
     bytes: usize,
 }
 
@@ -105,13 +88,14 @@ impl<T> Lanes<T> {
     /// Empty lanes.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        let queue = || Queue { groups: vec![Group::default()], len: 0, tried: 0 };
         Self {
             rules,
             turn: Turn::new(rules.ratio),
-            arena: Arena::new(),
-            queues: [queue(), queue(), queue()],
-            deadlines: Deadlines::default(),
+            rings: [Ring::new(), Ring::new(), Ring::new()],
+            early: BTreeSet::new(),
+            retried: Retried::new(),
+            serials: 0,
+            len: 0,
             bytes: 0,
         }
     }
@@ -120,12 +104,13 @@ impl<T> Lanes<T> {
     ///
     /// # Errors
     /// The limit that is reached.
+    #[inline]
     pub fn room(&self, lane: Lane, size: usize) -> Result<(), Full> {
         let Limits { lanes, items, bytes } = self.rules.limits;
         let limit = lanes[lane.index()];
-        if limit > 0 && self.queues[lane.index()].len >= limit {
+        if limit > 0 && self.length(lane) >= limit {
             Err(Full::Lane(lane))
-        } else if self.len() >= items {
+        } else if self.len >= items {
             Err(Full::Items)
         } else if self.bytes.saturating_add(size) > bytes && !self.is_empty() {
             Err(Full::Bytes)
@@ -134,108 +119,114 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Lets a request wait, in its order. Asks for no [`Lanes::room`].
+    /// Lets a request wait: a new one, which comes after all before it, at the end of its lane, a retry in its old place. Asks
+    /// for no [`Lanes::room`].
+    #[inline]
     pub fn push(&mut self, call: Call, waiter: T) -> Key {
-        let lane = call.lane.index();
-        let (order, size) = (call.order, call.size);
-        let group = self.queues[lane].group(&call.tried);
-        let queue = &mut self.queues[lane];
-        queue.len += 1;
-        queue.tried += usize::from(group > 0);
-        self.bytes = self.bytes.saturating_add(size);
-        #[allow(clippy::cast_possible_truncation)] // a group has an item, of which there are fewer
-        let item = Item { call, waiter, group: group as u32, in_tree: false };
-        let place = self.arena.insert(item);
-        let list = &mut self.queues[lane].groups[group].list;
-        match beside(&self.arena, list, order) {
-            Some((other, side)) => self.arena.put(Chain::Order, list, place, side, other),
-            None => self.arena.push_back(Chain::Order, list, place),
+        let (order, lane) = (call.order, call.lane);
+        self.len += 1;
+        self.bytes = self.bytes.saturating_add(call.size);
+        if !call.tried.is_empty() {
+            self.serials += 1;
+            self.retried.push(call, waiter, self.serials);
+            return Key { order, lane, serial: self.serials };
         }
-        if self.deadlines.insert(&mut self.arena, place)
-            && let Some(item) = self.arena.get_mut(place)
-        {
-            item.in_tree = true;
+        let Call { since, deadline, size, .. } = call;
+        let entry = Entry { order, since, deadline, size, early: false, waiter: Some(waiter) };
+        if self.rings[lane.index()].push(entry) {
+            self.early.insert((deadline, order, lane));
         }
-        Key(place)
+        Key { order, lane, serial: 0 }
     }
 
     /// Takes a request out (its client is gone).
     pub fn remove(&mut self, key: Key) -> Option<(Call, T)> {
-        let Key(place) = key;
-        let item = self.arena.get(place)?;
-        let (lane, group, in_tree) = (item.call.lane.index(), item.group as usize, item.in_tree);
-        let queue = &mut self.queues[lane];
-        queue.len -= 1;
-        queue.tried -= usize::from(group > 0);
-        self.arena.unlink(Chain::Order, &mut queue.groups[group].list, place);
-        self.deadlines.remove(&mut self.arena, place, in_tree);
-        let item = self.arena.remove(place)?;
-        self.bytes = self.bytes.saturating_sub(item.call.size);
-        Some((item.call, item.waiter))
+        let Key { order, lane, serial } = key;
+        if serial > 0 {
+            let (call, waiter) = self.retried.remove(order, Some(serial))?;
+            self.count_out(call.size);
+            return Some((call, waiter));
+        }
+        let entry = self.rings[lane.index()].remove(order)?;
+        self.new_left(lane, entry)
     }
 
     /// Takes the request whose turn it is, among those for which `can_run` says that a free node may take them.
+    #[inline]
     pub fn next(&mut self, can_run: impl Fn(&Tried) -> bool, now: Instant) -> Option<(Call, T)> {
-        if self.queues.iter().all(|queue| queue.tried == 0) && self.rules.low_max_wait.is_none() {
-            // The usual case: every one of them can take any free node.
-            if !can_run(&Tried::default()) {
-                return None;
-            }
-            let lanes = [0, 1, 2].map(|lane: usize| self.queues[lane].len > 0);
+        let new_can_run = can_run(&Tried::default());
+        if new_can_run && self.retried.is_empty() && self.rules.low_max_wait.is_none() {
+            // The usual case.
+            let lanes = [0, 1, 2].map(|lane: usize| self.rings[lane].len() > 0);
             let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
-            return self.remove(Key(self.arena.first(&self.queues[lane.index()].groups[0].list)?));
+            let entry = self.rings[lane.index()].pop()?;
+            return self.new_left(lane, entry);
         }
-        let firsts = Lane::ALL.map(|lane| self.first(lane, &can_run));
-        let aged = |place: Place| {
-            let since = self.arena.get(place).map(|item| item.call.since);
-            let waited = since.map(|since| now.saturating_duration_since(since));
-            waited.zip(self.rules.low_max_wait).is_some_and(|(waited, most)| waited >= most)
-        };
-        let low_is_aged = self.rules.low_max_wait.is_some() && firsts[Lane::Low.index()].is_some_and(aged);
+        let firsts = Lane::ALL.map(|lane| {
+            let new = self.rings[lane.index()].front().filter(|_| new_can_run).map(|entry| entry.order);
+            let retried = self.retried.first(lane, &can_run);
+            match (new, retried) {
+                (new, Some(retried)) if new.is_none_or(|new| retried < new) => Some(Found::Retried(retried)),
+                (new, _) => new.map(|order| Found::New(lane, order)),
+            }
+        });
+        let low_is_aged = firsts[Lane::Low.index()].is_some_and(|low| self.is_aged(low, now));
         let lane = self.turn.next(Waiting { lanes: firsts.map(|first| first.is_some()), low_is_aged })?;
-        self.remove(Key(firsts[lane.index()]?))
+        self.take(firsts[lane.index()]?)
     }
 
     /// Takes a request whose deadline has passed.
     pub fn expired(&mut self, now: Instant) -> Option<(Call, T)> {
-        let (due, place) = self.deadlines.first(&self.arena)?;
-        if due <= now { self.remove(Key(place)) } else { None }
+        let (due, found) = self.first_due()?;
+        if due <= now { self.take(found) } else { None }
     }
 
     /// Whether [`Lanes::expired`] has one.
     #[must_use]
+    #[inline]
     pub fn has_expired(&self, now: Instant) -> bool {
         self.next_expiry().is_some_and(|due| due <= now)
     }
 
     /// When the next deadline passes.
     #[must_use]
+    #[inline]
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.deadlines.first(&self.arena).map(|(due, _)| due)
+        let listed = self.rings.iter().filter_map(|ring| ring.next_due().map(|(due, _)| due)).min();
+        if self.early.is_empty() && self.retried.is_empty() {
+            return listed;
+        }
+        self.first_due().map(|(due, _)| due)
     }
 
     /// Takes any request, the first to expire.
     pub fn any(&mut self) -> Option<(Call, T)> {
-        let (_, place) = self.deadlines.first(&self.arena)?;
-        self.remove(Key(place))
+        let (_, found) = self.first_due()?;
+        self.take(found)
+    }
+
+    /// How many wait in a lane.
+    #[must_use]
+    pub fn length(&self, lane: Lane) -> usize {
+        self.rings[lane.index()].len() + self.retried.len(lane)
     }
 
     /// How many wait, by [`Lane::index`].
     #[must_use]
     pub fn lengths(&self) -> [usize; 3] {
-        [self.queues[0].len, self.queues[1].len, self.queues[2].len]
+        Lane::ALL.map(|lane| self.length(lane))
     }
 
     /// How many wait in all lanes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.arena.len()
+        self.len
     }
 
     /// Whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// Bytes of all that wait.
@@ -244,57 +235,54 @@ impl<T> Lanes<T> {
         self.bytes
     }
 
-    /// The first request of a lane that can run.
-    fn first(&self, lane: Lane, can_run: &impl Fn(&Tried) -> bool) -> Option<Place> {
-        let queue = &self.queues[lane.index()];
-        if queue.len == 0 {
-            return None;
-        }
-        let first = |group: &Group| self.arena.first(&group.list);
-        if queue.tried == 0 {
-            return first(&queue.groups[0]).filter(|_| can_run(&Tried::default()));
-        }
-        let runnable = queue.groups.iter().filter(|group| !group.list.is_empty() && can_run(&group.tried));
-        runnable.filter_map(first).min_by_key(|place| self.arena.get(*place).map(|item| item.call.order))
-    }
-}
-
-impl Queue {
-    /// The group of those that were sent to `tried`.
-    fn group(&mut self, tried: &Tried) -> usize {
-        if tried.is_empty() {
-            return 0;
-        }
-        let old = |group: &Group| group.tried == *tried;
-        // An empty group is anybody's.
-        let unused = |(index, group): &(usize, &Group)| *index > 0 && group.list.is_empty();
-        let index = self.groups.iter().position(old).or_else(|| {
-            let (index, _) = self.groups.iter().enumerate().find(unused)?;
-            Some(index)
+    fn first_due(&self) -> Option<(Instant, Found)> {
+        let listed = Lane::ALL.into_iter().filter_map(|lane| {
+            let (due, order) = self.rings[lane.index()].next_due()?;
+            Some((due, Found::New(lane, order)))
         });
-        let index = index.unwrap_or_else(|| {
-            self.groups.push(Group::default());
-            self.groups.len() - 1
-        });
-        self.groups[index].tried = tried.clone();
-        index
+        let early = self.early.first().map(|(due, order, lane)| (*due, Found::New(*lane, *order)));
+        let retried = self.retried.next_due().map(|(due, order)| (due, Found::Retried(order)));
+        listed.chain(early).chain(retried).min_by_key(|(due, _)| *due)
     }
-}
 
-/// Where in a list the order says that an item belongs; `None`: at its end. Looks from both ends at once, as newcomers
-/// belong to one and retries to the other.
-fn beside<T>(arena: &Arena<Item<T>>, list: &Ends, order: u64) -> Option<(Place, Side)> {
-    let of = |place: Place| arena.get(place).map_or(0, |item| item.call.order);
-    let (mut first, mut last) = (arena.first(list)?, arena.last(list)?);
-    loop {
-        if of(last) < order {
-            return Some((last, Side::After));
+    fn is_aged(&self, found: Found, now: Instant) -> bool {
+        let since = match found {
+            // Asked of the first of a lane only.
+            Found::New(lane, _) => self.rings[lane.index()].front().map(|entry| entry.since),
+            Found::Retried(order) => self.retried.since(order),
+        };
+        let waited = since.map(|since| now.saturating_duration_since(since));
+        waited.zip(self.rules.low_max_wait).is_some_and(|(waited, most)| waited >= most)
+    }
+
+    fn take(&mut self, found: Found) -> Option<(Call, T)> {
+        match found {
+            Found::New(lane, order) => {
+                let entry = self.rings[lane.index()].remove(order)?;
+                self.new_left(lane, entry)
+            }
+            Found::Retried(order) => {
+                let (call, waiter) = self.retried.remove(order, None)?;
+                self.count_out(call.size);
+                Some((call, waiter))
+            }
         }
-        if order < of(first) {
-            return Some((first, Side::Before));
+    }
+
+    /// Counts a new request that left.
+    #[inline]
+    fn new_left(&mut self, lane: Lane, entry: Entry<T>) -> Option<(Call, T)> {
+        let Entry { order, since, deadline, size, early, waiter } = entry;
+        if early {
+            self.early.remove(&(deadline, order, lane));
         }
-        last = arena.beside(Chain::Order, last, Side::Before)?;
-        first = arena.beside(Chain::Order, first, Side::After)?;
+        self.count_out(size);
+        Some((Call { lane, since, deadline, size, tried: Tried::default(), order }, waiter?))
+    }
+
+    fn count_out(&mut self, size: usize) {
+        self.len -= 1;
+        self.bytes = self.bytes.saturating_sub(size);
     }
 }
 

@@ -6,14 +6,12 @@
 
 mod account;
 mod api;
-mod arena;
 mod batch;
 pub mod call;
 pub mod classify;
 mod clock;
 pub mod config;
 mod core;
-mod deadlines;
 pub mod dispatch;
 mod gauges;
 mod glob;
@@ -34,7 +32,9 @@ mod probe;
 mod proxy;
 pub mod queue;
 mod reply;
+mod retried;
 pub mod retry;
+mod ring;
 pub mod role;
 mod service;
 pub mod shared;

@@ -149,6 +149,7 @@ impl Pool {
     }
 
     /// Opens what is due by the clock.
+    #[inline]
     pub fn advance(&mut self, now: Instant) {
         if self.next_change.is_some_and(|next| next <= now) {
             self.look_at_clock(now);
@@ -162,6 +163,7 @@ impl Pool {
     }
 
     /// Takes a slot of the fittest free node for a request that was sent to `tried`.
+    #[inline]
     pub fn take(&mut self, tried: &Tried) -> Option<NodeId> {
         let index = match self.free {
             0 => return None,
@@ -181,6 +183,7 @@ impl Pool {
 
     /// Whether [`Pool::take`] would give one.
     #[must_use]
+    #[inline]
     pub fn can_take(&self, tried: &Tried) -> bool {
         if self.free == 0 || tried.is_empty() {
             return self.free > 0;
@@ -189,6 +192,7 @@ impl Pool {
     }
 
     /// Gives a slot back.
+    #[inline]
     pub fn give_back(&mut self, id: NodeId) {
         let Some(slots) = self.slots_mut(id) else { return };
         let was_free = slots.is_free();
@@ -203,12 +207,14 @@ impl Pool {
 
     /// Whether any slot is free.
     #[must_use]
+    #[inline]
     pub fn has_free(&self) -> bool {
         self.free > 0
     }
 
     /// Whether any node may get requests, now or when it has a slot free.
     #[must_use]
+    #[inline]
     pub fn has_usable(&self) -> bool {
         self.usable > 0
     }
@@ -261,6 +267,7 @@ impl Pool {
         self.usable > tried.nodes().iter().filter(usable).count()
     }
 
+    #[inline]
     fn is_free(&self, index: usize) -> bool {
         self.members.get(index).and_then(|member| member.slots.as_ref()).is_some_and(Slots::is_free)
     }
@@ -276,6 +283,7 @@ impl Pool {
         member.slots.as_ref()
     }
 
+    #[inline]
     fn slots_mut(&mut self, id: NodeId) -> Option<&mut Slots> {
         let member = self.members.get_mut(id.index as usize)?;
         if member.generation == id.generation { member.slots.as_mut() } else { None }

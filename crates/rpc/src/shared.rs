@@ -24,10 +24,11 @@ impl<W> Events<W> {
     fn of(dispatch: &mut Dispatch<W>, now: Instant) -> Self {
         let first = dispatch.next(now);
         let mut more = Vec::new();
-        if first.is_some() {
-            while let Some(event) = dispatch.next(now) {
-                more.push(event);
-            }
+        let mut last = first.as_ref();
+        while last.is_some_and(|event| !dispatch.is_settled(event)) {
+            let Some(event) = dispatch.next(now) else { break };
+            more.push(event);
+            last = more.last();
         }
         Self { first, more }
     }

@@ -40,11 +40,13 @@ impl Slots {
     }
 
     /// Whether it may get requests, now or when it has a slot free.
+    #[inline]
     pub(crate) fn is_usable(&self) -> bool {
         self.fit && !self.draining && !self.removed && self.rests_until.is_none() && self.workers > 0
     }
 
     /// Whether it may get one now.
+    #[inline]
     pub(crate) fn is_free(&self) -> bool {
         self.is_usable() && self.in_flight < self.open
     }

@@ -156,8 +156,11 @@ impl Model {
 
     /// Asks the queue until it has nothing more to tell, and compares each answer.
     fn settle(&mut self, dispatch: &mut Dispatch<u32>) {
+        let mut settled = false;
         loop {
             let event = dispatch.next(self.now);
+            assert!(!settled || event.is_none(), "it said that there is no more");
+            settled = event.as_ref().is_some_and(|event| dispatch.is_settled(event));
             let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
             if let Some(due) = due {
                 let Some(Event::Expired(call, number)) = event else {

@@ -2,12 +2,15 @@
 
 use std::hint::spin_loop;
 use std::sync::{Mutex, PoisonError, TryLockError};
+use std::thread::yield_now;
 
 /// How often a taken lock is tried again before the thread sleeps, and for how long it looks away in between. A step takes
 /// some ten nanoseconds: sleeping and being woken costs a hundred times that, and looking all the time
 /// takes the memory away from whoever has the lock.
 const TRIES: u32 = 20;
 const SPINS: u32 = 60;
+/// How often it then lets others run, one of whom has the lock and no core: once threads sleep for a lock, every unlock has one to wake.
+const YIELDS: u32 = 50;
 
 /// Held for a few lines, never across an await.
 #[derive(Debug)]
@@ -19,10 +22,11 @@ impl<T> Lock<T> {
     }
 
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES + YIELDS {
             match self.0.try_lock() {
                 Ok(mut value) => return run(&mut value),
-                Err(TryLockError::WouldBlock) => (0..SPINS).for_each(|_| spin_loop()),
+                Err(TryLockError::WouldBlock) if tries < TRIES => (0..SPINS).for_each(|_| spin_loop()),
+                Err(TryLockError::WouldBlock) => yield_now(),
                 Err(TryLockError::Poisoned(_)) => break,
             }
         }

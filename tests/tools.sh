@@ -2,8 +2,8 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS
-#   tests/tools.sh bench     haproxy as well, which only the benchmarks need
+#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server
+#   tests/tools.sh bench     haproxy, which only the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
 set -euo pipefail
@@ -67,28 +67,30 @@ cargo_tool() {
   cargo install "$1" --version "$2" --locked --root "$root"
 }
 
-haproxy() {
-  if type -P haproxy >/dev/null || [[ -x /usr/sbin/haproxy ]]; then return; fi
+# apt_tool PROGRAM WHY: a program of the Debian package of the same name.
+apt_tool() {
+  if type -P "$1" >/dev/null || [[ -x /usr/sbin/$1 ]]; then return; fi
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-    fail "haproxy is not installed: install it with your system's package manager (the benchmarks compare with it)"
+    fail "$1 is not installed: install it with your system's package manager ($2)"
   fi
-  say "installing haproxy"
-  apt-get install -y --no-install-recommends haproxy >/dev/null ||
-    { apt-get update >/dev/null && apt-get install -y --no-install-recommends haproxy >/dev/null; }
+  say "installing $1"
+  apt-get install -y --no-install-recommends "$1" >/dev/null ||
+    { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
+
+haproxy() { apt_tool haproxy "the benchmarks compare with it"; }
+redis() { apt_tool redis-server "the tests of what instances share run it"; }
 
 clients() {
   geth
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
+  redis
 }
 
 case ${1:-} in
   "") clients ;;
-  bench)
-    clients
-    haproxy
-    ;;
+  bench) haproxy ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
   *) fail "unknown argument '$1': none, bench, deny or fuzz" ;;

@@ -12,6 +12,7 @@ mod machine;
 mod memory;
 mod options;
 mod proxy;
+mod queue;
 mod report;
 mod small;
 mod stats;
@@ -27,6 +28,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const NODES: usize = 3;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("queue") {
+        print!("{}", queue::table(&queue::measure(200)));
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mainstay_wire::server::{self, Handler, Options, Response};
 use prometheus_client::registry::Registry;
@@ -79,7 +79,7 @@ async fn whole(response: axum::response::Response) -> Response {
     let (head, body) = response.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return http::Response::new(Full::default()),
+        Err(_) => return http::Response::new(Default::default()),
     };
-    http::Response::from_parts(head, Full::new(body))
+    http::Response::from_parts(head, body.into())
 }

@@ -1,7 +1,7 @@
 //! What the role's tasks share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
@@ -95,6 +95,8 @@ pub struct Core {
     /// Held while nodes are checked and added.
     adding: Mutex<()>,
     primary: Mutex<Primary>,
+    /// What [`Core::primary`] said last.
+    standing_primary: RwLock<Option<Arc<Node>>>,
     next_id: AtomicU64,
     next_round: AtomicU64,
 }
@@ -141,6 +143,7 @@ impl Core {
             nodes: RwLock::default(),
             adding: Mutex::default(),
             primary: Mutex::new(Primary::new(config.failback_after)),
+            standing_primary: RwLock::default(),
             next_id: AtomicU64::new(1),
             next_round: AtomicU64::new(1),
             config,
@@ -152,11 +155,11 @@ impl Core {
     /// The nodes.
     #[must_use]
     pub fn nodes(&self) -> Nodes {
-        self.nodes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn replace_nodes(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
-        let mut guard = self.nodes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut guard = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = guard.as_ref().clone();
         change(&mut list);
         *guard = Arc::new(list);
@@ -216,7 +219,8 @@ impl Core {
         self.primary();
     }
 
-    /// The primary: where calls for a single node go. `None` if no node is fit.
+    /// Chooses the primary: where calls for a single node go. `None` if no node is fit. Called when a node changes, and after
+    /// every probe, since the time for a failback comes by itself.
     pub fn primary(&self) -> Option<Arc<Node>> {
         let nodes = self.nodes();
         let now = Instant::now().into_std();
@@ -234,15 +238,34 @@ impl Core {
                 }
             })
             .collect();
+        let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
         let mut primary = lock(&self.primary);
         let before = primary.current();
         let chosen = primary.choose(&candidates, now);
+        let node = named(chosen).cloned();
+        *self.standing_primary.write().unwrap_or_else(PoisonError::into_inner) = node.clone();
         drop(primary);
-        let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
         if before != chosen {
-            self.telemetry.primary(named(before).map(|n| n.name()), named(chosen).map(|n| n.name()));
+            self.telemetry.primary(named(before).map(|n| n.name()), node.as_ref().map(|n| n.name()));
         }
-        named(chosen).cloned()
+        node
+    }
+
+    /// The primary as it was last chosen.
+    #[must_use]
+    pub fn standing_primary(&self) -> Option<Arc<Node>> {
+        self.standing_primary.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another node could be tried should this one fail.
+    #[must_use]
+    pub fn has_another(&self, than: &Node) -> bool {
+        self.nodes().iter().any(|node| {
+            let state = node.state();
+            node.id != than.id
+                && state.standing.may_serve()
+                && !matches!(state.health.condition(), Condition::Misconfigured { .. })
+        })
     }
 
     /// The nodes in the order in which to try them for a call that needs only one: the primary, then other fit ones, then

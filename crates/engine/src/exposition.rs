@@ -18,6 +18,6 @@ pub(crate) fn page(core: &Core) -> Response {
     let mut response = crate::service::text(StatusCode::OK, String::new());
     let kind = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-    *response.body_mut() = http_body_util::Full::new(Bytes::from(page));
+    *response.body_mut() = Bytes::from(page).into();
     response
 }

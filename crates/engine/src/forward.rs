@@ -21,38 +21,79 @@ use crate::reply::Answer;
 /// Told when every node failed.
 const NOBODY: &str = "no execution client answered";
 
-/// Asks one node after the other until one answers.
-pub async fn forward(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> Answer {
-    let started = Instant::now();
+/// Asks one node after the other until one answers. `started`: when the call came.
+pub async fn forward(
+    core: &Arc<Core>,
+    call: &Call,
+    method: Method,
+    caller: &Caller,
+    started: Instant,
+) -> Answer {
     let deadline = started + core.config.timeout.min(method.patience());
-    let once_only = call.method.starts_with("eth_sendRawTransaction");
-    let nodes = core.by_preference();
+    // Nearly always the primary answers: the others aren't looked for before it has failed.
+    let primary = core.standing_primary();
+    if let Some(node) = &primary {
+        let time = share(deadline - started, core.has_another(node));
+        if let Some(answer) = attempt(core, node, call, caller, started + node.within(time)).await {
+            return answer;
+        }
+    }
+    Box::pin(among_others(core, call, caller, deadline, primary)).await
+}
+
+async fn among_others(
+    core: &Arc<Core>,
+    call: &Call,
+    caller: &Caller,
+    deadline: Instant,
+    tried: Option<Arc<Node>>,
+) -> Answer {
+    let mut nodes = core.by_preference();
+    nodes.retain(|node| tried.as_ref().is_none_or(|tried| tried.id != node.id));
     for (i, node) in nodes.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             break;
         }
-        match ask(core, node, &call.raw, caller, Instant::now() + node.within(share(left, nodes.len() - i)))
-            .await
-        {
-            Ok(reply) => return Answer::of(reply, call.id.as_ref()),
-            Err(failed) if once_only && failed.delivered == Delivered::Maybe => {
-                return Answer::Error(
-                    crate::reply::SERVER_ERROR,
-                    "the transaction may have been delivered, but no answer came: look it up before sending it again".into(),
-                );
-            }
-            Err(failed) => {
-                tracing::debug!(node = node.name(), error = failed.detail, "trying the next node");
-            }
+        let time = share(left, i + 1 < nodes.len());
+        if let Some(answer) = attempt(core, node, call, caller, now + node.within(time)).await {
+            return answer;
         }
     }
     Answer::NoNode(NOBODY)
 }
 
+/// Asks one node. `None`: it failed, and another may be asked.
+async fn attempt(
+    core: &Arc<Core>,
+    node: &Arc<Node>,
+    call: &Call,
+    caller: &Caller,
+    deadline: Instant,
+) -> Option<Answer> {
+    match ask(core, node, &call.raw, caller, deadline).await {
+        Ok(reply) => Some(Answer::of(reply, call.id.as_ref())),
+        Err(failed) if failed.delivered == Delivered::Maybe && is_once_only(call) => Some(Answer::Error(
+            crate::reply::SERVER_ERROR,
+            "the transaction may have been delivered, but no answer came: look it up before sending it again"
+                .into(),
+        )),
+        Err(failed) => {
+            tracing::debug!(node = node.name(), error = failed.detail, "trying the next node");
+            None
+        }
+    }
+}
+
+/// Whether a second delivery would do harm.
+fn is_once_only(call: &Call) -> bool {
+    call.method.starts_with("eth_sendRawTransaction")
+}
+
 /// The time of one try: half of what is left while there is another node to try.
-fn share(left: Duration, tries: usize) -> Duration {
-    if tries > 1 { left / 2 } else { left }
+fn share(left: Duration, is_another: bool) -> Duration {
+    if is_another { left / 2 } else { left }
 }
 
 /// One call to one node, its health told.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::{Cause, Condition, Health, NodeSpec, Traffic};
+use mainstay_node::{Cause, Condition, Health, NodeSpec};
 use mainstay_wire::client::{CallError, Delivered, Fault, Transport};
 use mainstay_wire::envelope::{self, Reply};
 use mainstay_wire::jwt::{self, Claims, Secret};
@@ -172,11 +172,14 @@ impl Node {
 
     /// Takes what a call showed of the node's health. Returns the former condition if it changed.
     pub fn traffic<T>(&self, outcome: &Result<T, Failed>) -> Option<Condition> {
-        let traffic = match outcome {
-            Ok(_) => Traffic::Answered,
-            Err(failed) => Traffic::Failed(failed.cause.clone()),
+        let failed = match outcome {
+            Ok(_) => {
+                self.state().health.call_answered();
+                return None;
+            }
+            Err(failed) => failed,
         };
-        let change = self.state().health.traffic(&traffic, Instant::now().into_std());
+        let change = self.state().health.call_failed(&failed.cause, Instant::now().into_std());
         if change.is_some() {
             self.probe.notify_one();
         }

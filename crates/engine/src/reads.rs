@@ -252,7 +252,7 @@ pub async fn client_version(core: &Arc<Core>, call: &Call, method: Method, calle
 /// exchangeCapabilities: what all fit voters offer, or the primary, never the method itself.
 pub async fn capabilities(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> Answer {
     if !core.config.common_capabilities {
-        let answer = forward(core, call, method, caller).await;
+        let answer = forward(core, call, method, caller, Instant::now()).await;
         return without_itself(answer);
     }
     let (found, error) = results(core, call, method, caller).await;

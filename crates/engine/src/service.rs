@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::envelope::{self, BadCall, Call, Message};
@@ -66,7 +65,7 @@ impl Service {
             }
             Ok(Message::Batch(calls)) => {
                 let answers = calls.into_iter().map(|call| self.one_of_batch(call, caller));
-                let bodies = all(answers.collect()).await;
+                let bodies = Box::pin(all(answers.collect())).await;
                 (StatusCode::OK, crate::merge::array(bodies.iter().map(AsRef::as_ref)))
             }
         }
@@ -96,13 +95,14 @@ impl Service {
             };
         }
         let started = tokio::time::Instant::now();
+        // Boxed: each is as large as all that it awaits, and the small calls below would be moved about with room for it.
         let answer = match method.family {
-            Family::GetPayload => reads::get_payload(core, call, caller).await,
-            Family::GetBlobs => reads::get_blobs(core, call, method, caller).await,
-            Family::PayloadBodies => reads::get_bodies(core, call, method, caller).await,
-            Family::ClientVersion => reads::client_version(core, call, method, caller).await,
-            Family::Capabilities => reads::capabilities(core, call, method, caller).await,
-            _ => forward(core, call, method, caller).await,
+            Family::GetPayload => Box::pin(reads::get_payload(core, call, caller)).await,
+            Family::GetBlobs => Box::pin(reads::get_blobs(core, call, method, caller)).await,
+            Family::PayloadBodies => Box::pin(reads::get_bodies(core, call, method, caller)).await,
+            Family::ClientVersion => Box::pin(reads::client_version(core, call, method, caller)).await,
+            Family::Capabilities => Box::pin(reads::capabilities(core, call, method, caller)).await,
+            _ => forward(core, call, method, caller, started).await,
         };
         core.telemetry.answered(&call.method, answer.word(), started.elapsed());
         answer
@@ -129,10 +129,10 @@ impl Handler for Service {
             ("/", &HttpMethod::POST) => self.rpc(request).await,
             ("/", _) => not_allowed("POST"),
             ("/metrics" | "/recheck", &HttpMethod::GET | &HttpMethod::HEAD) => {
-                self.operator(request, peer).await
+                Box::pin(self.operator(request, peer)).await
             }
             ("/metrics" | "/recheck", _) => not_allowed("GET,HEAD"),
-            ("/add_nodes", &HttpMethod::POST) => self.operator(request, peer).await,
+            ("/add_nodes", &HttpMethod::POST) => Box::pin(self.operator(request, peer)).await,
             ("/add_nodes", _) => not_allowed("POST"),
             // The REST-SSZ transport (`/engine/v1/…`) isn't spoken: a consensus client that asks stays on JSON-RPC.
             _ => empty(StatusCode::NOT_FOUND),
@@ -175,14 +175,14 @@ pub(crate) fn text(status: StatusCode, body: String) -> Response {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Default::default());
     *response.status_mut() = status;
     response
 }

@@ -2,7 +2,9 @@
 //!
 //! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
@@ -140,12 +142,19 @@ impl Metrics {
 pub struct Telemetry {
     engine: Engine,
     metrics: Metrics,
+    answers: Arc<RwLock<HashMap<String, Answers>>>,
+}
+
+/// The metrics of one method's answers, looked up once: every call needs them.
+struct Answers {
+    seconds: Histogram,
+    outcomes: HashMap<&'static str, Counter>,
 }
 
 impl Telemetry {
     /// That of the engine called `name`.
     pub fn new(name: &str, metrics: Metrics) -> Self {
-        Self { engine: name.to_owned().into(), metrics }
+        Self { engine: name.to_owned().into(), metrics, answers: Arc::default() }
     }
 
     fn node_labels(&self, node: &str) -> NodeLabels {
@@ -153,21 +162,37 @@ impl Telemetry {
     }
 
     /// The consensus client got its answer.
-    pub fn answered(&self, method: &str, outcome: &str, took: Duration) {
-        let label = crate::method::label(method);
-        self.metrics
-            .requests
-            .get_or_create(&OutcomeLabels {
-                engine: self.engine.clone(),
-                method: label.to_owned(),
-                outcome: outcome.to_owned(),
-            })
-            .inc();
-        self.metrics
-            .request_seconds
-            .get_or_create(&MethodLabels { engine: self.engine.clone(), method: label.to_owned() })
-            .observe(took.as_secs_f64());
-        tracing::debug!(engine = %self.engine, method = label, outcome, took_ms = ms(took), "answered");
+    pub fn answered(&self, method: &str, outcome: &'static str, took: Duration) {
+        let method = crate::method::label(method);
+        if !self.count_answer(method, outcome, took) {
+            self.prepare_answer(method, outcome);
+            self.count_answer(method, outcome, took);
+        }
+        tracing::debug!(engine = %self.engine, method, outcome, took_ms = ms(took), "answered");
+    }
+
+    /// Counts an answer, if its metrics were looked up before.
+    fn count_answer(&self, method: &str, outcome: &str, took: Duration) -> bool {
+        let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(answers) = answers.get(method) else { return false };
+        let Some(counter) = answers.outcomes.get(outcome) else { return false };
+        counter.inc();
+        answers.seconds.observe(took.as_secs_f64());
+        true
+    }
+
+    fn prepare_answer(&self, method: &str, outcome: &'static str) {
+        let (engine, method) = (self.engine.clone(), method.to_owned());
+        let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        let answers = answers.entry(method.clone()).or_insert_with(|| {
+            let labels = MethodLabels { engine: engine.clone(), method: method.clone() };
+            Answers {
+                seconds: self.metrics.request_seconds.get_or_create_owned(&labels),
+                outcomes: HashMap::new(),
+            }
+        });
+        let labels = OutcomeLabels { engine, method, outcome: outcome.to_owned() };
+        answers.outcomes.insert(outcome, self.metrics.requests.get_or_create_owned(&labels));
     }
 
     /// A verdict was told.

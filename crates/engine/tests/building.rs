@@ -243,3 +243,68 @@ async fn a_late_id_of_a_slow_node_still_counts() {
     while bed.round("engine_forkchoiceUpdated").await.votes[2].2.is_none_or(|at| at < ms(200)) {}
     assert_eq!(builder(&result(get(&bed, 5, &id).await)), "el3");
 }
+
+/// Found by the simulation: the quick nodes' VALID without an id cost the slot its block.
+#[tokio::test]
+async fn an_id_is_waited_for_where_the_quick_nodes_gave_none() {
+    // Of a node that votes, and of one that votes only if it is in time.
+    for slow in [None, Some(Fault::Syncing.on(Family::Eth))] {
+        let mut setup = builders(&[1, 2, 3]).set("straggler_wait", "0s");
+        let condition = if slow.is_some() { "syncing" } else { "fit" };
+        if let Some(fault) = slow {
+            setup = setup.before(2, |el| el.set(fault));
+        }
+        let mut bed = setup.start().await;
+        bed.condition("el3", condition).await;
+        let block = bed.advance().await;
+        for el in &bed.els[..2] {
+            el.set(Fault::NullPayloadId);
+        }
+        bed.els[2].add(Fault::Lag(ms(150)).on(Family::ForkchoiceUpdated));
+        let told = bed.build_on(block.hash, &bed.chain.next_attributes()).await;
+        assert_eq!(status(&told), "VALID");
+        let id = told["payloadId"].as_str().unwrap_or_else(|| panic!("el3 is {condition}: {told}"));
+        assert_eq!(builder(&result(get(&bed, 5, id).await)), "el3");
+        assert_eq!(bed.view("el3").condition, condition);
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_waited_for_half_a_second_at_most() {
+    let mut bed = builders(&[1, 2, 3]).set("straggler_wait", "0s").ready().await;
+    let block = bed.advance().await;
+    for el in &bed.els[..2] {
+        el.set(Fault::NullPayloadId);
+    }
+    bed.els[2].set(Fault::Hang.on(Family::ForkchoiceUpdated));
+    let (told, took) = timed(bed.build_on(block.hash, &bed.chain.next_attributes())).await;
+    assert_eq!((status(&told), &told["payloadId"]), ("VALID", &Value::Null));
+    // Far from the timeout of 3 s.
+    assert!(took >= ms(500) && took < ms(2000), "{took:?}");
+    // Where no build was asked for nobody is waited for.
+    let (told, took) = timed(bed.forkchoice(block.hash)).await;
+    assert_eq!(status(&told), "VALID");
+    assert!(took < ms(450), "{took:?}");
+}
+
+/// Lets time pass for everything at once, as a machine does that was asleep.
+async fn pass(time: std::time::Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn an_id_is_forgotten_after_two_epochs() {
+    let mut bed = builders(&[1]).ready().await;
+    let (block, id) = begin(&mut bed).await;
+    pass(ms(700_000)).await;
+    result(get(&bed, 5, &id).await);
+    pass(ms(100_000)).await;
+    bed.els[0].clear_calls();
+    assert_eq!(code(&get(&bed, 5, &id).await), -38001);
+    assert_eq!(bed.els[0].count(Family::GetPayload), 0, "the node would know it still");
+    // Asked for again it is there again.
+    assert_eq!(bed.build_on(block.hash, &bed.chain.next_attributes()).await["payloadId"], id);
+    result(get(&bed, 5, &id).await);
+}

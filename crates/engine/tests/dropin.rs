@@ -29,7 +29,7 @@ async fn metrics_are_the_json_of_executionbackup() {
     let bed = Setup::new(4).suffix(2, "#do-not-use").before(3, |el| el.set(Fault::Down)).start().await;
     bed.until("probed", |bed| bed.views().iter().all(|n| n.condition != "unknown")).await;
     let reply = bed.get("/metrics", None).await;
-    assert_eq!(head(&reply), (200.try_into().unwrap(), Some("application/json")));
+    assert_eq!(head(&reply), (200.try_into().unwrap(), Some("application/json".to_owned())));
     let text = String::from_utf8(reply.body.to_vec()).unwrap();
     let mut at = 0;
     for key in [
@@ -89,7 +89,7 @@ async fn add_nodes_adds_rechecks_and_answers_as_recheck() {
     let genesis = bed.chain.tip().clone();
     let (more, _) = ElServer::start(El::new("more", genesis), shared_secret()).await.unwrap();
     let reply = add(&bed, format!("{{\"nodes\":[\"{}#timeout=1000\"]}}", more.url())).await;
-    assert_eq!(head(&reply), (200.try_into().unwrap(), Some("application/json")));
+    assert_eq!(head(&reply), (200.try_into().unwrap(), Some("application/json".to_owned())));
     let value: Value = serde_json::from_slice(&reply.body).unwrap();
     assert!(list(&value["alive_nodes"]).contains(&more.url().as_str()));
     assert!(value["recheck_time"].is_u64());
@@ -119,7 +119,7 @@ async fn bad_nodes_are_refused_and_nothing_is_added_then() {
     ] {
         let body = json!({"nodes": ["http://127.0.0.1:9#name=fine", node]}).to_string();
         let reply = add(&bed, body).await;
-        assert_eq!(head(&reply), (400.try_into().unwrap(), Some("application/json")), "{node}");
+        assert_eq!(head(&reply), (400.try_into().unwrap(), Some("application/json".to_owned())), "{node}");
         let value: Value = serde_json::from_slice(&reply.body).unwrap();
         let error = value["error"].as_str().unwrap();
         assert!(error.contains(part), "{node}: {error}");
@@ -186,7 +186,7 @@ async fn prometheus_gets_its_text_where_it_asks_for_it() {
     }
     for accept in ["*/*", "application/json", "application/json, text/plain, */*"] {
         let reply = bed.get("/metrics", Some(accept)).await;
-        assert_eq!(head(&reply).1, Some("application/json"), "{accept}");
+        assert_eq!(head(&reply).1, Some("application/json".to_owned()), "{accept}");
     }
 }
 

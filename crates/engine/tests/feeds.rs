@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use mainstay_sim::chain::Block;
+use mainstay_sim::chain::{Block, Recipe};
 use mainstay_sim::{ElHandle, Family, Fault};
 
 /// The voted calls that a node got, as `p1 h1 …`: payloads and heads by their block's number.
@@ -199,6 +199,32 @@ async fn a_gap_deeper_than_what_is_kept_is_shown_and_left_to_the_node() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_replays_is_bounded_by_bytes_too() {
+    let padding = 30_000;
+    let mut bed = Setup::new(2).set("replay_bytes", "100KiB").ready().await;
+    bed.els[1].set(Fault::Down);
+    for _ in 0..6 {
+        let block = bed.chain.grow_with(&Recipe { padding, ..Default::default() });
+        assert_eq!(bed.new_payload(&block).await["status"], "VALID");
+        assert_eq!(status(&bed.forkchoice(block.hash).await), "VALID");
+    }
+    bed.condition("el2", "unfit").await;
+    bed.els[1].clear_calls();
+    bed.els[1].heal();
+    bed.until("the gap", |bed| bed.view("el2").gap == Some(3)).await;
+    assert_eq!(bed.els[1].count(Family::NewPayload), 0);
+    // The newest is kept whatever its size.
+    let mut bed = Setup::new(2).set("replay_bytes", "1KiB").ready().await;
+    bed.els[1].set(Fault::Down);
+    let block = bed.chain.grow_with(&Recipe { padding, ..Default::default() });
+    assert_eq!(bed.new_payload(&block).await["status"], "VALID");
+    assert_eq!(status(&bed.forkchoice(block.hash).await), "VALID");
+    bed.condition("el2", "unfit").await;
+    bed.els[1].heal();
+    bed.els[1].wait_until(PATIENCE, |el| el.head().hash == block.hash).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_replay_that_fails_is_tried_again() {
     let mut bed = Setup::new(3).ready().await;
     bed.els[2].set(Fault::Down);
@@ -369,4 +395,66 @@ async fn accepted_costs_no_vote_and_brings_no_replay() {
     bed.els[2].wait_for_calls(Family::ForkchoiceUpdated, 1, PATIENCE).await.unwrap();
     assert!(bed.view("el3").votes, "{:?}", bed.view("el3"));
     assert_eq!(bed.els[2].count(Family::NewPayload), 1, "no replay");
+}
+
+/// Found by the simulation: a block that some node called INVALID was forgotten, and nobody could be led over the hole.
+#[tokio::test]
+async fn a_block_that_was_called_invalid_leaves_no_hole_in_a_replay() {
+    for (liars, told) in [(1, "SYNCING"), (2, "INVALID")] {
+        let mut bed = Setup::new(3).ready().await;
+        bed.advance().await;
+        bed.els[2].set(Fault::Down);
+        bed.condition("el3", "unfit").await;
+        for el in &bed.els[..liars] {
+            el.set(Fault::Lie.on(Family::NewPayload).times(1));
+        }
+        let block = bed.chain.grow();
+        assert_eq!(bed.new_payload(&block).await["status"], told);
+        // They think otherwise of its child, and the chain goes on over both.
+        let tip = bed.advance().await;
+        bed.els[2].clear_calls();
+        bed.els[2].heal();
+        bed.els[2].wait_until(PATIENCE, |el| el.head().hash == tip.hash).await.unwrap();
+        assert_eq!(order(&bed.els[2], bed.chain.blocks()), "p2 p3 h3", "after {told}");
+    }
+}
+
+/// Three nodes, of which the third has missed this block and is down.
+async fn behind() -> (Bed, Block) {
+    let mut bed = Setup::new(3).ready().await;
+    bed.els[2].set(Fault::Down);
+    let block = bed.advance().await;
+    bed.condition("el3", "unfit").await;
+    bed.els[2].clear_calls();
+    (bed, block)
+}
+
+/// Found by the simulation: what a node says of a block in a replay counts as what it says in a round.
+#[tokio::test]
+async fn an_invalid_in_a_replay_makes_the_next_answers_syncing_until_it_is_taken_back() {
+    let (bed, block) = behind().await;
+    let silent_on_heads = Fault::RpcError(-32000).on(Family::ForkchoiceUpdated);
+    bed.els[2].set(silent_on_heads.clone());
+    bed.els[2].add(Fault::Lie.on(Family::NewPayload));
+    bed.until("a replay in vain", |bed| bed.view("el3").replays_in_vain == 1).await;
+    assert_eq!(status(&bed.forkchoice(block.hash).await), "SYNCING");
+    // It comes back once more, and thinks otherwise in that replay.
+    bed.els[2].set(Fault::Down);
+    bed.condition("el3", "unfit").await;
+    bed.els[2].clear_calls();
+    bed.els[2].set(silent_on_heads);
+    bed.els[2].wait_for_calls(Family::ForkchoiceUpdated, 1, PATIENCE).await.unwrap();
+    assert_eq!(order(&bed.els[2], bed.chain.blocks()), "p1 h1");
+    assert_eq!(status(&bed.forkchoice(block.hash).await), "VALID");
+}
+
+#[tokio::test]
+async fn an_invalid_head_in_a_replay_makes_the_next_answers_syncing() {
+    let (bed, block) = behind().await;
+    bed.els[2].set(Fault::Lie.on(Family::ForkchoiceUpdated));
+    bed.standing("el3", "votes").await;
+    assert_eq!(order(&bed.els[2], bed.chain.blocks()), "p1 h1");
+    // From now on it says nothing of the head, so its word in the replay stands.
+    bed.els[2].set(Fault::RpcError(-32000).on(Family::ForkchoiceUpdated));
+    assert_eq!(status(&bed.forkchoice(block.hash).await), "SYNCING");
 }

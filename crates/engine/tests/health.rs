@@ -146,6 +146,48 @@ async fn a_wrong_chain_that_was_probed_first_is_found_with_the_second() {
     bed.condition("el2", "misconfigured").await;
 }
 
+#[tokio::test]
+async fn a_node_that_is_put_on_the_right_chain_is_used_again() {
+    let mut bed = Setup::new(3).before(2, |el| el.set(Fault::WrongChain(5))).start().await;
+    bed.condition("el3", "misconfigured").await;
+    bed.els[2].heal();
+    bed.condition("el3", "fit").await;
+    bed.advance().await;
+    assert!(bed.view("el3").votes);
+}
+
+/// The one that is told to be on another chain may be the one that is right: all are asked anew, not just that one.
+#[tokio::test]
+async fn a_node_is_used_again_once_the_others_are_on_its_chain() {
+    let bed = Setup::new(2)
+        .before(0, |el| el.set(Fault::WrongChain(5)))
+        .before(1, |el| el.set(Fault::Lag(ms(30)).on(Family::Eth)))
+        .start()
+        .await;
+    bed.condition("el2", "misconfigured").await;
+    assert_eq!(bed.view("el1").condition, "fit");
+    bed.els[0].heal();
+    bed.condition("el2", "fit").await;
+    bed.condition("el1", "fit").await;
+}
+
+/// Found by the simulation: one node that claimed a head far ahead left all others without a vote.
+#[tokio::test]
+async fn nobody_lags_behind_a_head_that_the_consensus_client_does_not_know() {
+    let mut bed = Setup::new(3).set("max_lag", "2").ready().await;
+    bed.advance().await;
+    bed.els[2].with(|el| el.can("eth_blockNumber", "\"0x1000\""));
+    bed.until("the claim", |bed| bed.view("el3").head == Some(0x1000)).await;
+    // Every node is measured by it.
+    bed.handle.recheck().await;
+    for name in ["el1", "el2", "el3"] {
+        let view = bed.view(name);
+        assert_eq!((view.condition, view.lag), ("fit", Some(0)), "{view:?}");
+    }
+    bed.advance().await;
+    assert!(bed.views().iter().all(|n| n.votes));
+}
+
 async fn primary(bed: &Bed, name: &str) {
     bed.until(&format!("{name} is the primary"), |bed| {
         bed.handle.snapshot().primary.as_deref() == Some(name)

@@ -66,7 +66,7 @@ async fn only_a_fresh_token_of_the_shared_secret_is_let_in() {
     ] {
         let reply = bed.send(with_token(token.as_deref(), CHAIN_ID)).await;
         assert_eq!(reply.status, 401, "{token:?}");
-        assert!(header(&reply.headers, "content-type").unwrap().starts_with("text/plain"));
+        assert!(header(&reply, "content-type").unwrap().starts_with("text/plain"));
     }
     for token in [fine, at(-50), at(50)] {
         assert_eq!(bed.send(with_token(Some(&format!("Bearer {token}")), CHAIN_ID)).await.status, 200);
@@ -99,6 +99,32 @@ async fn a_body_over_the_limit_is_refused() {
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
     let fits = format!("{:<1000}", CHAIN_ID);
     assert_eq!(bed.post(fits).await.status, 200);
+}
+
+/// Most clients send all of a request before they read.
+#[tokio::test]
+async fn a_refusal_can_be_read_by_who_sends_the_whole_body_first() {
+    let bed = Setup::new(1).set("max_body", "1000").ready().await;
+    let piece = vec![b'x'; 1 << 20];
+    let pieces = 32;
+    for (authorization, told) in [
+        (String::new(), "HTTP/1.1 401"),
+        (format!("authorization: Bearer {}\r\n", bed.token()), "HTTP/1.1 413"),
+    ] {
+        let mut stream = TcpStream::connect(bed.url.socket_addrs(|| None).unwrap()[0]).await.unwrap();
+        let length = pieces * piece.len();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{authorization}content-length: {length}\r\n\r\n");
+        let mut reply = String::new();
+        let exchange = async {
+            stream.write_all(head.as_bytes()).await?;
+            for _ in 0..pieces {
+                stream.write_all(&piece).await?;
+            }
+            stream.read_to_string(&mut reply).await
+        };
+        timeout(PATIENCE, exchange).await.expect("a reply").expect("no reset");
+        assert!(reply.starts_with(told), "{reply}");
+    }
 }
 
 /// B11: each node's token is from its own secret, and says who calls.
@@ -247,7 +273,7 @@ async fn what_is_no_json_and_what_is_no_request() {
         (br#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":"x"}"#, -32600),
     ] {
         let reply = bed.post(Bytes::from_static(body)).await;
-        assert_eq!(header(&reply.headers, "content-type"), Some("application/json"));
+        assert_eq!(header(&reply, "content-type").as_deref(), Some("application/json"));
         let reply: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(code(&reply), expected, "{}", String::from_utf8_lossy(body));
         assert_eq!(reply["jsonrpc"], "2.0");
@@ -321,7 +347,7 @@ async fn other_paths_and_methods_are_refused() {
         let request = Request::builder().method(method).uri(path).body(Bytes::new()).unwrap();
         let reply = bed.send(request).await;
         assert_eq!(
-            (reply.status.as_u16(), header(&reply.headers, "allow")),
+            (reply.status.as_u16(), header(&reply, "allow").as_deref()),
             (status, allow),
             "{method} {path}"
         );

@@ -88,7 +88,7 @@ fn shared_args(command: Command, global: bool) -> Command {
             .help("The config file [variable: MAINSTAY_CONFIG]"),
     );
     for section in SHARED {
-        for key in section.keys {
+        for key in section.plain_keys() {
             command = command.arg(key_arg(section, key).global(global).help_heading("Process"));
         }
     }
@@ -96,7 +96,7 @@ fn shared_args(command: Command, global: bool) -> Command {
 }
 
 fn role_args(mut command: Command, kind: &RoleKind) -> Command {
-    for key in kind.section.keys {
+    for key in kind.section.plain_keys() {
         let mut arg = key_arg(kind.section, key);
         for extra in kind.extra {
             match extra {
@@ -148,14 +148,14 @@ fn flag_arg(section: &Section, key: &Key, note: &str) -> Arg {
 fn id(section: &Section, key: &Key) -> String {
     match section.scope {
         Scope::Role => key.name.to_owned(),
-        Scope::Shared | Scope::Top => format!("{}.{}", section.name, key.name),
+        Scope::Shared | Scope::Top | Scope::Nested => format!("{}.{}", section.name, key.name),
     }
 }
 
 /// What the command line says of `section`.
 pub(crate) fn flags(section: &Section, matches: &ArgMatches) -> Flags {
     let mut flags = Flags::default();
-    for key in section.keys {
+    for key in section.plain_keys() {
         let id = id(section, key);
         if let Ok(Some(values)) = matches.try_get_many::<String>(&id) {
             let flag = format!("--{}", section.flag(key.name));

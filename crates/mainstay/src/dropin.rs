@@ -1,15 +1,22 @@
-//! ExecutionBackup's command line: called under its name the binary is `mainstay engine`, and its flags
-//! mean what they mean there.
+//! The command lines of the programs that mainstay stands in for: called under such a name the binary is the role, and
+//! flags (for [`prio`] variables too) mean what they mean there.
+
+pub(crate) mod mock_node;
+pub(crate) mod prio;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use mainstay_settings::{Flags, Origin, Problem};
+use mainstay_settings::{Flags, Origin, Problem, Section, Variables};
 
-/// The name under which the binary is the engine role alone.
-const EXECUTIONBACKUP: &str = "executionbackup";
+use crate::cli;
+use crate::sections::LOG;
+
+/// Names under which the binary is one role alone, and what then stands before the arguments.
+const STAND_INS: [(&str, &[&str]); 2] =
+    [("executionbackup", &["engine"]), (prio::NAME, &["rpc", "--stand-in"])];
 
 /// Flags that a role takes for the sake of another program.
 #[derive(Clone, Copy)]
@@ -23,6 +30,46 @@ pub(crate) enum Extra {
     Alias { key: &'static str, flag: &'static str, short: char },
     /// Accepted, and told to do nothing.
     Idle { flag: &'static str },
+    /// All of prio-load-balancer's flags and variables.
+    PrioLoadBalancer,
+}
+
+/// What a role alone is configured from, beside the file.
+pub(crate) struct Given {
+    /// The role's flags.
+    pub(crate) flags: Flags,
+    /// The flags of `[log]`.
+    pub(crate) log: Flags,
+    pub(crate) variables: Variables,
+    /// Another program's variables, as (key, variable), where the key's own is not set.
+    pub(crate) fallbacks: Vec<(&'static str, &'static str)>,
+    /// The same for `[log]`.
+    pub(crate) log_fallbacks: Vec<(&'static str, &'static str)>,
+    /// Another program's defaults, in the form of `fallbacks`, for keys that nothing else sets.
+    pub(crate) defaults: Vec<(&'static str, &'static str)>,
+    /// A mock node shall run in this process.
+    pub(crate) mock_node: bool,
+    /// The binary was called under another program's name.
+    pub(crate) stand_in: bool,
+    /// To be told on stderr.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Given {
+    /// What flags of ours say.
+    pub(crate) fn new(section: Option<&Section>, matches: &ArgMatches, variables: Variables) -> Self {
+        Self {
+            flags: section.map(|section| cli::flags(section, matches)).unwrap_or_default(),
+            log: cli::flags(&LOG, matches),
+            variables,
+            fallbacks: Vec::new(),
+            log_fallbacks: Vec::new(),
+            defaults: Vec::new(),
+            mock_node: false,
+            stand_in: false,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// The command line as clap shall see it.
@@ -32,19 +79,25 @@ pub(crate) struct Arguments {
     pub(crate) all: Vec<OsString>,
 }
 
-/// Puts `engine` in for the program's name `executionbackup` (a link or a copy).
+/// Puts the role in for the name of a program that it stands in for (a link or a copy), and gives long flags with a single
+/// dash the second one where that program has such.
 pub(crate) fn arguments(mut all: Vec<OsString>) -> Arguments {
     let called = all
         .first()
         .and_then(|first| Path::new(first).file_name())
         .map(|name| name.to_string_lossy().into_owned());
-    if called.as_deref() != Some(EXECUTIONBACKUP) {
-        return Arguments { name: "mainstay", all };
+    let stand_in = STAND_INS.iter().find(|(name, _)| called.as_deref() == Some(*name));
+    if let Some((_, before)) = stand_in {
+        // Usage messages say what it is then: `mainstay engine`.
+        all.splice(..1, ["mainstay"].iter().chain(*before).map(OsString::from));
     }
-    // Usage messages say what it is then: `mainstay engine`.
-    all[0] = "mainstay".into();
-    all.insert(1, "engine".into());
+    prio::double_dashes(&mut all);
     Arguments { name: "mainstay", all }
+}
+
+/// Whether the environment's variable `name` is another program's that a role understands.
+pub(crate) fn is_known_variable(name: &str) -> bool {
+    prio::is_known_variable(name)
 }
 
 /// The arguments that `extra` adds to a role's subcommand.
@@ -73,28 +126,24 @@ pub(crate) fn arg(extra: &Extra) -> Vec<Arg> {
                 .help_heading(heading)
                 .help("Accepted, does nothing"),
         ],
+        Extra::PrioLoadBalancer => prio::args(),
     }
 }
 
-/// Takes what the extra flags say into `flags`; what shall be said on stderr goes to `warnings`.
-pub(crate) fn apply(
-    extra: &[Extra],
-    matches: &ArgMatches,
-    flags: &mut Flags,
-    warnings: &mut Vec<String>,
-    problems: &mut Vec<Problem>,
-) {
+/// Takes what the extra flags and variables say into `given`.
+pub(crate) fn apply(extra: &[Extra], matches: &ArgMatches, given: &mut Given, problems: &mut Vec<Problem>) {
     for extra in extra {
         match *extra {
-            Extra::PortAndAddress { port } => listen(port, matches, flags, problems),
+            Extra::PortAndAddress { port } => listen(port, matches, &mut given.flags, problems),
             Extra::Alias { .. } => {}
             Extra::Idle { flag } => {
                 if matches.get_flag(flag) {
-                    warnings.push(format!(
+                    given.warnings.push(format!(
                         "--{flag} does nothing: mainstay works on every network without being told which"
                     ));
                 }
             }
+            Extra::PrioLoadBalancer => prio::apply(matches, given, problems),
         }
     }
 }
@@ -147,5 +196,28 @@ mod tests {
         assert_eq!(called("executionbackup")[1..], ["engine", "--port", "1"]);
         assert_eq!(called("./mainstay")[1..], ["--port", "1"]);
         assert!(arguments(Vec::new()).all.is_empty());
+    }
+
+    #[test]
+    fn prio_load_balancers_name_is_rpc_and_its_flags_have_one_dash() {
+        let seen = |all: &[&str]| {
+            let all = arguments(all.iter().map(OsString::from).collect()).all;
+            all.iter().map(|one| one.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            seen(&["/bin/prio-load-balancer", "-mock-node", "-http=:1", "--redis", "dev", "-help"]),
+            "mainstay rpc --stand-in --mock-node --http=:1 --redis dev --help"
+        );
+        assert_eq!(seen(&["mainstay", "rpc", "-nodes", "http://a"]), "mainstay rpc --nodes http://a");
+        assert_eq!(
+            seen(&["mainstay", "check", "--probe", "rpc", "-http", "a"]),
+            "mainstay check --probe rpc --http a"
+        );
+        // Elsewhere, and where it is no name of theirs, a single dash is what it was.
+        assert_eq!(seen(&["mainstay", "engine", "-nodes"]), "mainstay engine -nodes");
+        assert_eq!(
+            seen(&["mainstay", "rpc", "-nhttp://a", "--", "-http"]),
+            "mainstay rpc -nhttp://a -- -http"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_admin::{ActError, Action, BoxFuture, Level, Role};
+use mainstay_admin::{ActError, Action, BoxFuture, Level, Role, Token};
 use mainstay_engine::config::NodeConfig;
 use mainstay_engine::{Config, Engine, Handle, Refused};
 use mainstay_settings::{Problem, Settings};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::dropin::Extra;
-use crate::probe::Target;
+use crate::probe::{Asked, Target};
 use crate::roles::{Built, Configured, Metrics, RoleKind};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
@@ -61,12 +61,12 @@ impl Configured for Config {
             group: self.name.clone(),
             name: node.spec.name.clone(),
             url: node.spec.url.clone(),
-            secret: node.secret.clone(),
+            asked: Asked::Engine(node.secret.clone()),
         };
         self.nodes.iter().map(target).collect()
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Box<dyn Built>, String> {
+    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Box<dyn Built>, String> {
         Ok(Box::new(build(*self, metrics)?))
     }
 }

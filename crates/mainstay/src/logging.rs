@@ -6,17 +6,23 @@
 mod limit;
 mod logfmt;
 mod output;
+mod zap;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Origin, Problem, Settings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::logfmt::{Logfmt, LogfmtFields};
 pub(crate) use self::output::Guard;
+use self::zap::{Zap, ZapFields};
+
+/// prio-load-balancer's variable and flag for lines of JSON.
+pub(crate) const LOG_PROD: &str = "LOG_PROD";
+pub(crate) const LOG_PROD_FLAG: &str = "--log-prod";
 
 /// Looked at for the level where nothing stronger is set.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
@@ -27,28 +33,36 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const NOISY: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tokio_util=info";
 
 /// The form of a line.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Format {
     Text,
     Logfmt,
     Json,
+    /// JSON with prio-load-balancer's names, which are those of Go's zap.
+    Zap,
 }
 
 /// The validated `[log]`.
 pub(crate) struct LogConfig {
     format: Format,
     filter: EnvFilter,
+    /// `service` of every line in zap's form.
+    pub(crate) service: Option<String>,
 }
 
 /// Validates `[log]`.
 pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<LogConfig> {
     let format = match settings.text("format") {
-        Some("json") => Format::Json,
+        Some("json") => match settings.origin("format") {
+            Origin::Flag(flag) if flag == LOG_PROD_FLAG => Format::Zap,
+            Origin::Variable(variable) if variable == LOG_PROD => Format::Zap,
+            _ => Format::Json,
+        },
         Some("logfmt") => Format::Logfmt,
         _ => Format::Text,
     };
     match filter(settings.text("level").unwrap_or("info")) {
-        Ok(filter) => Some(LogConfig { format, filter }),
+        Ok(filter) => Some(LogConfig { format, filter, service: None }),
         Err(what) => {
             problems.push(settings.problem("level", what));
             None
@@ -100,6 +114,10 @@ pub(crate) fn start(config: LogConfig) -> Guard {
             registry.with(layer).init();
         }
         Format::Json => registry.with(layer.json().flatten_event(true)).init(),
+        Format::Zap => {
+            let layer = layer.with_ansi(false).event_format(Zap::new(config.service)).fmt_fields(ZapFields);
+            registry.with(layer).init();
+        }
     }
     guard
 }

@@ -13,7 +13,7 @@ use mainstay_settings::{
 
 use crate::admin::{self, AdminConfig};
 use crate::cli;
-use crate::dropin;
+use crate::dropin::{self, Given};
 use crate::logging::{self, LogConfig};
 use crate::roles::{self, Configured, RoleKind};
 use crate::sections::{self, ADMIN, LOG, TOP};
@@ -36,12 +36,17 @@ impl Environment {
         let mut environment = Self { variables: BTreeMap::new(), unreadable: Vec::new() };
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
-            if !name.starts_with("MAINSTAY_") && name != logging::RUST_LOG {
+            let foreign = dropin::is_known_variable(&name);
+            if !name.starts_with("MAINSTAY_") && name != logging::RUST_LOG && !foreign {
                 continue;
             }
             match value.into_string() {
                 Ok(value) => {
                     environment.variables.insert(name, value);
+                }
+                // It may be meant for another program; if it is for us its reader will not like what it gets.
+                Err(value) if foreign => {
+                    environment.variables.insert(name, value.to_string_lossy().into_owned());
                 }
                 Err(_) => environment.unreadable.push(name),
             }
@@ -70,6 +75,10 @@ pub(crate) struct Plan {
     pub(crate) roles: Vec<PlannedRole>,
     pub(crate) log_config: Option<LogConfig>,
     pub(crate) admin_config: Option<AdminConfig>,
+    /// Run prio-load-balancer's mock node too.
+    pub(crate) mock_node: bool,
+    /// The binary was called under another program's name, which has no admin listener.
+    pub(crate) stand_in: bool,
     /// In the order in which a reader meets them. Nothing may be started unless it is empty.
     pub(crate) problems: Vec<Problem>,
     /// To be told on stderr, whatever happens.
@@ -93,13 +102,23 @@ impl Plan {
             check_file(file, &sections::all(), &mut problems);
         }
 
-        let variables = &environment.variables;
+        let section = role.map(|kind| kind.section);
+        let mut given = Given::new(section, matches, environment.variables.clone());
+        if let Some(kind) = role {
+            dropin::apply(kind.extra, matches, &mut given, &mut problems);
+        }
         let resolve_shared = |section, instance, problems: &mut Vec<Problem>| {
+            let (flags, fallbacks) = if section == LOG.name {
+                let rust_log = std::iter::once(("level", logging::RUST_LOG));
+                (given.log.clone(), given.log_fallbacks.iter().copied().chain(rust_log).collect())
+            } else {
+                (cli::flags(shared(section), matches), Vec::new())
+            };
             let sources = Sources {
                 file: instance,
-                variables: Some(variables),
-                fallbacks: if section == LOG.name { &[("level", logging::RUST_LOG)] } else { &[] },
-                flags: &cli::flags(shared(section), matches),
+                variables: Some(&given.variables),
+                fallbacks: &fallbacks,
+                flags: &flags,
             };
             resolve(shared(section), &sources, problems)
         };
@@ -111,16 +130,11 @@ impl Plan {
         let log = resolve_shared(LOG.name, first(&LOG), &mut problems);
         let admin = resolve_shared(ADMIN.name, first(&ADMIN), &mut problems);
 
-        let mut warnings = Vec::new();
         let roles = match role {
-            None => roles_of_file(file.as_ref(), variables, &mut problems),
-            Some(kind) => {
-                let mut flags = cli::flags(kind.section, matches);
-                dropin::apply(kind.extra, matches, &mut flags, &mut warnings, &mut problems);
-                vec![role_of_flags(kind, file.as_ref(), variables, &flags, &mut problems)]
-            }
+            None => roles_of_file(file.as_ref(), &given.variables, &mut problems),
+            Some(kind) => vec![role_of_flags(kind, file.as_ref(), &given, &mut problems)],
         };
-        check_variables(variables, &counted(role, &roles), &[CONFIG_VARIABLE], &mut problems);
+        check_variables(&given.variables, &counted(role, &roles), &[CONFIG_VARIABLE], &mut problems);
 
         let mut plan = Self {
             file: file.map(|file| file.path().to_owned()),
@@ -130,11 +144,14 @@ impl Plan {
             log,
             admin,
             roles,
+            mock_node: given.mock_node,
+            stand_in: given.stand_in,
             problems,
-            warnings,
+            warnings: given.warnings,
         };
         plan.check_addresses();
         plan.check_names();
+        plan.name_service();
         sort_problems(&mut plan.problems);
         Ok(plan)
     }
@@ -163,6 +180,15 @@ impl Plan {
             }
             let name = role.kind.section.name;
             taken.push((listen, format!("[{name}] ({})", role.settings.origin("listen"))));
+        }
+    }
+
+    /// In prio-load-balancer's log every line has the service, not only those of requests.
+    fn name_service(&mut self) {
+        let [role] = self.roles.as_slice() else { return };
+        let service = role.settings.section().key("log_service").and_then(|key| role.settings.text(key.name));
+        if let Some(log) = &mut self.log_config {
+            log.service = service.map(str::to_owned);
         }
     }
 
@@ -268,8 +294,7 @@ fn roles_of_file(
 fn role_of_flags(
     kind: &'static RoleKind,
     file: Option<&File>,
-    variables: &Variables,
-    flags: &Flags,
+    given: &Given,
     problems: &mut Vec<Problem>,
 ) -> PlannedRole {
     let instances: Vec<Instance<'_>> = file.map_or_else(Vec::new, |file| file.instances(kind.section.name));
@@ -284,9 +309,19 @@ fn role_of_flags(
             ),
         });
     }
-    let sources =
-        Sources { file: instances.first().copied(), variables: Some(variables), fallbacks: &[], flags };
-    plan_role(kind, &sources, false, problems)
+    let mut fallbacks = given.fallbacks.clone();
+    let sources = Sources {
+        file: instances.first().copied(),
+        variables: Some(&given.variables),
+        fallbacks: &given.fallbacks,
+        flags: &given.flags,
+    };
+    if !given.defaults.is_empty() {
+        // What is wrong will be told below.
+        let set = resolve(kind.section, &sources, &mut Vec::new());
+        fallbacks.extend(given.defaults.iter().filter(|(key, _)| !set.is_set(key)));
+    }
+    plan_role(kind, &Sources { fallbacks: &fallbacks, ..sources }, false, problems)
 }
 
 fn plan_role(

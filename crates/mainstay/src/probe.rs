@@ -1,4 +1,4 @@
-//! `mainstay check --probe`: asks every node what a consensus client would find out the hard way.
+//! `mainstay check --probe`: asks every node what its clients would find out the hard way.
 
 mod answer;
 mod table;
@@ -11,15 +11,18 @@ use mainstay_wire::jwt::{Claims, Secret, sign};
 use tokio::time::Instant;
 use url::Url;
 
-use self::answer::{Answers, Verdict};
+use self::answer::{Answers, Verdict, Wanted};
 
 /// For all that one node is asked.
 const DEADLINE: Duration = Duration::from_secs(8);
 /// More than any of these replies needs.
 const MAX_REPLY: usize = 1 << 20;
 
-/// What is asked, in this order. The first says whether the node is there and takes the secret.
-const QUESTIONS: [(&str, &str); 3] = [
+/// A method and its parameters.
+type Question = (&'static str, &'static str);
+
+/// What is asked of an execution client, in this order. The first says whether the node is there and takes the secret.
+const ENGINE: &[Question] = &[
     ("eth_chainId", "[]"),
     (
         "engine_exchangeCapabilities",
@@ -31,6 +34,38 @@ const QUESTIONS: [(&str, &str); 3] = [
     ),
 ];
 
+const ETHEREUM: &[Question] = &[("eth_chainId", "[]"), ("web3_clientVersion", "[]")];
+const NET_VERSION: &[Question] = &[("net_version", "[]")];
+
+/// What a node is asked.
+#[derive(Clone)]
+pub(crate) enum Asked {
+    /// What a consensus client needs, with this secret.
+    Engine(Secret),
+    /// Chain and version.
+    Ethereum,
+    /// `net_version`; any answer will do.
+    NetVersion,
+}
+
+impl Asked {
+    fn questions(&self) -> &'static [Question] {
+        match self {
+            Self::Engine(_) => ENGINE,
+            Self::Ethereum => ETHEREUM,
+            Self::NetVersion => NET_VERSION,
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        match self {
+            Self::Engine(_) => Wanted::EngineApi,
+            Self::Ethereum => Wanted::Chain,
+            Self::NetVersion => Wanted::AnyReply,
+        }
+    }
+}
+
 /// A node to ask.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -40,7 +75,7 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Never shown.
     pub(crate) url: Url,
-    pub(crate) secret: Secret,
+    pub(crate) asked: Asked,
 }
 
 /// Asks all nodes at once and prints a table. Whether every one is right.
@@ -72,7 +107,7 @@ async fn ask_all(targets: &[Target]) -> Vec<Answers> {
 
 async fn ask(target: Target) -> Answers {
     let deadline = Instant::now() + DEADLINE;
-    let mut answers = Answers::default();
+    let mut answers = Answers { wanted: target.asked.wanted(), ..Answers::default() };
     let options = Options { max_reply: MAX_REPLY, ..Options::default() };
     let client = match Client::new(&target.url, options) {
         Ok(client) => client,
@@ -81,9 +116,9 @@ async fn ask(target: Target) -> Answers {
             return answers;
         }
     };
-    for (id, (method, params)) in QUESTIONS.iter().enumerate() {
+    for (id, (method, params)) in target.asked.questions().iter().enumerate() {
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
-        let reply = call(&client, &target.secret, body, deadline).await;
+        let reply = call(&client, &target.asked, body, deadline).await;
         let now = wall_clock();
         match reply {
             Ok(reply) => answers.take(method, &reply, now),
@@ -98,12 +133,15 @@ async fn ask(target: Target) -> Answers {
 
 async fn call(
     client: &Client,
-    secret: &Secret,
+    asked: &Asked,
     body: String,
     deadline: Instant,
 ) -> Result<HttpReply, CallError> {
-    let token = sign(secret, &Claims::at(wall_clock()));
-    client.post(Bytes::from(body), Some(&token), deadline).await
+    let token = match asked {
+        Asked::Engine(secret) => Some(sign(secret, &Claims::at(wall_clock()))),
+        Asked::Ethereum | Asked::NetVersion => None,
+    };
+    client.post(Bytes::from(body), token.as_deref(), deadline).await
 }
 
 #[allow(clippy::disallowed_methods, reason = "tokens and skew are about the wall clock")]

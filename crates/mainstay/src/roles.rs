@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use mainstay_admin::Token;
 use mainstay_settings::{Problem, Section, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -29,7 +30,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[crate::engine::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[crate::engine::KIND, crate::rpc::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
@@ -46,8 +47,9 @@ pub(crate) trait Configured {
     fn summary(&self) -> String;
     /// The nodes that `--probe` asks.
     fn targets(&self) -> Vec<Target>;
-    /// Builds it, inside the runtime; nothing is served yet. Fails with what to tell the user.
-    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Box<dyn Built>, String>;
+    /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
+    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>)
+    -> Result<Box<dyn Built>, String>;
 }
 
 /// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.
@@ -55,6 +57,7 @@ pub(crate) trait Configured {
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) engine: Option<mainstay_engine::Metrics>,
+    pub(crate) rpc: Option<mainstay_rpc::Metrics>,
 }
 
 /// A role that can serve.

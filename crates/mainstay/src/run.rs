@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use mainstay_admin::Token;
 use mainstay_settings::{Origin, Problem};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tracing::{error, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 use crate::WRONG_CONFIG;
+use crate::dropin::mock_node;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
 use crate::process::{AdminPart, Process, Ready, Signals, cannot_listen};
@@ -68,6 +71,7 @@ pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
 struct Bound {
     roles: Vec<(PlannedRole, TcpListener)>,
     admin: Option<TcpListener>,
+    mock_node: Option<TcpListener>,
 }
 
 async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
@@ -84,6 +88,11 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.listen) {
         match TcpListener::bind(address).await {
             Ok(listener) => admin = Some(listener),
+            // Several of that program ran on one machine without a thought of such a port.
+            Err(why) if plan.stand_in && !plan.admin.is_set("listen") => {
+                let why = cannot_listen(address, &why);
+                warn!("{why}, going on without the admin listener (choose with --admin-listen)");
+            }
             Err(why) => {
                 let what =
                     format!("{}, or turn it off with --admin-listen off", cannot_listen(address, &why));
@@ -91,7 +100,18 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
             }
         }
     }
-    if problems.is_empty() { Ok(Bound { roles, admin }) } else { Err(problems) }
+    let mut mock_node = None;
+    if plan.mock_node {
+        match TcpListener::bind(mock_node::ADDRESS).await {
+            Ok(listener) => mock_node = Some(listener),
+            Err(why) => problems.push(Problem {
+                origin: Origin::Flag("--mock-node".to_owned()),
+                key: String::new(),
+                what: cannot_listen(mock_node::ADDRESS, &why),
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(Bound { roles, admin, mock_node }) } else { Err(problems) }
 }
 
 async fn serve(mut plan: Plan) -> ExitCode {
@@ -106,12 +126,18 @@ async fn serve(mut plan: Plan) -> ExitCode {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
     };
+    // Serves before anything connects to it, and until the last call has ended.
+    let stop_mock = CancellationToken::new();
+    let _mock_ends = stop_mock.clone().drop_guard();
+    if let Some(listener) = bound.mock_node {
+        tokio::spawn(mock_node::serve(listener, stop_mock));
+    }
     let mut metrics = Metrics::default();
-    let roles = match build(bound.roles, &mut metrics) {
+    let token = plan.admin_config.take().and_then(|config| config.token);
+    let roles = match build(bound.roles, &mut metrics, token.as_ref()) {
         Ok(roles) => roles,
         Err(problems) => return refuse(&problems),
     };
-    let token = plan.admin_config.take().and_then(|config| config.token);
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
     let mut process = Process::start(roles, admin, metrics.registry, grace);
@@ -131,13 +157,17 @@ async fn serve(mut plan: Plan) -> ExitCode {
 }
 
 /// Builds every role, or says of which ones it cannot.
-fn build(roles: Vec<(PlannedRole, TcpListener)>, metrics: &mut Metrics) -> Result<Vec<Ready>, Vec<Problem>> {
+fn build(
+    roles: Vec<(PlannedRole, TcpListener)>,
+    metrics: &mut Metrics,
+    token: Option<&Token>,
+) -> Result<Vec<Ready>, Vec<Problem>> {
     let mut built = Vec::new();
     let mut problems = Vec::new();
     for (role, listener) in roles {
         let Some(config) = role.config else { continue };
         let key = format!("[{}] {}", role.kind.section.name, config.name());
-        match config.build(metrics) {
+        match config.build(metrics, token) {
             Ok(role) => built.push((role, listener)),
             Err(what) => problems.push(Problem { origin: Origin::Default, key, what }),
         }

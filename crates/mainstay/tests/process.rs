@@ -1,12 +1,16 @@
 //! The life of the process: ports, logs, signals, probes.
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::disallowed_methods, reason = "a token holds the time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a token holds the time, and processor time is measured over a span"
+)]
 
 mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use support::{Place, Running, SOON};
@@ -117,6 +121,51 @@ fn the_grace_bounds_the_end_and_a_second_signal_ends_it() {
     running.line(&["msg=stopping"]);
     running.signal(Signal::INT);
     assert_eq!(running.ended(), Some(130));
+}
+
+/// Processor time of a process so far.
+#[cfg(target_os = "linux")]
+fn processor_time(pid: rustix::process::Pid) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    // proc_pid_stat(5): after the name in parentheses `utime` and `stime` are the 12th and 13th field.
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second().try_into().unwrap()
+}
+
+/// Without a file descriptor left nobody is turned away and nothing spins: who waits is served when others have gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_wait_while_no_file_descriptor_is_left() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
+    let place = Place::new();
+    let mut running = engine(&place, &[]);
+    let address = running.address("engine").parse().unwrap();
+    let pid = running.pid();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap().count();
+    let limit = Some(open as u64 + 4);
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    let waiting: Vec<TcpStream> = std::iter::repeat_with(|| {
+        let mut stream = TcpStream::connect_timeout(&address, SOON).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        stream
+    })
+    .take(12)
+    .collect();
+    running.line(&["cannot accept connections"]);
+
+    let (before, span) = (processor_time(pid), Duration::from_millis(500));
+    std::thread::sleep(span);
+    let used = processor_time(pid) - before;
+    assert!(used < span / 2, "{used:?} of processor time in {span:?}");
+
+    for mut stream in waiting {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
 }
 
 #[test]

@@ -129,15 +129,6 @@ pub struct SyncingObject {
 /// A probe's outcome.
 pub type Probe = Result<Seen, Cause>;
 
-/// What traffic shows of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Traffic {
-    /// It answered JSON-RPC, be it with an error.
-    Answered,
-    /// It failed.
-    Failed(Cause),
-}
-
 /// The state of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -251,25 +242,22 @@ impl Health {
         }
     }
 
-    /// Takes what a call showed. Returns the former condition if it changed.
-    pub fn traffic(&mut self, traffic: &Traffic, now: Instant) -> Option<Condition> {
-        match traffic {
-            Traffic::Answered => {
-                if !matches!(self.condition, Condition::Unfit(_)) {
-                    self.failures = 0;
-                }
-                None
-            }
-            Traffic::Failed(cause) => {
-                self.good = 0;
-                let change = self.failed(cause.clone(), now);
-                if change.is_some() {
-                    self.pause = self.rules.backoff;
-                    self.probe_at = now;
-                }
-                change
-            }
+    /// A call was answered, be it with a JSON-RPC error. An unfit node needs good probes to come back.
+    pub fn call_answered(&mut self) {
+        if !matches!(self.condition, Condition::Unfit(_)) {
+            self.failures = 0;
         }
+    }
+
+    /// A call failed. Returns the former condition if it changed.
+    pub fn call_failed(&mut self, cause: &Cause, now: Instant) -> Option<Condition> {
+        self.good = 0;
+        let change = self.failed(cause.clone(), now);
+        if change.is_some() {
+            self.pause = self.rules.backoff;
+            self.probe_at = now;
+        }
+        change
     }
 
     /// The condition.

@@ -8,5 +8,5 @@ pub mod health;
 pub mod spec;
 
 pub use choice::{Candidate, Primary};
-pub use health::{Cause, Condition, Health, Probe, Rules, Seen, Traffic};
+pub use health::{Cause, Condition, Health, Probe, Rules, Seen};
 pub use spec::{NodeSpec, SpecError, Tier};

@@ -21,6 +21,9 @@ pub fn describe_json(settings: &Settings) -> Json {
         };
         keys.insert(key.name.to_owned(), described);
     }
+    for (name, tables) in &settings.tables {
+        keys.insert((*name).to_owned(), tables.iter().map(describe_json).collect());
+    }
     Json::Object(keys)
 }
 
@@ -32,6 +35,7 @@ pub fn describe_toml(settings: &Settings, many: bool) -> String {
         Scope::Top => String::new(),
         Scope::Role if many => format!("[[{}]]\n", section.name),
         Scope::Role | Scope::Shared => format!("[{}]\n", section.name),
+        Scope::Nested => format!("\n[[{}]]\n", section.name),
     };
     for (key, entry) in settings.listing() {
         match entry {
@@ -41,6 +45,9 @@ pub fn describe_toml(settings: &Settings, many: bool) -> String {
             }
             None => text.push_str(&format!("# {} is not set\n", key.name)),
         }
+    }
+    for table in settings.tables.values().flatten() {
+        text.push_str(&describe_toml(table, false));
     }
     text
 }

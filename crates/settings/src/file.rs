@@ -123,6 +123,22 @@ impl<'a> Instance<'a> {
         }
     }
 
+    /// The tables that an entry of this section is: one, or several; `None` if it is something else.
+    pub(crate) fn inner(&self, entry: &'a Named) -> Option<Vec<Self>> {
+        let one = |table: &'a Table, at: usize| Self { file: self.file, table, at: Some(at) };
+        match &entry.node.value {
+            NodeValue::Table(table) => Some(vec![one(table, entry.at)]),
+            NodeValue::List(items) => items
+                .iter()
+                .map(|item| match &item.value {
+                    NodeValue::Table(table) => Some(one(table, item.at)),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        }
+    }
+
     /// The entry called `name`.
     pub(crate) fn entry(&self, name: &str) -> Option<&'a Named> {
         self.table.get(name)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::node::NodeValue;
 use crate::origin::redact;
+use crate::table::Section;
 use crate::units::{parse_duration, parse_size};
 
 /// What values a key takes.
@@ -47,6 +48,8 @@ pub enum Kind {
     Or(&'static Kind, &'static [&'static str]),
     /// Several; on the command line and in a variable separated by commas.
     List(&'static Kind),
+    /// Tables of their own, `[[rpc.rule]]`, any number of them. In the file only: no flag and no variable gives one.
+    Tables(&'static Section),
 }
 
 /// One value that has been read.
@@ -95,6 +98,7 @@ impl Kind {
             Self::OneOf(words) => format!("one of {}", quoted(words)),
             Self::Or(kind, words) => format!("{}, or {}", kind.expected(), quoted(words)),
             Self::List(item) => format!("a list in [ ], each item {}", item.expected()),
+            Self::Tables(section) => format!("tables, each under [[{}]]", section.name),
         }
     }
 
@@ -112,6 +116,7 @@ impl Kind {
             Self::OneOf(words) => words.join("|"),
             Self::Or(kind, words) => format!("{}|{}", kind.placeholder(), words.join("|")),
             Self::List(item) => format!("{},…", item.placeholder()),
+            Self::Tables(section) => format!("[[{}]]", section.name),
         }
     }
 
@@ -177,6 +182,7 @@ impl Kind {
                 }),
             },
             Self::List(item) => item.read_text(trimmed),
+            Self::Tables(_) => Err(format!("expected {} of the config file", self.expected())),
         }
     }
 

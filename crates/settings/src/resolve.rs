@@ -50,8 +50,15 @@ pub struct Sources<'a> {
 /// default, so that a role can look at the rest and more problems are found at once. Nothing may be
 /// started while there is a problem.
 pub fn resolve(section: &'static Section, sources: &Sources<'_>, problems: &mut Vec<Problem>) -> Settings {
-    let mut settings = Settings { section, entries: BTreeMap::new(), broken: Vec::new() };
+    let mut settings =
+        Settings { section, entries: BTreeMap::new(), tables: BTreeMap::new(), broken: Vec::new() };
     for key in section.keys {
+        if let Kind::Tables(inner) = key.kind {
+            let mut found = Vec::new();
+            settings.tables.insert(key.name, inner_tables(section, key, inner, sources, &mut found));
+            problems.append(&mut found);
+            continue;
+        }
         let mut found = Vec::new();
         let entry = set_value(section, key, sources, &mut found);
         if !found.is_empty() {
@@ -81,6 +88,30 @@ pub fn resolve(section: &'static Section, sources: &Sources<'_>, problems: &mut 
         unknown_entries(section, instance, problems);
     }
     settings
+}
+
+/// The tables inside a section that the file has under `key`.
+fn inner_tables(
+    section: &Section,
+    key: &Key,
+    inner: &'static Section,
+    sources: &Sources<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Settings> {
+    let Some((instance, entry)) = sources.file.and_then(|file| Some((file, file.entry(key.name)?))) else {
+        return Vec::new();
+    };
+    let Some(tables) = instance.inner(entry) else {
+        problems.push(Problem {
+            origin: instance.file.origin(entry.at),
+            key: section.title(key.name),
+            what: format!("expected {}", key.kind.expected()),
+        });
+        return Vec::new();
+    };
+    let flags = Flags::default();
+    let one = |table| Sources { file: Some(table), variables: None, fallbacks: &[], flags: &flags };
+    tables.into_iter().map(|table| resolve(inner, &one(table), problems)).collect()
 }
 
 /// The value that somebody set, from the strongest source that has one.
@@ -203,12 +234,17 @@ impl<'a> Collected<'a> {
 }
 
 fn missing(section: &Section, key: &Key, sources: &Sources<'_>) -> Problem {
-    let flag = section.flag(key.name);
-    let variable = section.variable(key.name);
+    let what = if section.scope == Scope::Nested {
+        "is missing".to_owned()
+    } else {
+        let flag = section.flag(key.name);
+        let variable = section.variable(key.name);
+        format!("is missing, give --{flag}, {variable} or `{}` in the config file", key.name)
+    };
     Problem {
         origin: sources.file.map_or(Origin::Default, |instance| instance.origin()),
         key: section.title(key.name),
-        what: format!("is missing, give --{flag}, {variable} or `{}` in the config file", key.name),
+        what,
     }
 }
 
@@ -293,7 +329,7 @@ pub fn check_variables(
     let known: Vec<(String, &Section, usize)> = sections
         .iter()
         .flat_map(|(section, count)| {
-            section.keys.iter().map(|key| (section.variable(key.name), *section, *count))
+            section.plain_keys().map(|key| (section.variable(key.name), *section, *count))
         })
         .collect();
     for (name, value) in variables {

@@ -25,7 +25,14 @@ pub fn schema(title: &str, sections: &[&'static Section]) -> Json {
                 };
                 properties.insert(section.name.to_owned(), property);
                 definitions.insert(section.name.to_owned(), table(section));
+                for key in section.keys {
+                    if let Kind::Tables(inner) = key.kind {
+                        definitions.insert(inner.name.to_owned(), table(inner));
+                    }
+                }
             }
+            // Stands inside the section that has it.
+            Scope::Nested => {}
         }
     }
     json!({
@@ -54,12 +61,11 @@ fn property(section: &Section, key: &Key) -> Json {
     let mut property = kind(&key.kind);
     if let Json::Object(fields) = &mut property {
         let required = if key.required { "Required. " } else { "" };
-        let description = format!(
-            "{required}{}. Flag --{}, variable {}",
-            key.help,
-            section.flag(key.name),
-            section.variable(key.name)
-        );
+        let mut description = format!("{required}{}", key.help);
+        if section.plain_keys().any(|plain| plain.name == key.name) {
+            let (flag, variable) = (section.flag(key.name), section.variable(key.name));
+            description.push_str(&format!(". Flag --{flag}, variable {variable}"));
+        }
         fields.insert("description".into(), json!(description));
         if let Some(default) = key.default {
             fields.insert("default".into(), default_of(&key.kind, default));
@@ -98,6 +104,9 @@ fn kind(of: &Kind) -> Json {
         Kind::Switch => json!({"type": "boolean"}),
         Kind::OneOf(words) => json!({"enum": words}),
         Kind::Or(other, words) => json!({"anyOf": [{"enum": words}, kind(other)]}),
+        Kind::Tables(section) => json!({
+            "type": "array", "items": {"$ref": format!("#/$defs/{}", section.name)},
+        }),
         Kind::List(item) => json!({"anyOf": [
             {"type": "array", "items": kind(item)},
             {"type": "string", "minLength": 1},

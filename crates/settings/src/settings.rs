@@ -26,6 +26,8 @@ pub(crate) struct Entry {
 pub struct Settings {
     pub(crate) section: &'static Section,
     pub(crate) entries: BTreeMap<&'static str, Entry>,
+    /// The tables of each key of [`crate::Kind::Tables`], in the order of the file.
+    pub(crate) tables: BTreeMap<&'static str, Vec<Settings>>,
     /// Keys of which a problem has been told; their value is the default.
     pub(crate) broken: Vec<&'static str>,
 }
@@ -121,6 +123,11 @@ impl Settings {
             .collect()
     }
 
+    /// The tables inside this section under `name`, `[[rpc.rule]]`, in the order of the file.
+    pub fn tables(&self, name: &str) -> &[Self] {
+        self.tables.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Where the value came from; that of a list as a whole.
     pub fn origin(&self, name: &str) -> &Origin {
         self.entry(name).map_or(&Origin::Default, |entry| &entry.origin)
@@ -155,15 +162,26 @@ impl Settings {
         let mut found = Vec::new();
         let built = role(self, &mut found);
         let told: Vec<String> = self.broken.iter().map(|key| self.section.title(key)).collect();
-        let complete = found.is_empty() && self.broken.is_empty();
-        found.retain(|problem| !told.contains(&problem.key));
+        let inner = || self.tables.values().flatten();
+        let complete =
+            found.is_empty() && self.broken.is_empty() && inner().all(|table| table.broken.is_empty());
+        let told_inside = |problem: &Problem| {
+            inner().any(|table| {
+                let same = |key: &&str| {
+                    table.section.title(key) == problem.key && *table.origin(key) == problem.origin
+                };
+                table.broken.iter().any(same)
+            })
+        };
+        found.retain(|problem| !told.contains(&problem.key) && !told_inside(problem));
         problems.extend(found);
         built.filter(|_| complete)
     }
 
     /// Every key of the table with its entry, in the table's order.
     pub(crate) fn listing(&self) -> impl Iterator<Item = (&'static Key, Option<&Entry>)> {
-        self.section.keys.iter().map(|key| (key, self.entries.get(key.name)))
+        let plain = self.section.keys.iter().filter(|key| !matches!(key.kind, crate::Kind::Tables(_)));
+        plain.map(|key| (key, self.entries.get(key.name)))
     }
 }
 

@@ -66,6 +66,9 @@ pub enum Scope {
     Shared,
     /// The keys at the top of the file, before any section. `name` is empty.
     Top,
+    /// Tables inside a section, `[[rpc.rule]]`: what a key of [`Kind::Tables`] holds. `name` has both parts. Its keys are
+    /// set in the file only.
+    Nested,
 }
 
 /// A table of keys.
@@ -92,6 +95,11 @@ impl Section {
         Self { name, about, scope: Scope::Shared, keys }
     }
 
+    /// Tables inside a section, `[[name]]`; `name` is `section.key`.
+    pub const fn nested(name: &'static str, about: &'static str, keys: &'static [Key]) -> Self {
+        Self { name, about, scope: Scope::Nested, keys }
+    }
+
     /// The keys at the top of the file.
     pub const fn top(about: &'static str, keys: &'static [Key]) -> Self {
         Self { name: "", about, scope: Scope::Top, keys }
@@ -102,12 +110,18 @@ impl Section {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The keys that a flag or a variable can give.
+    pub fn plain_keys(&self) -> impl Iterator<Item = &'static Key> {
+        let plain = self.scope != Scope::Nested;
+        self.keys.iter().filter(move |key| plain && !matches!(key.kind, Kind::Tables(_)))
+    }
+
     /// The flag of a key, without its dashes: `jwt-secret`, `admin-listen`.
     pub fn flag(&self, key: &str) -> String {
         let key = key.replace('_', "-");
         match self.scope {
             Scope::Shared => format!("{}-{key}", self.name),
-            Scope::Role | Scope::Top => key,
+            Scope::Role | Scope::Top | Scope::Nested => key,
         }
     }
 
@@ -116,7 +130,7 @@ impl Section {
         let key = key.to_ascii_uppercase();
         match self.scope {
             Scope::Top => format!("MAINSTAY_{key}"),
-            Scope::Role | Scope::Shared => {
+            Scope::Role | Scope::Shared | Scope::Nested => {
                 format!("MAINSTAY_{}_{key}", self.name.to_ascii_uppercase())
             }
         }
@@ -127,6 +141,7 @@ impl Section {
         match self.scope {
             Scope::Top => key.to_owned(),
             Scope::Role | Scope::Shared => format!("[{}] {key}", self.name),
+            Scope::Nested => format!("[[{}]] {key}", self.name),
         }
     }
 }

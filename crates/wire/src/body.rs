@@ -1,10 +1,14 @@
 //! Reading a body with a limit on its size and on how long it may stall.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
+use tokio::time::error::Elapsed;
 
 /// How long a body may make no progress.
 pub const STALL: Duration = Duration::from_secs(30);
@@ -58,7 +62,7 @@ pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
     let mut gathered = Gathered::new(&body, limit).map_err(|TooLarge| BodyError::TooLarge)?;
     let mut body = body;
     loop {
-        match tokio::time::timeout(stall, body.frame()).await {
+        match next_frame(&mut body, stall).await {
             Err(_) => return Err(BodyError::Timeout),
             Ok(None) => return Ok(gathered.finish()),
             Ok(Some(Err(_))) => return Err(BodyError::Aborted),
@@ -68,6 +72,18 @@ pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
                 }
             }
         }
+    }
+}
+
+/// The next frame. What is there already, as most small bodies are, needs no timer.
+async fn next_frame<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
+    stall: Duration,
+) -> Result<Option<Result<Frame<Bytes>, B::Error>>, Elapsed> {
+    let mut frame = body.frame();
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut frame).poll(cx))).await {
+        Poll::Ready(frame) => Ok(frame),
+        Poll::Pending => tokio::time::timeout(stall, frame).await,
     }
 }
 

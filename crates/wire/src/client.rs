@@ -7,11 +7,17 @@
 //! A request is sent twice only if it cannot have been delivered: it was handed to a reused connection that turned out
 //! to be closed before a byte of the request was written. In every other failure [`CallError::delivered`] tells the
 //! caller whether another try is safe. How many calls run at once is bounded by the callers, not here.
+//!
+//! The parts: [`endpoint`] where to, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
+//! [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get.
 
 mod endpoint;
 mod error;
+mod incoming;
 mod link;
+mod outgoing;
 mod pool;
+mod reply;
 mod stream;
 mod transport;
 
@@ -19,18 +25,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
-use http_body_util::Full;
+use http::Request;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use endpoint::Endpoint;
-use link::{Failed, Link};
+use link::{Begun, Link};
+use outgoing::Outgoing;
 use pool::Pool;
 
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
+pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use transport::{Posted, Transport};
 
 /// Bounds of a [`Client`].
@@ -38,7 +44,7 @@ pub use transport::{Posted, Transport};
 pub struct Options {
     /// For name resolution, TCP and TLS together (2 s).
     pub connect_timeout: Duration,
-    /// How many idle connections are kept (32).
+    /// How many idle connections are kept (256: as many as were ever busy at once; fewer would be opened anew with every burst).
     pub max_idle: usize,
     /// How long an idle connection is kept (55 s: nodes and balancers close theirs after 60 s or more).
     pub idle_timeout: Duration,
@@ -50,22 +56,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(2),
-            max_idle: 32,
+            max_idle: 256,
             idle_timeout: Duration::from_secs(55),
             max_reply: 128 * 1024 * 1024,
         }
     }
-}
-
-/// A whole reply. Any status is one, 500 too.
-#[derive(Debug, Clone)]
-pub struct HttpReply {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, at most [`Options::max_reply`] bytes.
-    pub body: Bytes,
 }
 
 /// A client for one endpoint. Clones share the pool.
@@ -103,20 +98,10 @@ impl Client {
         token: Option<&str>,
         deadline: Instant,
     ) -> Result<HttpReply, CallError> {
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.shared.endpoint.target().clone();
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(token) = token {
-            let bearer = HeaderValue::try_from(format!("Bearer {token}"));
-            let mut bearer =
-                bearer.map_err(|_| CallError::undelivered(Fault::Protocol, "the token is no header text"))?;
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
+        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(CallError::undelivered(Fault::Protocol, "the token is no header text"));
         }
-        self.send(request, deadline).await
+        self.whole(Outgoing::json(&self.shared.endpoint, body, token), deadline).await
     }
 
     /// Sends a request. Of its URI only path and query are used, and as they are: the endpoint's own path is not put
@@ -128,49 +113,74 @@ impl Client {
     /// # Errors
     /// [`CallError`] if there is no whole reply by `deadline`.
     pub async fn send(&self, request: Request<Bytes>, deadline: Instant) -> Result<HttpReply, CallError> {
-        let started = Instant::now();
-        let mut request = self.prepare(request);
-        let mut pooled = true;
-        let outcome = loop {
-            let reused = if pooled { self.shared.pool.take().await } else { None };
-            pooled = reused.is_some();
-            let link = match reused {
-                Some(link) => link,
-                None => match self.connect(deadline).await {
-                    Ok(link) => link,
-                    Err(error) => break Err(error),
-                },
-            };
-            match self.exchange(link, request, deadline).await {
-                Ok(reply) => break Ok(reply),
-                // Once more, on a fresh connection: the other idle ones may be just as dead.
-                Err(Failed { returned: Some(back), .. }) if pooled => {
-                    request = back;
-                    pooled = false;
-                }
-                Err(failed) => break Err(failed.error),
-            }
+        self.whole(Outgoing::of(&self.shared.endpoint, request), deadline).await
+    }
+
+    /// Sends a request as [`Client::send`] does, and gives its reply as soon as the head is there; the body streams. A body
+    /// that makes no progress for as long as `stall` fails.
+    ///
+    /// # Errors
+    /// [`CallError`] if there is no head of a reply by `deadline`.
+    pub async fn open(
+        &self,
+        request: Request<Bytes>,
+        deadline: Instant,
+        stall: Duration,
+    ) -> Result<StreamedReply, CallError> {
+        let request = Outgoing::of(&self.shared.endpoint, request);
+        let (link, begun) = self.within(deadline, |started| self.begin(&request, started, deadline)).await?;
+        let body = ReplyBody::new(link, self.shared.clone(), stall);
+        Ok(StreamedReply { status: begun.status, headers: begun.fields.map(), body })
+    }
+
+    async fn whole(&self, request: Outgoing, deadline: Instant) -> Result<HttpReply, CallError> {
+        let max = self.shared.options.max_reply;
+        let exchange = async |started| {
+            let (mut link, Begun { status, fields }) = self.begin(&request, started, deadline).await?;
+            let body = link.gather(max).await?;
+            Ok((link, HttpReply { status, fields, body }))
         };
+        let (link, reply) = self.within(deadline, exchange).await?;
+        self.shared.pool.put(link);
+        Ok(reply)
+    }
+
+    /// Runs work that starts now and has to be done by `deadline`.
+    async fn within<T, W: Future<Output = Result<T, CallError>>>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(Instant) -> W,
+    ) -> Result<T, CallError> {
+        let started = Instant::now();
+        if deadline <= started {
+            return Err(CallError::new(Fault::Timeout, Delivered::No));
+        }
+        let outcome = timeout_at(deadline, work(started)).await;
+        let outcome = outcome.unwrap_or(Err(CallError::new(Fault::Timeout, Delivered::Maybe)));
         outcome.map_err(|error| error.after(started.elapsed()))
     }
 
-    /// What the request needs for this endpoint.
-    fn prepare(&self, request: Request<Bytes>) -> Request<Full<Bytes>> {
-        let endpoint = &self.shared.endpoint;
-        let (mut head, body) = request.into_parts();
-        head.version = Version::HTTP_11;
-        if head.uri.authority().is_some() {
-            let target = head.uri.path_and_query().cloned();
-            head.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
+    /// Sends a request on an idle connection or a fresh one, and reads the head of its reply.
+    async fn begin(
+        &self,
+        request: &Outgoing,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<(Link, Begun), CallError> {
+        if let Some(mut link) = self.shared.pool.take(now) {
+            match link.begin(request).await {
+                Ok(begun) => return Ok((link, begun)),
+                // Once more, on a fresh connection: the other idle ones may be just as dead.
+                Err(failed) if failed.untouched => {}
+                Err(failed) => return Err(failed.error),
+            }
         }
-        head.headers.insert(HOST, endpoint.host_header().clone());
-        // hyper sets it from the body; one that says otherwise would be sent as it is.
-        head.headers.remove(http::header::CONTENT_LENGTH);
-        head.headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        if let Some(basic) = endpoint.authorization() {
-            head.headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
+        // Boxed: it is rare and large, and every call would carry room for it.
+        let mut link = Box::pin(self.connect(deadline)).await?;
+        match link.begin(request).await {
+            Ok(begun) => Ok((link, begun)),
+            Err(failed) => Err(failed.error),
         }
-        Request::from_parts(head, Full::new(body))
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Link, CallError> {
@@ -179,27 +189,6 @@ impl Client {
         match timeout_at(limit, Link::connect(endpoint)).await {
             Ok(connected) => connected,
             Err(_) => Err(CallError::undelivered(Fault::Timeout, "connecting")),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        mut link: Link,
-        request: Request<Full<Bytes>>,
-        deadline: Instant,
-    ) -> Result<HttpReply, Failed> {
-        if deadline <= Instant::now() {
-            return Err(CallError::new(Fault::Timeout, Delivered::No).into());
-        }
-        match timeout_at(deadline, link.exchange(request, self.shared.options.max_reply)).await {
-            Ok(Ok(reply)) => {
-                if link.is_reusable().await {
-                    self.shared.pool.put(link);
-                }
-                Ok(reply)
-            }
-            Ok(Err(failed)) => Err(failed),
-            Err(_) => Err(CallError::new(Fault::Timeout, Delivered::Maybe).into()),
         }
     }
 }

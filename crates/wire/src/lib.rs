@@ -13,3 +13,4 @@ pub mod client;
 pub mod envelope;
 pub mod jwt;
 pub mod server;
+mod small_write;

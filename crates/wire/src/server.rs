@@ -1,4 +1,5 @@
-//! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes.
+//! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes, and what is sent after
+//! the answer.
 //!
 //! HTTP/1.1 with keep-alive and HTTP/2 in the clear with prior knowledge (h2c), told apart by the first bytes. A
 //! handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
@@ -6,6 +7,8 @@
 
 mod activity;
 mod connection;
+mod linger;
+mod reply;
 
 use std::future::Future;
 use std::io;
@@ -13,20 +16,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use reply::{BodyFailure, ReplyBody};
+
 /// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a handler answers.
-pub type Response = http::Response<Full<Bytes>>;
+pub type Response = http::Response<ReplyBody>;
 
 /// Answers requests. Cloned for every request, so its state belongs in an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -48,6 +51,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a client may take in nothing of a reply (30 s).
     pub write_timeout: Duration,
+    /// How long a client may go on sending a request that was answered before it was in, for want of a token or for its
+    /// size, say (5 s). To close at once would take the answer away from it.
+    pub linger_timeout: Duration,
     /// How many connections are served at once (1024); more wait to be accepted.
     pub max_connections: usize,
 }
@@ -58,6 +64,7 @@ impl Default for Options {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
     }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::{Failure, Lab, Result, ensure, until};
 
@@ -66,12 +66,16 @@ impl Process {
         Ok(())
     }
 
-    /// SIGSTOP: the kernel still takes connections for it, but it answers none.
+    /// SIGSTOP: the kernel still takes connections for it, but it answers none. Returns when all of its threads have stopped: a busy
+    /// machine may let them run for a while after the signal was sent.
     ///
     /// # Errors
     /// If it is not running.
     pub fn freeze(&self) -> Result<()> {
-        Ok(kill_process_group(self.group, Signal::STOP)?)
+        kill_process_group(self.group, Signal::STOP)?;
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.group), stopped)?;
+        Ok(())
     }
 
     /// SIGCONT: goes on where it was frozen.

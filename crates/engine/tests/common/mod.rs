@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use mainstay_engine::telemetry::{Metrics, Telemetry};
 use mainstay_engine::{Config, Engine, Handle, NodeView, Round, SECTION};
 use mainstay_settings::{Flags, Sources, resolve};
@@ -398,12 +398,13 @@ pub async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
 }
 
 /// Status and content type.
-pub fn head(reply: &HttpReply) -> (StatusCode, Option<&str>) {
-    (reply.status, header(&reply.headers, "content-type"))
+pub fn head(reply: &HttpReply) -> (StatusCode, Option<String>) {
+    (reply.status, header(reply, "content-type"))
 }
 
-pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|v| v.to_str().ok())
+/// A header field's text.
+pub fn header(reply: &HttpReply, name: &str) -> Option<String> {
+    reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// A node that answers each call with what `answer` makes of its method: the members of the reply beside `jsonrpc` and `id`.
@@ -423,7 +424,7 @@ pub async fn scripted(answer: fn(&str) -> String) -> String {
                 method => (self.0)(method),
             };
             let text = format!(r#"{{"jsonrpc":"2.0","id":{},{members}}}"#, call["id"]);
-            Response::new(http_body_util::Full::new(Bytes::from(text)))
+            Response::new(text.into())
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

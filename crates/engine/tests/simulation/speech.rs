@@ -141,7 +141,7 @@ pub fn write_answer(
 ) -> Result<HttpReply, CallError> {
     let reply = |status: u16, body: String| {
         let status = StatusCode::from_u16(status).unwrap();
-        Ok(HttpReply { status, headers: http::HeaderMap::new(), body: body.into() })
+        Ok(HttpReply::new(status, &http::HeaderMap::new(), body.into()))
     };
     let result = match outcome {
         Err(Failure::Refused) => return Err(CallError::new(Fault::Refused, Delivered::No)),

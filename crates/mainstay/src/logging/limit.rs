@@ -1,7 +1,8 @@
 //! A limit on lines of one cause: a flapping node must not fill the disk, nor hide another node's trouble.
 //!
 //! A cause is a place in the code and the node that the line is about. Only lines at `info` and above are limited: who turns
-//! on `debug` wants all of it. What is left out is counted, and told when its window ends.
+//! on `debug` wants all of it. What is left out is counted, and told when its window ends. Lines that there is one of for every request
+//! are not limited either: they are counted and added up by who reads them.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -18,6 +19,9 @@ const LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Causes that are told apart; beyond it lines pass unlimited.
 const CAUSES: usize = 1024;
+
+/// A field that lines about one request have, and no others.
+const OF_A_REQUEST: &str = "requestIsHighPrio";
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Cause {
@@ -105,7 +109,7 @@ pub(crate) struct Limited(pub(crate) std::sync::Arc<Limit>);
 
 impl<S: Subscriber> Layer<S> for Limited {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        if *event.metadata().level() > Level::INFO {
+        if *event.metadata().level() > Level::INFO || is_of_a_request(event) {
             return true;
         }
         let mut about = About::default();
@@ -114,6 +118,11 @@ impl<S: Subscriber> Layer<S> for Limited {
         let mut limiter = self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         limiter.admits(cause, || about.message, now())
     }
+}
+
+/// Whether it is of the `rpc` role's lines about one request, which all have this field.
+fn is_of_a_request(event: &Event<'_>) -> bool {
+    event.metadata().fields().field(OF_A_REQUEST).is_some()
 }
 
 #[derive(Default)]
@@ -171,12 +180,14 @@ mod tests {
                     }
                 }
                 tracing::debug!(node = "el3", "detail");
+                tracing::info!(node = "el4", requestIsHighPrio = true, "Request completed");
             }
         });
         let passed = passed.lock().map(|p| p.clone()).unwrap_or_default();
         assert_eq!(passed.get("el1"), Some(&LINES));
         assert_eq!(passed.get("el2"), Some(&1));
         assert_eq!(passed.get("el3"), Some(&50));
+        assert_eq!(passed.get("el4"), Some(&50), "one for every request");
         assert_eq!(limit.ended(), [], "not before the window ends");
         let mut limiter = limit.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let told = limiter.ended(now() + WINDOW);

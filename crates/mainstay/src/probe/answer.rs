@@ -9,9 +9,28 @@ use mainstay_wire::envelope::{Outcome, elements, fields, parse_reply, string};
 /// A node refuses tokens that are more than a minute off; half of that deserves a word.
 const ODD_SKEW: i64 = 30;
 
+/// What a node has to say to be right.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Its chain, and methods of the Engine API.
+    #[default]
+    EngineApi,
+    /// Its chain.
+    Chain,
+    /// Anything but an error of HTTP.
+    AnyReply,
+}
+
+impl Wanted {
+    fn port(self) -> &'static str {
+        if self == Self::EngineApi { "Engine API" } else { "JSON-RPC" }
+    }
+}
+
 /// What one node said.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Answers {
+    pub(super) wanted: Wanted,
     /// Why there is nothing (more) to tell.
     pub(super) failed: Option<String>,
     pub(super) chain: Option<u64>,
@@ -51,10 +70,13 @@ impl Answers {
                 return;
             }
             status => {
-                self.failed =
-                    Some(format!("answered {method} with HTTP {status}, is this its Engine API port?"));
+                let port = self.wanted.port();
+                self.failed = Some(format!("answered {method} with HTTP {status}, is this its {port} port?"));
                 return;
             }
+        }
+        if self.wanted == Wanted::AnyReply {
+            return;
         }
         let Ok(parsed) = parse_reply(&reply.body) else {
             self.failed = Some(format!("answered {method} with something that is no JSON-RPC reply"));
@@ -76,6 +98,9 @@ impl Answers {
                     Some(printable(&format!("{}/{}", text(name), text(version))))
                 });
             }
+            ("web3_clientVersion", Outcome::Result(result)) => {
+                self.client = string(&result).map(|version| printable(&version));
+            }
             // Methods came with time: a node that lacks one is judged by what it does tell.
             _ => {}
         }
@@ -83,6 +108,9 @@ impl Answers {
 
     fn refused(&self, status: StatusCode) -> String {
         let number = status.as_u16();
+        if self.wanted != Wanted::EngineApi {
+            return format!("refuses us (HTTP {number}), does its URL need user:password@?");
+        }
         match self.skew {
             Some(skew) if skew.abs() > 55 => {
                 format!(
@@ -116,8 +144,10 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
                 (None, Some(own), _) if Some(own) != chain => {
                     Some(format!("is on chain {own}, the others are on {}", chain.unwrap_or_default()))
                 }
-                (None, None, _) => Some("does not tell its chain id".to_owned()),
-                (None, _, None) => Some(
+                (None, None, _) if answers.wanted != Wanted::AnyReply => {
+                    Some("does not tell its chain id".to_owned())
+                }
+                (None, _, None) if answers.wanted == Wanted::EngineApi => Some(
                     "offers no Engine API (engine_exchangeCapabilities failed), is this its Engine API port?"
                         .into(),
                 ),
@@ -135,7 +165,7 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
 }
 
 fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
-    let date = httpdate::parse_http_date(reply.headers.get("date")?.to_str().ok()?).ok()?;
+    let date = httpdate::parse_http_date(reply.headers().get("date")?.to_str().ok()?).ok()?;
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok())
     };
@@ -158,7 +188,7 @@ mod tests {
         if let Some(date) = date {
             headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
         }
-        HttpReply { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_owned().into() }
+        HttpReply::new(StatusCode::from_u16(status).unwrap(), &headers, body.to_owned().into())
     }
 
     #[test]
@@ -209,6 +239,10 @@ mod tests {
     #[test]
     fn the_odd_chain_out_is_told_within_its_role_only() {
         let on = |chain| Answers { chain: Some(chain), methods: Some(1), ..Answers::default() };
+        let silent = |wanted| Answers { wanted, ..Answers::default() };
+        assert!(judge(&["rpc"], &[silent(Wanted::AnyReply)])[0].right());
+        assert!(!judge(&["rpc"], &[silent(Wanted::Chain)])[0].right());
+        assert!(judge(&["rpc"], &[Answers { methods: None, wanted: Wanted::Chain, ..on(1) }])[0].right());
         let verdicts = judge(&["a", "a", "a", "b"], &[on(5), on(1), on(1), on(7)]);
         let wrong: Vec<_> = verdicts.iter().map(|verdict| verdict.wrong.clone()).collect();
         assert_eq!(wrong, [Some("is on chain 5, the others are on 1".to_owned()), None, None, None]);

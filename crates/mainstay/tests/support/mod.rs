@@ -1,6 +1,8 @@
 //! Runs the real binary.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod http;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -160,9 +162,20 @@ impl Running {
         line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Where `role` listens, from a log of JSON lines.
+    #[track_caller]
+    pub fn address_in_json(&mut self, role: &str) -> String {
+        let line = self.line(&["\"msg\":\"listening\"", &format!("\"role\":\"{role}\"")]);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        line["address"].as_str().unwrap().to_owned()
     }
 
     /// The exit status, once it has closed its log.

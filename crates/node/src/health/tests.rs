@@ -34,7 +34,7 @@ fn refused_and_reset_trip_at_once_and_ask_for_a_probe_at_once() {
     for cause in [Cause::Refused, Cause::Reset] {
         let (mut health, t) = fit();
         let now = t + STEP;
-        assert_eq!(health.traffic(&Traffic::Failed(cause.clone()), now), Some(Condition::Fit));
+        assert_eq!(health.call_failed(&cause, now), Some(Condition::Fit));
         assert_eq!(health.condition(), &Condition::Unfit(cause));
         assert_eq!(health.probe_at(), now);
     }
@@ -46,21 +46,21 @@ fn timeouts_and_http_errors_trip_at_the_third_in_a_row() {
         [Cause::Timeout, Cause::Http(503), Cause::Unauthorized, Cause::Unreadable, Cause::Unreachable]
     {
         let (mut health, t) = fit();
-        assert_eq!(health.traffic(&Traffic::Failed(cause.clone()), t), None);
-        assert_eq!(health.traffic(&Traffic::Failed(cause.clone()), t), None);
-        assert_eq!(health.traffic(&Traffic::Answered, t), None);
-        assert_eq!(health.traffic(&Traffic::Failed(cause.clone()), t), None);
+        assert_eq!(health.call_failed(&cause, t), None);
+        assert_eq!(health.call_failed(&cause, t), None);
+        health.call_answered();
+        assert_eq!(health.call_failed(&cause, t), None);
         assert_eq!(health.probed(&Err(cause.clone()), others(10), t), None);
-        assert_eq!(health.traffic(&Traffic::Failed(cause.clone()), t), Some(Condition::Fit));
+        assert_eq!(health.call_failed(&cause, t), Some(Condition::Fit));
     }
 }
 
 #[test]
 fn back_only_after_two_good_probes_and_traffic_alone_brings_nobody_back() {
     let (mut health, t) = fit();
-    health.traffic(&Traffic::Failed(Cause::Refused), t);
+    health.call_failed(&Cause::Refused, t);
     for _ in 0..10 {
-        assert_eq!(health.traffic(&Traffic::Answered, t), None);
+        health.call_answered();
     }
     assert_eq!(health.probed(&up(10), others(10), t), None);
     assert_eq!(health.probed(&Err(Cause::Refused), others(10), t), None);
@@ -72,7 +72,7 @@ fn back_only_after_two_good_probes_and_traffic_alone_brings_nobody_back() {
 #[test]
 fn probes_of_a_dead_node_back_off_to_the_interval() {
     let (mut health, t) = fit();
-    health.traffic(&Traffic::Failed(Cause::Refused), t);
+    health.call_failed(&Cause::Refused, t);
     let mut pauses = Vec::new();
     let mut now = t;
     for _ in 0..7 {
@@ -99,7 +99,7 @@ fn a_node_three_behind_lags_and_is_back_only_at_the_tip() {
 fn a_node_that_lagged_when_it_died_still_has_to_reach_the_tip() {
     let (mut health, t) = fit();
     health.probed(&up(10), others(20), t);
-    health.traffic(&Traffic::Failed(Cause::Refused), t);
+    health.call_failed(&Cause::Refused, t);
     health.probed(&up(19), others(20), t);
     health.probed(&up(19), others(20), t);
     assert_eq!(health.condition(), &Condition::Lagging { behind: 1 });
@@ -148,9 +148,9 @@ proptest! {
             match event {
                 0 => { health.probed(&up(10), others(10), t); if let Some(n) = &mut good_since_down { *n += 1; } }
                 1 => { health.probed(&Err(Cause::Timeout), others(10), t); if good_since_down.is_some() { good_since_down = Some(0); } }
-                2 => { health.traffic(&Traffic::Answered, t); }
-                3 => { health.traffic(&Traffic::Failed(Cause::Timeout), t); if good_since_down.is_some() { good_since_down = Some(0); } }
-                4 => { health.traffic(&Traffic::Failed(Cause::Refused), t); }
+                2 => { health.call_answered(); }
+                3 => { health.call_failed(&Cause::Timeout, t); if good_since_down.is_some() { good_since_down = Some(0); } }
+                4 => { health.call_failed(&Cause::Refused, t); }
                 _ => { health.probe_soon(t); }
             }
             match health.condition() {

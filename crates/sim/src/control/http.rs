@@ -4,7 +4,6 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use mainstay_wire::server::{self, Handler, Response};
 use serde::Serialize;
@@ -95,7 +94,7 @@ fn not_allowed(allowed: &'static str) -> Response {
 fn reply(status: StatusCode, content: &impl Serialize) -> Response {
     // Texts and numbers only, which always have a JSON form.
     let body = serde_json::to_vec(content).unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Bytes::from(body).into());
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

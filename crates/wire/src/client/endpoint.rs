@@ -41,7 +41,7 @@ pub(super) struct Endpoint {
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     host_header: HeaderValue,
-    target: Uri,
+    json_head: Vec<u8>,
     authorization: Option<HeaderValue>,
 }
 
@@ -67,10 +67,16 @@ impl Endpoint {
             true => Some((connector()?, server_name(&host)?)),
             false => None,
         };
+        let host_header = HeaderValue::try_from(&host_text).map_err(|_| BadEndpoint::Host)?;
+        Uri::try_from(&target).map_err(|_| BadEndpoint::Path)?;
+        let json_head = format!(
+            "POST {target} HTTP/1.1\r\nhost: {host_text}\r\n\
+             content-type: application/json\r\naccept-encoding: identity\r\n"
+        );
         Ok(Self {
             tls,
-            host_header: HeaderValue::try_from(host_text).map_err(|_| BadEndpoint::Host)?,
-            target: Uri::try_from(target).map_err(|_| BadEndpoint::Path)?,
+            host_header,
+            json_head: json_head.into_bytes(),
             authorization: basic_authorization(url),
             host,
             port,
@@ -93,9 +99,9 @@ impl Endpoint {
         &self.host_header
     }
 
-    /// Path and query of the URL.
-    pub(super) fn target(&self) -> &Uri {
-        &self.target
+    /// The head of a POST of JSON to path and query of the URL, but for what differs from call to call.
+    pub(super) fn json_head(&self) -> &[u8] {
+        &self.json_head
     }
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {

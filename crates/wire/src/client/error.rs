@@ -1,7 +1,6 @@
 //! What can go wrong with a call, and whether another try is safe.
 
 use std::borrow::Cow;
-use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -71,33 +70,6 @@ impl CallError {
             _ => Self::undelivered(Fault::Unreachable, error.to_string()),
         }
     }
-
-    /// A failure of an established connection.
-    pub(super) fn talking(error: &hyper::Error, delivered: Delivered) -> Self {
-        let fault = if error.is_parse_too_large() {
-            Fault::TooLarge
-        } else if error.is_parse() || error.is_user() && io_cause(error).is_none() {
-            Fault::Protocol
-        } else {
-            match io_cause(error).map(io::Error::kind) {
-                // How hyper reports broken chunks.
-                Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Fault::Protocol,
-                _ => Fault::Reset,
-            }
-        };
-        Self::new(fault, delivered)
-    }
-}
-
-fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref() {
-            return Some(io);
-        }
-        cause = inner.source();
-    }
-    None
 }
 
 impl std::fmt::Display for CallError {

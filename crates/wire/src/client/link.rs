@@ -1,131 +1,216 @@
 //! One connection and the exchange of one request for one reply on it.
+//!
+//! Written for this client instead of hyper's: handing a request to hyper's connection and driving that beside the call was a
+//! quarter of what a small call cost (docs/benchmarks.md). What is left to read here is when a connection is written, read,
+//! and good for another call; heads and bodies are [`super::incoming`]'s.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use tokio_util::io::poll_read_buf;
 
-use super::HttpReply;
 use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
+use super::incoming::{self, Bad, Fields, Framing, Piece};
+use super::outgoing::{Outgoing, Progress};
 use super::stream::Stream;
-use crate::body::{Gathered, TooLarge};
 
-type Connection = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+/// Read at once, at least.
+const READ: usize = 8 * 1024;
+/// Set aside at once for a body, on the node's word of its length.
+const MOST_AHEAD: usize = 1024 * 1024;
+/// A buffer that has grown beyond this isn't kept for the next call.
+const KEPT: usize = 64 * 1024;
 
 /// A connection, driven by whoever uses it. Dropping it closes it.
 pub(super) struct Link {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` once it has ended. Boxed: it moves between pool and call.
-    connection: Option<Box<Connection>>,
+    stream: Stream,
+    /// Read, and not yet taken.
+    input: BytesMut,
+    /// What of a reply's body is still to come; `None` between exchanges.
+    body: Option<Framing>,
+    /// Whether it may be used for another exchange after this one.
+    keep_alive: bool,
 }
 
-/// An exchange without a reply.
+/// A request that got no reply.
+#[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: CallError,
-    /// The request, if not a byte of it was written.
-    pub(super) returned: Option<Request<Full<Bytes>>>,
+    /// Not a byte of the request was written.
+    pub(super) untouched: bool,
 }
 
 impl From<CallError> for Failed {
     fn from(error: CallError) -> Self {
-        Self { error, returned: None }
+        Self { error, untouched: false }
     }
+}
+
+/// Status and header fields; the body is read from the link.
+pub(super) struct Begun {
+    pub(super) status: http::StatusCode,
+    pub(super) fields: Fields,
 }
 
 impl Link {
     /// A fresh connection. Has no limit of its own.
     pub(super) async fn connect(endpoint: &Endpoint) -> Result<Self, CallError> {
         let stream = Stream::connect(endpoint).await?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| CallError::talking(&error, Delivered::No))?;
-        Ok(Self { sender, connection: Some(Box::new(connection)) })
+        Ok(Self { stream, input: BytesMut::new(), body: None, keep_alive: true })
     }
 
-    /// Sends a request and reads its whole reply. Has no limit of its own.
-    pub(super) async fn exchange(
+    /// Sends a request and reads the head of its reply. Has no limit of its own on time.
+    pub(super) async fn begin(&mut self, request: &Outgoing) -> Result<Begun, Failed> {
+        let mut progress = Progress::default();
+        poll_fn(|cx| self.poll_begin(request, &mut progress, cx)).await
+    }
+
+    fn poll_begin(
         &mut self,
-        request: Request<Full<Bytes>>,
-        max_reply: usize,
-    ) -> Result<HttpReply, Failed> {
-        let Self { sender, connection } = self;
-        let exchange = async {
-            match sender.try_send_request(request).await {
-                Ok(response) => Ok(gather(response, max_reply).await?),
-                Err(mut error) => {
-                    let returned = error.take_message();
-                    let delivered = match returned {
-                        Some(_) => Delivered::No,
-                        None => Delivered::Maybe,
-                    };
-                    let error = CallError::talking(&error.into_error(), delivered);
-                    Err(Failed { error, returned })
+        request: &Outgoing,
+        progress: &mut Progress,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Begun, Failed>> {
+        // A write that fails is not the end: the node may have said why before it closed.
+        let broken = match request.poll_write(progress, &mut self.stream, cx) {
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) | Poll::Pending => false,
+        };
+        loop {
+            let failed = |error| Failed { error, untouched: progress.is_untouched() };
+            match incoming::head(&mut self.input, request.is_head) {
+                Ok(Some(head)) => {
+                    self.body = Some(head.framing);
+                    // A reply to a request that hasn't all left: the rest must not be taken for the next one.
+                    self.keep_alive = head.keep_alive && progress.is_done();
+                    return Poll::Ready(Ok(Begun { status: head.status, fields: head.fields }));
+                }
+                Ok(None) => {}
+                Err(bad) => return Poll::Ready(Err(failed(bad.into()))),
+            }
+            let read = match self.poll_fill(READ, cx) {
+                Poll::Pending if broken => 0,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(read) => read.unwrap_or(0),
+            };
+            if read == 0 {
+                let delivered = if progress.is_untouched() { Delivered::No } else { Delivered::Maybe };
+                return Poll::Ready(Err(failed(CallError::new(Fault::Reset, delivered))));
+            }
+        }
+    }
+
+    /// The next piece of the reply's body; `None` at its end.
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        loop {
+            let Some(framing) = &mut self.body else { return Poll::Ready(Ok(None)) };
+            match framing.next(&mut self.input)? {
+                Piece::Data(data) => return Poll::Ready(Ok(Some(data))),
+                Piece::Over => {
+                    self.body = None;
+                    return Poll::Ready(Ok(None));
+                }
+                Piece::Wanted => {}
+            }
+            let (framing, ahead) = (*framing, ahead(*framing));
+            match ready!(self.poll_fill(ahead, cx)) {
+                Ok(0) if framing == Framing::UntilClose => {
+                    self.body = None;
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(0) | Err(_) => {
+                    return Poll::Ready(Err(CallError::new(Fault::Reset, Delivered::Maybe)));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The whole body, of at most `max` bytes. Has no limit of its own on time.
+    pub(super) async fn gather(&mut self, max: usize) -> Result<Bytes, CallError> {
+        let too_large = || CallError::new(Fault::TooLarge, Delivered::Maybe);
+        if let Some(Framing::Length(length)) = self.body {
+            // In one piece, and not copied unless it is small.
+            let length =
+                usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(too_large)?;
+            while self.input.len() < length {
+                let ahead = ahead(Framing::Length((length - self.input.len()) as u64));
+                match poll_fn(|cx| self.poll_fill(ahead, cx)).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Err(CallError::new(Fault::Reset, Delivered::Maybe)),
                 }
             }
-        };
-        drive(connection, exchange).await
+            self.body = None;
+            return Ok(if length < READ {
+                let body = Bytes::copy_from_slice(&self.input[..length]);
+                bytes::Buf::advance(&mut self.input, length);
+                body
+            } else {
+                self.input.split_to(length).freeze()
+            });
+        }
+        let mut whole = BytesMut::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await? {
+            if data.len() > max - whole.len() {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Whether the body has been read to its end, as far as can be told without asking for more.
+    pub(super) fn is_over(&mut self) -> bool {
+        if self.body == Some(Framing::Length(0)) {
+            self.body = None;
+        }
+        self.body.is_none()
+    }
+
+    /// How long the rest of the body is, if that is known.
+    pub(super) fn length_left(&self) -> Option<u64> {
+        match self.body {
+            Some(Framing::Length(left)) => Some(left),
+            _ => None,
+        }
     }
 
     /// Whether the connection, as far as can be told without waiting, is open and ready for a request.
-    pub(super) async fn is_reusable(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.is_ready(cx))).await
+    pub(super) fn is_reusable(&mut self) -> bool {
+        if self.body.is_some() || !self.keep_alive || !self.input.is_empty() {
+            return false;
+        }
+        if self.input.capacity() > KEPT {
+            self.input = BytesMut::new();
+        }
+        // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either.
+        self.poll_fill(1, &mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        // The first poll may only finish what the last exchange left to do.
-        for _ in 0..2 {
-            advance(&mut self.connection, cx);
-            if self.connection.is_none() {
-                return false;
-            }
-            match self.sender.poll_ready(cx) {
-                Poll::Ready(ready) => return ready.is_ok(),
-                Poll::Pending => {}
-            }
+    /// Reads some bytes; 0 at the end of the stream.
+    fn poll_fill(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < ahead.min(READ) {
+            self.input.reserve(ahead.max(READ));
         }
-        false
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
     }
 }
 
-/// Runs an exchange and the connection under it in one task.
-async fn drive<T>(connection: &mut Option<Box<Connection>>, exchange: impl Future<Output = T>) -> T {
-    let mut exchange = pin!(exchange);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = exchange.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        advance(connection, cx);
-        // What the connection has just read may be all that the exchange waits for.
-        exchange.as_mut().poll(cx)
-    })
-    .await
+/// How much room to make for what is still to come.
+fn ahead(framing: Framing) -> usize {
+    usize::try_from(framing.announced()).map_or(MOST_AHEAD, |left| left.clamp(READ, MOST_AHEAD))
 }
 
-/// Lets the connection read and write. One that has ended is dropped, which fails whatever still waits for it; its
-/// error is the exchange's error too.
-fn advance(connection: &mut Option<Box<Connection>>, cx: &mut Context<'_>) {
-    if let Some(open) = connection
-        && Pin::new(open.as_mut()).poll(cx).is_ready()
-    {
-        *connection = None;
+impl From<Bad> for CallError {
+    fn from(bad: Bad) -> Self {
+        let fault = match bad {
+            Bad::Malformed => Fault::Protocol,
+            Bad::TooLarge => Fault::TooLarge,
+        };
+        CallError::new(fault, Delivered::Maybe)
     }
-}
-
-async fn gather(response: Response<Incoming>, max_reply: usize) -> Result<HttpReply, CallError> {
-    let too_large = |TooLarge| CallError::new(Fault::TooLarge, Delivered::Maybe);
-    let (head, mut body) = response.into_parts();
-    let mut gathered = Gathered::new(&body, max_reply).map_err(too_large)?;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| CallError::talking(&error, Delivered::Maybe))?;
-        if let Ok(data) = frame.into_data() {
-            gathered.push(data).map_err(too_large)?;
-        }
-    }
-    Ok(HttpReply { status: head.status, headers: head.headers, body: gathered.finish() })
 }

@@ -24,19 +24,23 @@ impl Pool {
         Self { idle: Mutex::default(), max_idle, idle_timeout }
     }
 
-    /// The newest connection that is still open. Does not wait.
-    pub(super) async fn take(&self) -> Option<Link> {
+    /// The newest connection that is still open.
+    pub(super) fn take(&self, now: Instant) -> Option<Link> {
         loop {
             let newest = self.lock().pop_back()?;
             let mut link = newest.link;
-            if newest.since.elapsed() < self.idle_timeout && link.is_reusable().await {
+            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_reusable() {
                 return Some(link);
             }
         }
     }
 
-    /// Keeps a connection; the oldest ones go where there are too many or they have been idle for too long.
-    pub(super) fn put(&self, link: Link) {
+    /// Keeps a connection if it is good for another call; the oldest ones go where there are too many or they have been idle
+    /// for too long.
+    pub(super) fn put(&self, mut link: Link) {
+        if !link.is_reusable() {
+            return;
+        }
         let since = Instant::now();
         let mut idle = self.lock();
         idle.push_back(Idle { link, since });

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Options;
+use super::linger::Lingering;
+use crate::small_write;
 
 /// What is known of a connection. Times are those of the last change.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub(super) struct State {
     pub(super) write_blocked_since: Option<Instant>,
     /// HTTP/2: bytes between requests are frames of any kind, not heads.
     pub(super) is_http2: bool,
+    /// HTTP/1: the last request has a body, and hyper closes without asking where that isn't in when it is answered.
+    pub(super) may_be_sending: bool,
+    /// The server closes, whatever the client does.
+    pub(super) is_stopping: bool,
 }
 
 /// Why the connection must be closed now, if so.
@@ -63,17 +69,25 @@ impl Activity {
             idle_since: now,
             write_blocked_since: None,
             is_http2: false,
+            may_be_sending: false,
+            is_stopping: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// A request's head was read; it is in flight until the guard is dropped.
-    pub(super) fn request(&self, is_http2: bool) -> InFlight {
+    pub(super) fn request(&self, is_http2: bool, has_body: bool) -> InFlight {
         let mut state = self.state();
+        state.may_be_sending = has_body && !is_http2;
         state.in_flight += 1;
         state.head_since = None;
         state.is_http2 = is_http2;
         InFlight(self.clone())
+    }
+
+    /// The server has been told to stop.
+    pub(super) fn stop(&self) {
+        self.state().is_stopping = true;
     }
 
     /// Waits until the connection must be closed, and says why. Looks often enough to be late by a quarter of the
@@ -124,11 +138,13 @@ impl Drop for InFlight {
 pub(super) struct Watched {
     stream: TcpStream,
     activity: Activity,
+    linger_timeout: Duration,
+    lingering: Option<Lingering>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Activity) -> Self {
-        Self { stream, activity }
+    pub(super) fn new(stream: TcpStream, activity: Activity, options: &Options) -> Self {
+        Self { stream, activity, linger_timeout: options.linger_timeout, lingering: None }
     }
 
     fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -163,7 +179,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let poll = small_write::poll_write_vectored(&mut self.stream, cx, bufs);
         self.wrote(poll)
     }
 
@@ -175,7 +191,16 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            let State { may_be_sending, is_stopping, .. } = *this.activity.state();
+            if !may_be_sending || is_stopping {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Lingering::new(this.linger_timeout));
+        lingering.poll(&mut this.stream, cx).map(Ok)
     }
 }

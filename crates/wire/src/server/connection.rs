@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -35,7 +35,8 @@ pub(super) async fn serve<H: Handler>(
 ) {
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let in_flight = activity.request(request.version() == Version::HTTP_2);
+        let has_body = !request.body().is_end_stream();
+        let in_flight = activity.request(request.version() == Version::HTTP_2, has_body);
         let handler = handler.clone();
         async move {
             let response = guarded(handler, request, peer).await;
@@ -44,11 +45,10 @@ pub(super) async fn serve<H: Handler>(
         }
     });
     let builder = builder();
-    let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, activity.clone())), service);
-    let mut connection = pin!(connection);
-    let overdue = pin!(activity.overdue(&options));
+    let watched = Watched::new(stream, activity.clone(), &options);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
+    let mut overdue = pin!(activity.overdue(&options));
 
-    let mut overdue = overdue;
     tokio::select! {
         ended = connection.as_mut() => {
             note_end(peer, ended.err());
@@ -60,6 +60,7 @@ pub(super) async fn serve<H: Handler>(
         }
         () = stop.cancelled() => {}
     }
+    activity.stop();
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => note_end(peer, ended.err()),

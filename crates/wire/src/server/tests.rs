@@ -1,10 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod lifetime;
+mod stalls;
+mod streams;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -17,6 +23,8 @@ use crate::body::{self, BodyError};
 use crate::client::{self, Client};
 
 const LIMIT: usize = 1000;
+/// More than sockets hold.
+const LARGE: usize = 64 << 20;
 
 /// Echoes bodies up to the limit; some paths do something else.
 #[derive(Clone, Default)]
@@ -29,7 +37,8 @@ impl Handler for Echo {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         match request.uri().path() {
             "/panic" => panic!("on purpose"),
-            "/peer" => return Response::new(Full::from(peer.port().to_string())),
+            "/peer" => return Response::new(peer.port().to_string().into()),
+            "/large" => return Response::new(vec![b'x'; LARGE].into()),
             "/wait" => {
                 self.waiting.fetch_add(1, Ordering::SeqCst);
                 self.release.notified().await;
@@ -41,7 +50,7 @@ impl Handler for Echo {
             Err(BodyError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
             Err(_) => (StatusCode::BAD_REQUEST, Bytes::new()),
         };
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body.into());
         *response.status_mut() = status;
         response
     }
@@ -136,15 +145,17 @@ async fn more_connections_than_allowed_wait_their_turn() {
     }
 }
 
+/// Something to send requests with over HTTP/2, and the connection that they go over.
+async fn http2(address: SocketAddr) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
 #[tokio::test]
 async fn http2_with_prior_knowledge() {
     let server = running().await;
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(executor, io).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let (mut sender, connection) = http2(server.address).await;
     for _ in 0..3 {
         let request = Request::post("http://mainstay/").body(Full::from("over h2c")).unwrap();
         let response = sender.send_request(request).await.unwrap();
@@ -189,6 +200,8 @@ fn when_a_connection_must_go() {
         idle_since: ago(0),
         write_blocked_since: None,
         is_http2: false,
+        may_be_sending: false,
+        is_stopping: false,
     };
     let goes = |state: State| verdict(&state, &options, now).is_some();
     assert!(!goes(State { idle_since: ago(599), ..state.clone() }), "idle for long");

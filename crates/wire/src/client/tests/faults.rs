@@ -107,17 +107,41 @@ async fn a_reused_connection_that_dies_after_the_request_is_not_retried() {
 }
 
 #[tokio::test]
-async fn a_request_handed_to_a_dead_connection_comes_back() {
+async fn a_request_of_which_nothing_could_be_written_is_safe_to_send_again() {
     let (listener, client) = node().await;
     let mut link = Link::connect(&client.shared.endpoint).await.ok().unwrap();
-    drop(accept(&listener).await);
-    while link.is_reusable().await {
+    // Reset, not just closed: nothing can be written any more.
+    accept(&listener).await.set_zero_linger().unwrap();
+    while link.is_reusable() {
         tokio::task::yield_now().await;
     }
-    let request = client.prepare(Request::post("/").body(Bytes::from_static(b"{}")).unwrap());
-    let failed = link.exchange(request, 10).await.err().unwrap();
-    assert_eq!(failed.error.delivered, Delivered::No);
-    assert!(failed.returned.is_some());
+    let request = Outgoing::json(&client.shared.endpoint, Bytes::from_static(b"{}"), None);
+    let failed = link.begin(&request).await.err().unwrap();
+    assert_eq!(kind(&failed.error), (Fault::Reset, Delivered::No));
+    assert!(failed.untouched);
+}
+
+#[tokio::test]
+async fn a_reply_that_comes_before_the_request_has_left_is_heard() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut stream = accept(&listener).await;
+        stream.read_u8().await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream
+    };
+    let call = client.post(vec![0; 50_000_000].into(), None, soon());
+    let reply = during(call, script).await.unwrap();
+    assert_eq!(reply.status, 413);
+    // What was left of the request would have been taken for another one.
+    assert_eq!(client.shared.pool.len(), 0);
+}
+
+#[tokio::test]
+async fn a_token_that_would_add_header_lines_is_refused() {
+    let (_listener, client) = node().await;
+    let error = client.post(Bytes::new(), Some("a\r\nb: c"), soon()).await.unwrap_err();
+    assert_eq!(kind(&error), (Fault::Protocol, Delivered::No));
 }
 
 #[tokio::test]

@@ -1,0 +1,148 @@
+//! The keys of `[rpc]` and `[[rpc.rule]]`.
+
+use mainstay_settings::{Key, Kind, Section};
+
+use crate::upstream::MAX_WORKERS;
+
+const WORKERS: Kind = Kind::Integer { min: 1, max: MAX_WORKERS as i64 };
+const COUNT: Kind = Kind::Integer { min: 0, max: 10_000_000 };
+const OFF: &[&str] = &["off"];
+
+/// The keys of `[rpc]`.
+pub static SECTION: Section = Section::role(
+    "rpc",
+    "JSON-RPC clients to many nodes: urgent work first, retries on another node, a node's limit never exceeded",
+    &[
+        Key::new("name", Kind::Text, "Name of this instance in logs, metrics and the API").default("rpc"),
+        Key::new("listen", Kind::Address, "Where clients connect").default("127.0.0.1:8080"),
+        Key::new(
+            "nodes",
+            Kind::List(&Kind::Text),
+            "URLs of the nodes, each with ?_workers=N for how many requests it works on at once; they come on top of \
+             those that state_dir or redis has",
+        )
+        .short('n'),
+        Key::new("node_workers", WORKERS, "Requests at once of a node without _workers").default("8"),
+        Key::new(
+            "request_timeout",
+            Kind::Duration,
+            "Longest time of a request, from its arrival, waiting and all tries included",
+        )
+        .default("5s"),
+        Key::new("try_timeout", Kind::Duration, "Longest wait for a node's answer to one try").default("3s"),
+        Key::new("retries_max", Kind::Integer { min: 1, max: 100 }, "Most tries of a request, the first included")
+            .default("3"),
+        Key::new(
+            "hedge_after",
+            Kind::Or(&Kind::Duration, OFF),
+            "After what time an idempotent request is sent to a second node that has a slot free",
+        )
+        .default("off"),
+        Key::new("payload_max", Kind::Size, "Largest request body").default("8MiB"),
+        Key::new("split_batches", Kind::Switch, "Queue the calls of a batch one by one, and put the answers in order"),
+        Key::new("fast_track_max", COUNT, "Most requests waiting in the fast-track lane; 0: no limit of its own")
+            .default("0"),
+        Key::new("high_max", COUNT, "Most requests waiting in the high lane; 0: no limit of its own").default("0"),
+        Key::new("low_max", COUNT, "Most requests waiting in the low lane; 0: no limit of its own").default("0"),
+        Key::new(
+            "queue_max",
+            Kind::Integer { min: 1, max: 10_000_000 },
+            "Most requests waiting in all lanes together",
+        )
+        .default("100000"),
+        Key::new("queue_bytes", Kind::Size, "Most bytes of bodies waiting in all lanes together").default("1GiB"),
+        Key::new(
+            "fast_track_per_high",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            "Fast-track requests for each high one, as long as both wait",
+        )
+        .default("2"),
+        Key::new("fast_track_drain_first", Kind::Switch, "Serve fast-track until none waits, then high"),
+        Key::new(
+            "low_max_wait",
+            Kind::Or(&Kind::Duration, OFF),
+            "A low request that has waited so long goes next; at most every second one while higher ones wait",
+        )
+        .default("off"),
+        Key::new(
+            "refuse_when_unfit",
+            Kind::Switch,
+            "Refuse requests at once while no node is fit, instead of letting them wait for one",
+        ),
+        Key::new(
+            "slow_start",
+            Kind::Duration,
+            "Over what time a node that comes back gets its slots, the first at once",
+        )
+        .default("2s"),
+        Key::new(
+            "health",
+            Kind::OneOf(&["ethereum", "net_version", "none"]),
+            "What nodes are asked: syncing, head and chain; net_version only; or nothing, for nodes that aren't Ethereum's",
+        )
+        .default("ethereum"),
+        Key::new("max_lag", Kind::Integer { min: 0, max: 1_000_000 }, "Blocks that a node may be behind the best one")
+            .default("2"),
+        Key::new("rise", Kind::Integer { min: 1, max: 1000 }, "Good probes in a row that make a node fit again")
+            .default("2"),
+        Key::new("fall", Kind::Integer { min: 1, max: 1000 }, "Timeouts and HTTP errors in a row that make a node unfit")
+            .default("3"),
+        Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s"),
+        Key::new(
+            "forward_headers",
+            Kind::List(&Kind::Text),
+            "Request headers that nodes get; X-Request-ID always",
+        ),
+        Key::new(
+            "redis",
+            Kind::Text,
+            "Where the list of nodes is shared: host:port, or redis:// and rediss:// URLs; prio-load-balancer's key and JSON",
+        ),
+        Key::new("redis_prefix", Kind::Text, "What keys in Redis begin with").default("prio-load-balancer:"),
+        Key::new(
+            "shared_limits",
+            Kind::Switch,
+            "Divide each node's workers over all instances on the same Redis",
+        ),
+        Key::new("state_dir", Kind::Path, "Folder for the list of nodes; without it and redis it is lost at exit"),
+        Key::new(
+            "api",
+            Kind::OneOf(&["open", "admin"]),
+            "Where the nodes API is: on this port too (changes from loopback, or with the admin token), or on the \
+             admin listener alone",
+        )
+        .default("open"),
+        Key::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections served at once")
+            .default("16384"),
+        Key::new("node_max_idle", Kind::Integer { min: 0, max: 100_000 }, "Idle connections kept to each node")
+            .default("100"),
+        Key::new("node_idle_timeout", Kind::Duration, "How long an idle connection to a node is kept").default("90s"),
+        Key::new("log_service", Kind::Text, "Value of service in the log lines of requests"),
+        Key::new("rule", Kind::Tables(&RULE), "Lanes, retries and rates by method, path or API key"),
+    ],
+);
+
+/// The keys of `[[rpc.rule]]`.
+pub static RULE: Section = Section::nested(
+    "rpc.rule",
+    "A rule for the requests that all its conditions match. The first that names a lane decides it, before the headers",
+    &[
+        Key::new("method", Kind::List(&Kind::Text), "JSON-RPC methods; * is any text"),
+        Key::new("path", Kind::List(&Kind::Text), "Paths of the request; * is any text"),
+        Key::new("header", Kind::Text, "The header that has the API key; x-api-key if only keys is set"),
+        Key::new("keys", Kind::List(&Kind::Text), "The API keys that this is for; without: any key").sensitive(),
+        Key::new("lane", Kind::OneOf(&["fast-track", "high", "low"]), "The lane"),
+        Key::new(
+            "retry",
+            Kind::OneOf(&["safe", "always", "never"]),
+            "safe: what changes something is not sent twice; always: any request is tried again; never: one try",
+        )
+        .default("safe"),
+        Key::new(
+            "rate",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "Requests per second of each key, or of all without a header; more are refused with 429",
+        ),
+        Key::new("burst", Kind::Integer { min: 1, max: 1_000_000 }, "Requests at once after a pause; as rate if not set"),
+    ],
+);

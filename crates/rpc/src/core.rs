@@ -1,0 +1,171 @@
+//! What the role's requests and tasks share.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use mainstay_node::{Condition, Health, health};
+use mainstay_wire::client;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::gauges::{NodeGauges, Shown, Source};
+use crate::limits::Limits;
+use crate::members::Members;
+use crate::node::Node;
+use crate::pool::{NodeId, NodeLoad};
+use crate::queue::Queue;
+use crate::telemetry::Telemetry;
+
+/// Says whether a text is the admin token.
+pub type Verify = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The nodes in the order of the list.
+pub(crate) type Nodes = Arc<Vec<Arc<Node>>>;
+
+/// Shared state of one role.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) queue: Queue,
+    pub(crate) telemetry: Telemetry,
+    /// The list of nodes, and what makes nodes of it.
+    pub(crate) members: Members,
+    /// Who may change nodes from elsewhere; `None`: nobody.
+    pub(crate) verify: Option<Verify>,
+    /// The buckets of the rules that have a rate.
+    pub(crate) rates: Vec<Option<Mutex<Limits>>>,
+    /// Ends everything.
+    pub(crate) stop: CancellationToken,
+    nodes: RwLock<Nodes>,
+    ids: Ids,
+}
+
+/// Ids of requests that bring none: of this process, then counted.
+struct Ids {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Config,
+        telemetry: Telemetry,
+        members: Members,
+        verify: Option<Verify>,
+    ) -> Self {
+        let now = clock::now();
+        let rates = config
+            .rules
+            .iter()
+            .map(|rule| rule.rate.map(|rate| Mutex::new(Limits::new(rate, now))))
+            .collect();
+        Self {
+            queue: Queue::new(config.queue),
+            telemetry,
+            members,
+            verify,
+            rates,
+            stop: CancellationToken::new(),
+            nodes: RwLock::default(),
+            ids: Ids { process: RandomState::new().build_hasher().finish(), next: AtomicU64::new(1) },
+            config,
+        }
+    }
+
+    /// The nodes.
+    pub(crate) fn nodes(&self) -> Nodes {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The node that has a slot; `None` if it was removed meanwhile.
+    pub(crate) fn node_of(&self, id: NodeId) -> Option<Arc<Node>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().find(|node| node.id == id).cloned()
+    }
+
+    pub(crate) fn set_nodes(&self, nodes: Vec<Arc<Node>>) {
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(nodes);
+    }
+
+    /// A node by its name or URI.
+    pub(crate) fn find(&self, text: &str) -> Option<Arc<Node>> {
+        let nodes = self.nodes();
+        let named = nodes.iter().find(|node| node.name == text);
+        named.or_else(|| nodes.iter().find(|node| crate::members::same(&node.uris().text, text))).cloned()
+    }
+
+    /// How connections to nodes are kept.
+    pub(crate) fn client_options(&self) -> client::Options {
+        client::Options {
+            max_idle: self.config.node_max_idle,
+            idle_timeout: self.config.node_idle_timeout,
+            ..client::Options::default()
+        }
+    }
+
+    /// An id for a request that brought none.
+    pub(crate) fn request_id(&self) -> String {
+        let n = self.ids.next.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}{n:016x}", self.ids.process)
+    }
+
+    /// Takes what was seen of a node: `see` changes its health and gives the former condition if that changed, as the functions
+    /// of [`Health`] do. The pool is told under the node's lock, so that it never has an older word than health.
+    pub(crate) fn observe(&self, node: &Node, see: impl FnOnce(&mut Health, Instant) -> Option<Condition>) {
+        let now = clock::now();
+        let mut state = node.state();
+        let Some(before) = see(&mut state.health, now) else { return };
+        let after = state.health.condition().clone();
+        let is_fit = after == Condition::Fit;
+        self.queue.change(now, |pool| match before {
+            Condition::Unknown if is_fit => pool.set_fit_at_once(node.id),
+            _ => pool.set_fit(node.id, is_fit, now),
+        });
+        drop(state);
+        self.telemetry.condition(&node.name, &before, &after);
+        node.probe.notify_one();
+    }
+
+    /// What a node is compared with, given what one has just shown of itself.
+    pub(crate) fn others(&self, fresh: &Node, seen: health::Seen) -> health::Others {
+        let nodes = self.nodes();
+        let all: Vec<(health::Seen, bool)> = nodes
+            .iter()
+            .map(|node| {
+                if node.id == fresh.id {
+                    return (seen, true);
+                }
+                let state = node.state();
+                (state.health.seen(), *state.health.condition() == Condition::Fit)
+            })
+            .collect();
+        let chains: Vec<Option<u64>> = all.iter().map(|(seen, _)| seen.chain_id).collect();
+        let best_head = all.iter().filter(|(_, fit)| *fit).filter_map(|(seen, _)| seen.head).max();
+        health::Others { best_head, chain_id: health::common_chain(&chains) }
+    }
+
+    /// Whether a usable node, free or not, isn't among `tried`.
+    pub(crate) fn has_other(&self, tried: &[NodeId]) -> bool {
+        let usable = |load: &NodeLoad| load.fit && !load.draining && !load.resting && load.workers > 0;
+        self.queue.loads().iter().any(|load| usable(load) && !tried.contains(&load.id))
+    }
+}
+
+impl Source for Core {
+    fn gauges(&self) -> Shown {
+        let loads = self.queue.loads();
+        let of = |node: &Arc<Node>| {
+            let load = loads.iter().find(|load| load.id == node.id)?;
+            let (in_flight, open, fit) = (load.in_flight, load.open, load.fit);
+            Some(NodeGauges { node: node.name.clone(), in_flight, open, fit })
+        };
+        Shown {
+            lengths: self.queue.lengths(),
+            nodes: self.nodes().iter().filter_map(of).collect(),
+            store: self.members.reach().is_ok(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The `rpc` role: many JSON-RPC clients to many nodes, urgent work first.
+//!
+//! Decisions (pure): [`lane`] (whose turn it is), [`lanes`] (who waits), [`pool`] (which node), [`dispatch`] (both together),
+//! [`classify`] (what a request is), [`nature`] and [`retry`] (what is tried again), [`limits`] (rates), [`upstream`] (a node's
+//! URI). [`config`] has the settings. Shell: [`queue`] over [`shared`], the dispatch under its lock.
+
+mod account;
+mod api;
+mod arena;
+mod batch;
+pub mod call;
+pub mod classify;
+mod clock;
+pub mod config;
+mod core;
+mod deadlines;
+pub mod dispatch;
+mod gauges;
+mod glob;
+pub mod handle;
+mod held;
+#[cfg(test)]
+mod interleavings;
+mod job;
+pub mod lane;
+pub mod lanes;
+pub mod limits;
+mod lock;
+mod members;
+pub mod nature;
+mod node;
+pub mod pool;
+mod probe;
+mod proxy;
+pub mod queue;
+mod reply;
+pub mod retry;
+pub mod role;
+mod service;
+pub mod shared;
+mod slots;
+pub mod telemetry;
+mod tries;
+pub mod upstream;
+
+pub use call::{Call, Tried};
+pub use classify::{Class, Request, Rule, classify};
+pub use config::{Config, SECTION};
+pub use core::Verify;
+pub use dispatch::{Dispatch, Event, Options, Refusal, Submitted};
+pub use handle::{Handle, LaneView, Level, NodeView, Refused, Snapshot, StoreView};
+pub use lane::{Lane, Ratio};
+pub use lanes::{Full, Key, Limits, Rules};
+pub use nature::{Methods, Nature};
+pub use pool::{NodeId, NodeLoad, Pool};
+pub use queue::{Entered, Place, Queue, Slot, Ticket, Unserved};
+pub use role::Rpc;
+pub use shared::Shared;
+pub use telemetry::Metrics;
+pub use upstream::Upstream;

@@ -1,0 +1,270 @@
+//! Which nodes there are: the list in the store, and the pool that follows it.
+//!
+//! The list is the truth. Nodes of the settings are put on it at the start, after those that it has and never in their place;
+//! as long as the store can't be reached they are served all the same. Every change is made in the store first; what
+//! other instances change comes through its watch. [`Members::follow`] makes the pool what the list says.
+//!
+//! A node that was removed finishes what it works on; its slots are still counted if it is added again meanwhile.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use mainstay_store::{Fleet, Listed, NodeList, Portion, Reach, Store, StoreError};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::core::Core;
+use crate::node::{self, Node, Parts, Uris, lock};
+use crate::pool::{NodeId, Pool};
+use crate::probe;
+use crate::upstream::Upstream;
+
+/// Between two tries to put the nodes of the settings on a list that can't be reached.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The list of nodes of one role.
+pub(crate) struct Members {
+    store: Arc<dyn Store>,
+    list: OnceLock<NodeList>,
+    opened: watch::Sender<bool>,
+    /// Held while the pool is made what the list says.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Nodes of the settings that aren't on the list yet.
+    pending: Vec<Upstream>,
+    /// Removed ones that may still work.
+    leaving: Vec<(Upstream, NodeId)>,
+    /// This instance's part of all slots.
+    portion: Portion,
+}
+
+/// Whether two URIs mean one node.
+pub(crate) fn same(one: &str, other: &str) -> bool {
+    match (Upstream::parse(one), Upstream::parse(other)) {
+        (Ok(one), Ok(other)) => one.is_same(&other),
+        _ => one == other,
+    }
+}
+
+impl Members {
+    pub(crate) fn new(store: Arc<dyn Store>, nodes: Vec<Upstream>, shared: bool) -> Self {
+        let portion = if shared { Portion::NONE } else { Portion::ALL };
+        let state = State { pending: nodes, leaving: Vec::new(), portion };
+        Self { store, list: OnceLock::new(), opened: watch::Sender::new(false), state: Mutex::new(state) }
+    }
+
+    /// Whether the list can be reached.
+    pub(crate) fn reach(&self) -> Reach {
+        self.list.get().map_or(Reach::Ok, |list| list.current().reach)
+    }
+
+    /// Where the list is kept.
+    pub(crate) fn place(&self) -> &str {
+        self.store.place()
+    }
+
+    /// Waits until the list was read for the first time, or could not be.
+    pub(crate) async fn opened(&self) -> &NodeList {
+        let mut opened = self.opened.subscribe();
+        loop {
+            if let Some(list) = self.list.get() {
+                return list;
+            }
+            // The sender is in `self`.
+            let _ = opened.changed().await;
+        }
+    }
+
+    /// Takes a place among the instances that share the nodes' slots.
+    pub(crate) fn join(core: &Arc<Core>) -> Fleet {
+        let weak = Arc::downgrade(core);
+        Fleet::join(core.members.store.clone(), move |portion| {
+            weak.upgrade().is_none_or(|core| core.members.share(&core, portion))
+        })
+    }
+
+    /// Uses no more than this part of all slots. Gives whether all that is in flight is within it.
+    fn share(&self, core: &Core, portion: Portion) -> bool {
+        let mut state = lock(&self.state);
+        state.portion = portion;
+        let nodes = core.nodes();
+        let now = clock::now();
+        core.queue.change(now, |pool| {
+            let mut fits = true;
+            for node in nodes.iter() {
+                let workers = workers(core, &node.uris().upstream, portion);
+                pool.set_workers(node.id, workers, now);
+                fits &= pool.load(node.id).is_none_or(|load| load.in_flight <= workers);
+            }
+            fits && state.leaving.iter().all(|(_, id)| pool.load(*id).is_none())
+        })
+    }
+
+    /// Follows the list until the role ends.
+    pub(crate) async fn follow(core: Arc<Core>) {
+        let members = &core.members;
+        let list = NodeList::open(members.store.clone(), same).await;
+        let mut watch = list.watch();
+        let list = members.list.get_or_init(|| list);
+        members.store_pending(list).await;
+        members.apply(&core, &watch.borrow_and_update().clone());
+        members.opened.send_replace(true);
+        loop {
+            let waits = !lock(&members.state).pending.is_empty();
+            tokio::select! {
+                changed = watch.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if waits => members.store_pending(list).await,
+                () = core.stop.cancelled() => return,
+            }
+            members.apply(&core, &watch.borrow_and_update().clone());
+        }
+    }
+
+    /// Puts the nodes of the settings on the list. Where it has one already, with other workers, the settings' are right.
+    async fn store_pending(&self, list: &NodeList) {
+        let pending = lock(&self.state).pending.clone();
+        if pending.is_empty() {
+            return;
+        }
+        let edited = list.edit(|nodes| {
+            let before = nodes.clone();
+            for upstream in &pending {
+                let is_it =
+                    |text: &&mut String| Upstream::parse(text).is_ok_and(|other| other.is_same(upstream));
+                match nodes.iter_mut().find(is_it) {
+                    Some(text) if Upstream::parse(text).is_ok_and(|there| there == *upstream) => {}
+                    Some(text) => *text = upstream.stored(),
+                    None => nodes.push(upstream.stored()),
+                }
+            }
+            *nodes != before
+        });
+        match edited.await {
+            Ok(_) => lock(&self.state).pending.clear(),
+            Err(error) => {
+                tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet")
+            }
+        }
+    }
+
+    /// Makes the nodes what the list says.
+    pub(crate) fn apply(&self, core: &Arc<Core>, listed: &Listed) {
+        let mut state = lock(&self.state);
+        let mut wanted: Vec<(String, Upstream)> = Vec::new();
+        for text in listed.nodes.iter() {
+            match Upstream::parse(text) {
+                Ok(upstream) if wanted.iter().any(|(_, other)| other.is_same(&upstream)) => {}
+                Ok(upstream) => wanted.push((text.clone(), upstream)),
+                Err(error) => {
+                    tracing::warn!(rpc = core.telemetry.name(), %error, "a node on the list is left out")
+                }
+            }
+        }
+        for upstream in &state.pending {
+            if !wanted.iter().any(|(_, other)| other.is_same(upstream)) {
+                wanted.push((upstream.stored(), upstream.clone()));
+            }
+        }
+        let before = core.nodes();
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        let mut fresh = Vec::new();
+        for (text, upstream) in wanted {
+            let uris = Uris::new(text, upstream);
+            if let Some(node) = before.iter().find(|node| node.uris().upstream.is_same(&uris.upstream)) {
+                self.resize(core, &state, node, uris);
+                nodes.push(node.clone());
+                continue;
+            }
+            let taken = |name: &str| before.iter().chain(&nodes).any(|node| node.name == name);
+            let name = name(&uris.upstream, taken);
+            if let Some(node) = make(core, &mut state, name, uris) {
+                nodes.push(node.clone());
+                fresh.push(node);
+            }
+        }
+        core.set_nodes(nodes.clone());
+        for node in before.iter().filter(|node| !nodes.iter().any(|other| other.id == node.id)) {
+            node.removed.cancel();
+            core.queue.change(clock::now(), |pool| pool.remove(node.id));
+            let uris = node.uris();
+            state.leaving.push((uris.upstream.clone(), node.id));
+            core.telemetry.forget(&node.name);
+            core.telemetry.membership(&node.name, &uris.shown, "removed");
+        }
+        core.queue.change(clock::now(), |pool| state.leaving.retain(|(_, id)| pool.load(*id).is_some()));
+        drop(state);
+        for node in fresh {
+            core.telemetry.membership(&node.name, &node.uris().shown, "added");
+            tokio::spawn(probe::run(core.clone(), node));
+        }
+    }
+
+    /// A node is on the list as before, perhaps with other workers.
+    fn resize(&self, core: &Core, state: &State, node: &Node, uris: Arc<Uris>) {
+        let before = node.uris();
+        if before.text == uris.text && before.upstream == uris.upstream {
+            return;
+        }
+        let (workers, now) = (workers(core, &uris.upstream, state.portion), clock::now());
+        node.set_uris(uris);
+        core.queue.change(now, |pool| pool.set_workers(node.id, workers, now));
+    }
+
+    /// Puts a node on the list.
+    pub(crate) async fn add(&self, core: &Arc<Core>, text: &str) -> Result<(), StoreError> {
+        let list = self.opened().await;
+        list.add(text).await?;
+        self.apply(core, &list.current());
+        Ok(())
+    }
+
+    /// Takes a node off the list.
+    pub(crate) async fn remove(&self, core: &Arc<Core>, text: &str) -> Result<(), StoreError> {
+        let list = self.opened().await;
+        list.remove(text).await?;
+        lock(&self.state).pending.retain(|upstream| !same(&upstream.stored(), text));
+        self.apply(core, &list.current());
+        Ok(())
+    }
+}
+
+/// A node that isn't there yet, of which nothing is known.
+fn make(core: &Core, state: &mut State, name: String, uris: Arc<Uris>) -> Option<Arc<Node>> {
+    let client = match node::client(&uris.upstream, &core.client_options()) {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::warn!(rpc = core.telemetry.name(), node = name, error, "a node is left out");
+            return None;
+        }
+    };
+    let (workers, now) = (workers(core, &uris.upstream, state.portion), clock::now());
+    // It was there before: what it still works on counts.
+    let leaving = state.leaving.iter().find(|(other, _)| other.is_same(&uris.upstream)).map(|(_, id)| *id);
+    let id = core.queue.change(now, |pool: &mut Pool| match leaving {
+        Some(id) if pool.restore(id) => {
+            pool.set_fit(id, false, now);
+            pool.set_draining(id, false);
+            pool.set_workers(id, workers, now);
+            id
+        }
+        _ => pool.add(workers, false),
+    });
+    state.leaving.retain(|(_, other)| *other != id);
+    let metrics = core.telemetry.node(&name);
+    let parts = Parts { name, uris, client, id, metrics, removed: core.stop.child_token() };
+    Some(Arc::new(Node::new(parts, core.config.health, now)))
+}
+
+/// How many slots of a node this instance has.
+fn workers(core: &Core, upstream: &Upstream, portion: Portion) -> u32 {
+    portion.slots(upstream.workers.unwrap_or(core.config.node_workers), upstream.url.as_str())
+}
+
+/// A name that no other node has.
+fn name(upstream: &Upstream, taken: impl Fn(&str) -> bool) -> String {
+    let plain = upstream.name();
+    let numbered = (2..).map(|n| format!("{plain}-{n}"));
+    std::iter::once(plain.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(plain)
+}

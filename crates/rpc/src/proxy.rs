@@ -1,0 +1,111 @@
+//! A request's life.
+//!
+//! 1. **Read** ([`request`]): the body, up to `payload_max` and within [`BODY`]; what is larger is refused while it comes.
+//! 2. **Judge** ([`Job::new`]): its lane by rule or header, and the rates that it counts for.
+//! 3. **Enter** ([`tries::enter`]): a free slot at once, or a place in its lane; refused if that is full or there is no node.
+//! 4. **Try** ([`tries::run`]): with a slot, to the slot's node, within `try_timeout` and what is left of `request_timeout`, which
+//!    counts from the end of phase 1. If it fails and [`crate::retry`] says so, it waits in its old place for a slot of another
+//!    node. Up to here nothing has been passed on to the client.
+//! 5. **Answer** ([`pass_on`]): the node's status, content type, encoding and body, as it comes. A body that makes no progress for
+//!    `try_timeout` is broken off, and so is the client's connection, which can't take it for whole.
+//! 6. **End** ([`crate::held`]): the body is through, the slot is free, the request is counted and logged.
+//!
+//! A client that goes away drops all of it wherever it is: the place in the queue, the slot, the connection to the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request};
+use hyper::body::Incoming;
+use mainstay_wire::body::{self, BodyError};
+use mainstay_wire::server::{ReplyBody, Response};
+
+use crate::account::Account;
+use crate::batch;
+use crate::classify::lane_of_headers;
+use crate::clock;
+use crate::core::Core;
+use crate::held::{Held, Hold};
+use crate::job::{self, Job};
+use crate::lane::Lane;
+use crate::reply::Failure;
+use crate::telemetry::Outcome;
+use crate::tries::{self, Answer};
+
+/// Longest time that a client may take to send its body.
+const BODY: Duration = Duration::from_secs(30);
+/// What of a node's headers the client gets.
+const PASSED_ON: [http::HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
+
+/// Answers a request.
+pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = job::id(core, &parts.headers);
+    let account = |lane: Lane, size: usize| Account::new(core.clone(), lane, clock::now(), size, id.clone());
+    let body = match tokio::time::timeout(BODY, body::read(body, core.config.payload_max)).await {
+        Ok(Ok(body)) => body,
+        read => {
+            let failure = match read {
+                Ok(Err(BodyError::TooLarge)) => Failure::TooLarge,
+                Err(_) | Ok(Err(BodyError::Timeout)) => Failure::BodyTimeout,
+                Ok(_) => Failure::BadBody,
+            };
+            return fail(account(lane_of_headers(&parts.headers), 0), failure, &bytes::Bytes::new());
+        }
+    };
+    let path = parts.uri.path();
+    let job = match Job::new(core, path, &parts.headers, &id, body.clone(), clock::now()) {
+        Ok(job) => job,
+        Err((lane, wait)) => return fail(account(lane, body.len()), Failure::RateLimited(wait), &body),
+    };
+    if core.config.split_batches
+        && let Some(calls) = batch::calls(&body)
+    {
+        return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, calls)).await;
+    }
+    let mut account = account(job.lane, body.len());
+    let answered = match tries::enter(core, &job, &mut account) {
+        Ok(place) => tries::run(core, &job, place, &mut account).await,
+        Err(failure) => Err(failure),
+    };
+    match answered {
+        Ok(answer) => pass_on(core, answer, account),
+        Err(failure) => fail(account, failure, &body),
+    }
+}
+
+/// What became of a request that a node answered with this.
+pub(crate) fn outcome(status: u16) -> Outcome {
+    match status {
+        ..400 => Outcome::Ok,
+        400..500 => Outcome::ClientError,
+        500.. => Outcome::NodeError,
+    }
+}
+
+fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
+    let Answer { reply, slot, node } = answer;
+    let mut headers = HeaderMap::with_capacity(12);
+    for name in PASSED_ON {
+        if let Some(value) = reply.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    account.begin_reply(&mut headers, clock::now());
+    let status = reply.status;
+    account.set_status(status.as_u16());
+    let hold = Hold { core: core.clone(), slot, node, account, outcome: outcome(status.as_u16()) };
+    let mut response = Response::new(ReplyBody::streamed(Held::new(reply.body, hold)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn fail(mut account: Account, failure: Failure, body: &bytes::Bytes) -> Response {
+    let mut response = failure.response(body);
+    account.identify(response.headers_mut());
+    account.set_status(failure.status().as_u16());
+    account.close(failure.outcome());
+    response
+}

@@ -1,0 +1,218 @@
+//! A request's tries: from its entry into the queue to a node's answer, or to the reason why there is none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Method, Request};
+use mainstay_node::Cause;
+use mainstay_wire::client::{CallError, Fault, StreamedReply};
+
+use crate::account::Account;
+use crate::call::Call;
+use crate::clock;
+use crate::core::Core;
+use crate::job::Job;
+use crate::node::{self, Node};
+use crate::pool::NodeId;
+use crate::queue::{Place, Slot};
+use crate::reply::Failure;
+use crate::retry::{self, Seen, Try};
+use crate::telemetry::TryEnd;
+
+type Told = Result<StreamedReply, CallError>;
+
+/// A node's answer, and the slot that it holds until its body has been passed on.
+pub(crate) struct Answer {
+    pub(crate) reply: StreamedReply,
+    pub(crate) slot: Slot,
+    pub(crate) node: Arc<Node>,
+}
+
+/// A slot in use.
+struct Leg {
+    slot: Slot,
+    node: Arc<Node>,
+    began: Instant,
+}
+
+/// Takes a place in the queue, or a free slot.
+pub(crate) fn enter(core: &Core, job: &Job, account: &mut Account) -> Result<Place, Failure> {
+    let timeout = job.deadline.saturating_duration_since(job.since);
+    let call = Call::new(job.lane, job.since, timeout, job.body.len());
+    let entered = core.queue.enter(call, clock::now()).map_err(Failure::Refused)?;
+    account.entered(entered.lengths);
+    Ok(entered.place)
+}
+
+/// Waits for a slot, sends, and does so again as long as the decision in [`retry`] says so.
+pub(crate) async fn run(
+    core: &Core,
+    job: &Job,
+    place: Place,
+    account: &mut Account,
+) -> Result<Answer, Failure> {
+    let rules = &core.config.retry;
+    let mut tried: Vec<NodeId> = Vec::new();
+    let mut slot = match place {
+        Place::Now(slot) => slot,
+        Place::Later(ticket) => ticket.await?,
+    };
+    loop {
+        let now = clock::now();
+        let Some(node) = core.node_of(slot.node()) else {
+            // It was removed between grant and now.
+            slot = slot.retry(now).await?;
+            continue;
+        };
+        account.trying(&node, now);
+        let leg = Leg { slot, node, began: now };
+        let hedge_at = rules
+            .hedge_after
+            .and_then(|_| retry::hedge_at(rules, job.nature(), account.tries(), now, job.deadline));
+        let (leg, told) = match hedge_at {
+            None => {
+                let told = send(core, job, &leg.node, leg.began).await;
+                (leg, told)
+            }
+            Some(at) => Box::pin(hedged(core, job, leg, at, &mut tried, account)).await,
+        };
+        let seen = match &told {
+            Ok(reply) if reply.status.as_u16() < 400 => return Ok(answer(leg, told, account)?),
+            Ok(reply) => seen(reply),
+            Err(error) => error.into(),
+        };
+        tried.push(leg.node.id);
+        let now = clock::now();
+        let ended = Try {
+            seen,
+            nature: job.nature(),
+            tries: account.tries(),
+            deadline: job.deadline,
+            others: core.has_other(&tried),
+        };
+        if !retry::judge(rules, &ended, now).again {
+            return Ok(answer(leg, told, account)?);
+        }
+        drop(told);
+        slot = leg.slot.retry(now).await?;
+    }
+}
+
+fn answer(leg: Leg, told: Told, account: &mut Account) -> Result<Answer, Failure> {
+    let reply = told.map_err(|error| Failure::of_try(&error))?;
+    account.won(&leg.node, leg.began);
+    Ok(Answer { reply, slot: leg.slot, node: leg.node })
+}
+
+/// A try that gets a second copy on another node if it takes long. The first good answer counts, the other try is dropped and
+/// with it its connection; if none is good, the last one's end counts.
+async fn hedged(
+    core: &Core,
+    job: &Job,
+    first: Leg,
+    at: Instant,
+    tried: &mut Vec<NodeId>,
+    account: &mut Account,
+) -> (Leg, Told) {
+    let first_node = first.node.clone();
+    let mut one = Box::pin(send(core, job, &first_node, first.began));
+    if let Ok(told) = tokio::time::timeout_at(at.into(), &mut one).await {
+        return (first, told);
+    }
+    let began = clock::now();
+    let second = first.slot.hedge(began).and_then(|slot| {
+        let node = core.node_of(slot.node())?;
+        Some(Leg { slot, node, began })
+    });
+    let Some(second) = second else {
+        let told = one.await;
+        return (first, told);
+    };
+    account.trying(&second.node, began);
+    core.telemetry.hedged();
+    let second_node = second.node.clone();
+    let mut two = Box::pin(send(core, job, &second_node, began));
+    let is_good =
+        |told: &Told| told.as_ref().is_ok_and(|reply| !matches!(reply.status.as_u16(), 429 | 500..));
+    tokio::select! {
+        told = &mut one => {
+            if is_good(&told) {
+                return (first, told);
+            }
+            tried.push(first.node.id);
+            drop(first);
+            let told = two.await;
+            (second, told)
+        }
+        told = &mut two => {
+            if is_good(&told) {
+                return (second, told);
+            }
+            let told = one.await;
+            if is_good(&told) {
+                return (first, told);
+            }
+            // The second slot's request knows that it was sent to both.
+            tried.push(first.node.id);
+            (second, told)
+        }
+    }
+}
+
+/// Sends a request to a node, and takes what that shows of the node.
+async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
+    let rules = &core.config.retry;
+    let mut request = Request::new(job.body.clone());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = node.target.clone();
+    *request.headers_mut() = job.headers.clone();
+    let deadline = retry::try_deadline(rules, job.deadline, began);
+    let told = node.client.open(request, deadline.into(), rules.try_timeout).await;
+    let now = clock::now();
+    let took = now.saturating_duration_since(began);
+    match &told {
+        Ok(reply) => {
+            let status = reply.status.as_u16();
+            let end = match status {
+                ..400 => TryEnd::Answered,
+                429 => TryEnd::RateLimited,
+                400..500 => TryEnd::ClientError,
+                500.. => TryEnd::ServerError,
+            };
+            node.metrics.tried(end, took);
+            if is_ill(status, &reply.headers) {
+                core.observe(node, |health, now| health.call_failed(&Cause::Http(status), now));
+            } else {
+                node.state().health.call_answered();
+            }
+            if let Some(rest) = retry::rest(seen(reply)) {
+                core.queue.change(now, |pool| pool.rest(node.id, now + rest, now));
+            }
+        }
+        Err(error) => {
+            node.metrics.tried(node::try_end(error), took);
+            // A request that had little time left says nothing of the node.
+            let enough = rules.try_timeout.min(core.config.request_timeout) / 2;
+            if error.fault != Fault::Timeout || took >= enough {
+                core.observe(node, |health, now| health.call_failed(&node::cause(error), now));
+            }
+        }
+    }
+    told
+}
+
+/// Whether an answer shows that the node isn't well. A 500 of JSON is its word on that request, which may be sent to all nodes by a
+/// client that they all choke on.
+fn is_ill(status: u16, headers: &HeaderMap) -> bool {
+    let is_json = || {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        kind.is_some_and(|kind| kind.starts_with("application/json"))
+    };
+    matches!(status, 502..=504) || (status == 500 && !is_json())
+}
+
+fn seen(reply: &StreamedReply) -> Seen {
+    let after = reply.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Seen::Status(reply.status.as_u16(), after.and_then(|text| retry::retry_after(text, clock::wall())))
+}

@@ -1,0 +1,231 @@
+//! A node as an operator writes it: `http://host:port/path?_workers=8`, prio-load-balancer's form.
+//!
+//! `_workers` says how many requests the node works on at once; it is for the balancer and never sent to the node. Two
+//! texts that mean the same endpoint are one node: `http://x`, `http://x/` and `http://X:80?_workers=8`.
+
+use std::fmt;
+
+use url::Url;
+
+/// Most requests at once that can be asked for.
+pub const MAX_WORKERS: u32 = 10_000;
+
+/// A node's address and size, checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where requests go, with credentials and without `_workers`: never show it, show [`Upstream::shown`].
+    pub url: Url,
+    /// `_workers`, if it is given.
+    pub workers: Option<u32>,
+}
+
+/// Why a node can't be read; the text says what and what to write instead, and holds no credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadUpstream(String);
+
+impl fmt::Display for BadUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadUpstream {}
+
+impl Upstream {
+    /// Reads a node.
+    ///
+    /// # Errors
+    /// No URL, another scheme than `http` and `https`, no host, a fragment, `_workers` that is no number from 1 to
+    /// [`MAX_WORKERS`] or given twice.
+    pub fn parse(text: &str) -> Result<Self, BadUpstream> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(bad("is empty, write a URL like http://127.0.0.1:8545"));
+        }
+        let mut url = Url::parse(text)
+            .map_err(|why| BadUpstream(format!("not a URL ({why}), write one like http://127.0.0.1:8545")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            let scheme = url.scheme();
+            return Err(BadUpstream(format!(
+                "scheme {scheme:?} is not http or https, write http://host:port"
+            )));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(bad("the URL has no host"));
+        }
+        if url.fragment().is_some() {
+            return Err(bad("a # has no meaning here (in a user name or password it is written %23)"));
+        }
+        let mut workers = None;
+        let mut kept = Vec::new();
+        for part in url.query().unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
+            match part.strip_prefix("_workers=").or((part == "_workers").then_some("")) {
+                Some(value) if workers.is_none() => workers = Some(read_workers(value)?),
+                Some(_) => return Err(bad("_workers is given twice")),
+                None => kept.push(part.to_owned()),
+            }
+        }
+        url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
+        Ok(Self { url, workers })
+    }
+
+    /// Whether both are the same endpoint, whatever their workers.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+
+    /// The URL as prio-load-balancer's key in Redis has it: with credentials and `_workers`.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        self.with_workers(self.url.clone())
+    }
+
+    /// As it may be shown: user, password and the values of the query masked.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        if !url.username().is_empty() || url.password().is_some() {
+            // Can't fail: it has a host.
+            let _ = url.set_username("***");
+            let _ = url.set_password(None);
+        }
+        let masked = url.query().map(|query| {
+            let mask = |part: &str| match part.split_once('=') {
+                Some((name, _)) => format!("{name}=***"),
+                None => "***".to_owned(),
+            };
+            query.split('&').map(mask).collect::<Vec<_>>().join("&")
+        });
+        url.set_query(masked.as_deref());
+        self.with_workers(url)
+    }
+
+    /// Short name for logs and metrics: host and port.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port_or_known_default() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    fn with_workers(&self, mut url: Url) -> String {
+        if let Some(workers) = self.workers {
+            let query = url.query().map(|query| format!("{query}&")).unwrap_or_default();
+            url.set_query(Some(&format!("{query}_workers={workers}")));
+        }
+        let text = url.to_string();
+        // As people write it, and as another balancer may have stored it.
+        match text.strip_suffix('/') {
+            Some(bare) if url.path() == "/" && url.query().is_none() => bare.to_owned(),
+            _ => text,
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.shown()).finish()
+    }
+}
+
+fn bad(what: &str) -> BadUpstream {
+    BadUpstream(what.to_owned())
+}
+
+fn read_workers(value: &str) -> Result<u32, BadUpstream> {
+    match value.parse::<i64>() {
+        Ok(0) => {
+            Err(bad("_workers=0: the node would never get a request, write 1 or more (or drain the node)"))
+        }
+        Ok(number) if number < 0 => {
+            Err(BadUpstream(format!("_workers={number}: a node can't work on fewer than 1 request at once")))
+        }
+        Ok(number) => u32::try_from(number).ok().filter(|workers| *workers <= MAX_WORKERS).ok_or_else(|| {
+            BadUpstream(format!("_workers={number}: more than {MAX_WORKERS} requests at once"))
+        }),
+        Err(_) => Err(bad("_workers is no number, write _workers=8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Upstream {
+        Upstream::parse(text).unwrap()
+    }
+
+    #[test]
+    fn workers_are_for_the_balancer_alone() {
+        for (text, url, workers) in [
+            ("http://x", "http://x/", None),
+            (" http://x:80/?_workers=8 ", "http://x/", Some(8)),
+            ("http://x/a?k=v&_workers=3&z", "http://x/a?k=v&z", Some(3)),
+            ("https://u:p@x/a?xx_workers=3", "https://u:p@x/a?xx_workers=3", None),
+        ] {
+            let upstream = read(text);
+            assert_eq!((upstream.url.as_str(), upstream.workers), (url, workers), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_endpoint_is_one_node() {
+        let same = ["http://x", "http://x/", "http://X:80", "http://x?_workers=8", "http://x/?_workers=1"];
+        assert!(same.iter().all(|text| read(text).is_same(&read("http://x"))));
+        let others = ["https://x", "http://x:81", "http://x/a", "http://x?k=v", "http://u@x"];
+        assert!(others.iter().all(|text| !read(text).is_same(&read("http://x"))));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, part) in [
+            ("", "is empty"),
+            ("foo", "not a URL"),
+            ("localhost:8545", "scheme"),
+            ("ws://x", "scheme"),
+            ("http://x#name=a", "# has no meaning"),
+            ("http://x?_workers=0", "never get a request"),
+            ("http://x?_workers=-3", "fewer than 1"),
+            ("http://x?_workers=99999", "more than 10000"),
+            ("http://x?_workers=9999999999999", "more than 10000"),
+            ("http://x?_workers=many", "no number"),
+            ("http://x?_workers", "no number"),
+            ("http://x?_workers=1&_workers=2", "twice"),
+        ] {
+            let error = Upstream::parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_and_keys_are_never_shown() {
+        let upstream = read("http://me:hunter2@x:8545/p?key=hunter2&_workers=4");
+        assert_eq!(upstream.shown(), "http://***@x:8545/p?key=***&_workers=4");
+        assert!(!format!("{upstream:?}").contains("hunter2"));
+        assert_eq!(upstream.name(), "x:8545");
+        assert_eq!(upstream.stored(), "http://me:hunter2@x:8545/p?key=hunter2&_workers=4");
+        assert_eq!(read("http://x/").stored(), "http://x");
+        assert_eq!(read("http://x?_workers=8").stored(), "http://x/?_workers=8");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_is_read_back(host in "[a-z]{1,8}", port in 1u16.., path in "(/[a-z]{0,5}){0,3}", workers in prop::option::of(1u32..=MAX_WORKERS)) {
+            let query = workers.map(|workers| format!("?_workers={workers}")).unwrap_or_default();
+            let upstream = read(&format!("http://{host}:{port}{path}{query}"));
+            prop_assert_eq!(upstream.workers, workers);
+            prop_assert_eq!(read(&upstream.stored()), upstream);
+        }
+
+        #[test]
+        fn garbage_never_panics(text in "\\PC{0,60}") {
+            let _ = Upstream::parse(&text);
+            let _ = Upstream::parse(&format!("http://x?{text}"));
+        }
+    }
+}

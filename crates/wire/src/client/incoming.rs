@@ -1,0 +1,278 @@
+//! A reply's bytes: its head, and where its body ends (RFC 9112 sections 4 to 7). Pure.
+//!
+//! Lines and header fields are httparse's to read; here is what they mean for the connection.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use httparse::{EMPTY_HEADER, ParserConfig, Status};
+
+/// The most header fields of a reply.
+const MAX_FIELDS: usize = 100;
+/// The longest head of a reply, and the longest line between two chunks, in bytes.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+
+/// What came is not what it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bad {
+    /// Not HTTP.
+    Malformed,
+    /// Longer than is allowed.
+    TooLarge,
+}
+
+/// A reply's head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) fields: Fields,
+    pub(super) framing: Framing,
+    /// Whether the connection may be used again when the body has been read.
+    pub(super) keep_alive: bool,
+}
+
+/// Header fields as they came: most callers want none of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields(Bytes);
+
+impl Fields {
+    pub(super) fn of(map: &HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in map {
+            lines.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        lines.extend_from_slice(b"\r\n");
+        Self(lines.into())
+    }
+
+    /// The fields as a map.
+    pub(super) fn map(&self) -> HeaderMap {
+        let mut room = [EMPTY_HEADER; MAX_FIELDS];
+        // They were read once before: there is no error left to find.
+        let Ok(Status::Complete((_, fields))) = httparse::parse_headers(&self.0, &mut room) else {
+            return HeaderMap::new();
+        };
+        let mut map = HeaderMap::with_capacity(fields.len());
+        for field in fields {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_bytes(field.value))
+            {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+/// Takes a whole head off `input`. `None`: more has to come. Interim replies (1xx) are passed over.
+pub(super) fn head(input: &mut BytesMut, to_head_request: bool) -> Result<Option<Head>, Bad> {
+    loop {
+        let Some((head, interim)) = one_head(input, to_head_request)? else { return Ok(None) };
+        if !interim {
+            return Ok(Some(head));
+        }
+    }
+}
+
+fn one_head(input: &mut BytesMut, to_head_request: bool) -> Result<Option<(Head, bool)>, Bad> {
+    let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut reply = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut reply, input, &mut room);
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) if input.len() < MAX_HEAD => return Ok(None),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
+        Err(_) => return Err(Bad::Malformed),
+    };
+    let status = reply.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Bad::Malformed)?;
+    let means = Meaning::of(reply.headers)?;
+    // HTTP/1.1 unless it says 1.0.
+    let keep_alive = if reply.version == Some(0) { means.keep_alive } else { !means.close };
+    // RFC 9112 section 6.3, in its order.
+    let framing = if to_head_request || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+        Framing::Length(0)
+    } else if let Some(chunked) = means.chunked {
+        if chunked { Framing::Chunked(Chunk::Size) } else { Framing::UntilClose }
+    } else {
+        means.length.map_or(Framing::UntilClose, Framing::Length)
+    };
+    // Both a length and an encoding: somebody on the way is confused about where replies end.
+    let confused = means.chunked.is_some() && means.length.is_some();
+    let keep_alive = keep_alive && !confused && framing != Framing::UntilClose;
+    let start = reply.headers.first().map_or(0, |field| field.name.as_ptr().addr() - input.as_ptr().addr());
+    let fields =
+        if reply.headers.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&input[start..length]) };
+    input.advance(length);
+    match status.as_u16() {
+        // No other protocol was asked for.
+        101 => Err(Bad::Malformed),
+        100..200 => Ok(Some((Head { status, fields: Fields(fields), framing, keep_alive }, true))),
+        _ => Ok(Some((Head { status, fields: Fields(fields), framing, keep_alive }, false))),
+    }
+}
+
+/// What header fields say of connection and body.
+#[derive(Default)]
+struct Meaning {
+    close: bool,
+    keep_alive: bool,
+    length: Option<u64>,
+    /// There is a transfer encoding; whether the last one is `chunked`.
+    chunked: Option<bool>,
+}
+
+impl Meaning {
+    fn of(fields: &[httparse::Header<'_>]) -> Result<Self, Bad> {
+        let mut means = Self::default();
+        for field in fields {
+            let name = field.name;
+            if name.eq_ignore_ascii_case("content-length") {
+                for part in parts(field.value) {
+                    let length = length(part).ok_or(Bad::Malformed)?;
+                    if means.length.is_some_and(|other| other != length) {
+                        return Err(Bad::Malformed);
+                    }
+                    means.length = Some(length);
+                }
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                let last = parts(field.value).last().unwrap_or_default();
+                means.chunked = Some(last.eq_ignore_ascii_case(b"chunked"));
+            } else if name.eq_ignore_ascii_case("connection") {
+                means.close |= parts(field.value).any(|part| part.eq_ignore_ascii_case(b"close"));
+                means.keep_alive |= parts(field.value).any(|part| part.eq_ignore_ascii_case(b"keep-alive"));
+            }
+        }
+        Ok(means)
+    }
+}
+
+/// The members of a comma-separated list.
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn length(digits: &[u8]) -> Option<u64> {
+    // `parse` would take a plus sign.
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// Where a body ends, and how far it has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes are left.
+    Length(u64),
+    /// In chunks.
+    Chunked(Chunk),
+    /// Whatever comes until the connection is closed.
+    UntilClose,
+}
+
+/// What of a chunked body comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chunk {
+    /// The size of a chunk.
+    Size,
+    /// So many bytes of a chunk.
+    Data(u64),
+    /// The line's end behind a chunk.
+    End,
+    /// The fields behind the last chunk.
+    Trailers,
+    /// Nothing.
+    Over,
+}
+
+/// What a piece of input gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Data(Bytes),
+    /// More has to come.
+    Wanted,
+    /// The body is complete.
+    Over,
+}
+
+impl Framing {
+    /// Takes the next piece of the body off `input`.
+    pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Bad> {
+        match self {
+            Framing::Length(0) => Ok(Piece::Over),
+            Framing::Length(left) => Ok(take(input, left)),
+            Framing::UntilClose => Ok(take(input, &mut u64::MAX.clone())),
+            Framing::Chunked(chunk) => chunk.next(input),
+        }
+    }
+
+    /// How many bytes are certain to come.
+    pub(super) fn announced(self) -> u64 {
+        match self {
+            Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => left,
+            Framing::Chunked(_) | Framing::UntilClose => 0,
+        }
+    }
+}
+
+impl Chunk {
+    fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Bad> {
+        loop {
+            match self {
+                // httparse takes an empty line for a size of 0, which would end the body.
+                Chunk::Size if input.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => {
+                    return Err(Bad::Malformed);
+                }
+                Chunk::Size => match httparse::parse_chunk_size(input) {
+                    Ok(Status::Complete((length, size))) => {
+                        input.advance(length);
+                        *self = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
+                    }
+                    Ok(Status::Partial) => return wanted(input),
+                    Err(_) => return Err(Bad::Malformed),
+                },
+                Chunk::Data(0) => *self = Chunk::End,
+                Chunk::Data(left) => return Ok(take(input, left)),
+                Chunk::End => {
+                    if input.len() < 2 {
+                        return Ok(Piece::Wanted);
+                    }
+                    if !input.starts_with(b"\r\n") {
+                        return Err(Bad::Malformed);
+                    }
+                    input.advance(2);
+                    *self = Chunk::Size;
+                }
+                Chunk::Trailers => {
+                    let mut room = [EMPTY_HEADER; MAX_FIELDS];
+                    match httparse::parse_headers(input, &mut room) {
+                        Ok(Status::Complete((length, _))) => {
+                            input.advance(length);
+                            *self = Chunk::Over;
+                        }
+                        Ok(Status::Partial) => return wanted(input),
+                        Err(_) => return Err(Bad::Malformed),
+                    }
+                }
+                Chunk::Over => return Ok(Piece::Over),
+            }
+        }
+    }
+}
+
+fn wanted(input: &BytesMut) -> Result<Piece, Bad> {
+    if input.len() < MAX_HEAD { Ok(Piece::Wanted) } else { Err(Bad::TooLarge) }
+}
+
+/// Up to `left` bytes off `input`.
+fn take(input: &mut BytesMut, left: &mut u64) -> Piece {
+    let count = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+    if count == 0 {
+        return Piece::Wanted;
+    }
+    *left -= count as u64;
+    Piece::Data(input.split_to(count).freeze())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! A request as bytes, and how far it has been written.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{Method, Request};
+use tokio::io::AsyncWrite;
+
+use super::endpoint::Endpoint;
+
+/// A body up to this length is written together with the head: the copy costs less than a second slice.
+const SMALL: usize = 2048;
+
+/// A request for one endpoint. Cheap to send again: nothing of it is consumed.
+pub(super) struct Outgoing {
+    /// The head, and the body too if that is small.
+    head: Vec<u8>,
+    body: Bytes,
+    /// Whether replies to it have no body (HEAD).
+    pub(super) is_head: bool,
+}
+
+/// How far it has been written on one connection.
+#[derive(Default)]
+pub(super) struct Progress {
+    written: usize,
+    flushed: bool,
+}
+
+impl Outgoing {
+    /// JSON for the endpoint's own path, with a bearer token if there is one. The token must be header text.
+    pub(super) fn json(endpoint: &Endpoint, body: Bytes, token: Option<&str>) -> Self {
+        let mut head = Vec::with_capacity(512 + token.map_or(0, str::len) + small(&body).len());
+        head.extend_from_slice(endpoint.json_head());
+        match (token, endpoint.authorization()) {
+            (Some(token), _) => {
+                field(&mut head, b"authorization", &[b"Bearer ".as_slice(), token.as_bytes()].concat());
+            }
+            (None, Some(basic)) => field(&mut head, b"authorization", basic.as_bytes()),
+            (None, None) => {}
+        }
+        Self::finish(head, body, Some(()), false)
+    }
+
+    /// Any request. Of its URI only path and query are used; `host`, the body's length, and what the endpoint asks for are set
+    /// here.
+    pub(super) fn of(endpoint: &Endpoint, request: Request<Bytes>) -> Self {
+        let (parts, body) = request.into_parts();
+        let mut head = Vec::with_capacity(512 + small(&body).len());
+        head.extend_from_slice(parts.method.as_str().as_bytes());
+        head.push(b' ');
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        head.extend_from_slice(target.as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        field(&mut head, HOST.as_str().as_bytes(), endpoint.host_header().as_bytes());
+        for (name, value) in &parts.headers {
+            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+                field(&mut head, name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
+        if !parts.headers.contains_key(ACCEPT_ENCODING) {
+            field(&mut head, ACCEPT_ENCODING.as_str().as_bytes(), b"identity");
+        }
+        if let Some(basic) = endpoint.authorization().filter(|_| !parts.headers.contains_key(AUTHORIZATION)) {
+            field(&mut head, AUTHORIZATION.as_str().as_bytes(), basic.as_bytes());
+        }
+        // RFC 9110 section 8.6: methods that give a body a meaning tell that it is empty, others don't.
+        let meaningful = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+        let length = (meaningful || !body.is_empty()).then_some(());
+        Self::finish(head, body, length, parts.method == Method::HEAD)
+    }
+
+    fn finish(mut head: Vec<u8>, body: Bytes, length: Option<()>, is_head: bool) -> Self {
+        if length.is_some() {
+            let mut digits = itoa::Buffer::new();
+            field(&mut head, b"content-length", digits.format(body.len()).as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(small(&body));
+        let body = if small(&body).is_empty() { body } else { Bytes::new() };
+        Self { head, body, is_head }
+    }
+
+    /// Writes what is left. Ready once all of it has left, or on an error.
+    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+        &self,
+        progress: &mut Progress,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = self.head.len() + self.body.len();
+        while progress.written < length {
+            let stream = Pin::new(&mut *stream);
+            let wrote = if progress.written >= self.head.len() {
+                stream.poll_write(cx, &self.body[progress.written - self.head.len()..])
+            } else if self.body.is_empty() {
+                stream.poll_write(cx, &self.head[progress.written..])
+            } else {
+                let slices = [IoSlice::new(&self.head[progress.written..]), IoSlice::new(&self.body)];
+                stream.poll_write_vectored(cx, &slices)
+            };
+            match ready!(wrote)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => progress.written += count,
+            }
+        }
+        if !progress.flushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            progress.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Progress {
+    /// Whether not a byte has been written.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.written == 0
+    }
+
+    /// Whether all has left.
+    pub(super) fn is_done(&self) -> bool {
+        self.flushed
+    }
+}
+
+fn small(body: &Bytes) -> &[u8] {
+    if body.len() <= SMALL { body } else { &[] }
+}
+
+fn field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    head.extend_from_slice(name);
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}

@@ -59,6 +59,8 @@ mod scenes;
 mod setup;
 #[path = "simulation/speech.rs"]
 mod speech;
+#[path = "simulation/watch.rs"]
+mod watch;
 #[path = "simulation/weather.rs"]
 mod weather;
 #[path = "simulation/world.rs"]

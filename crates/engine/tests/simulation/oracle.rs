@@ -11,21 +11,19 @@ use std::time::Duration;
 
 use mainstay_engine::Round as Shown;
 use mainstay_engine::ballot::Part;
-use mainstay_engine::method::Method;
 use mainstay_engine::standing::Hold;
-use mainstay_engine::status::{Heard, Status};
+use mainstay_engine::status::Heard;
 use mainstay_engine::verdict::{OnDissent, Vote};
 use mainstay_node::Condition;
 use tokio::sync::broadcast;
 
 use crate::chain::{Chain, Id};
 use crate::count::Count;
-use crate::el::{Ask, Attributes, Failure, Outcome, Said};
+use crate::el::{Ask, Attributes};
 use crate::reads::Reads;
 use crate::referee::{self, Finding};
 use crate::setup::Setup;
-use crate::speech::{self, HEAD_METHOD, Told};
-use crate::world::World;
+use crate::speech::{HEAD_METHOD, Told};
 
 /// Calls that wait for a node at most.
 pub const QUEUE: usize = 256;
@@ -51,9 +49,9 @@ pub struct Round {
     pub begun: u64,
     pub parts: Vec<Part>,
     /// Nodes with a full queue when it began: what those miss is replayed.
-    full: Vec<bool>,
+    pub full: Vec<bool>,
     /// Nodes that were down when it began.
-    unfit: Vec<bool>,
+    pub unfit: Vec<bool>,
     /// What was remembered of the block when it began.
     pub said_invalid: Vec<bool>,
     /// What each node was heard to say, in the order of arrival, and when.
@@ -62,10 +60,10 @@ pub struct Round {
     /// What nodes had said INVALID and not taken back before the answer, and by the end of its millisecond.
     pub recalled: Vec<(bool, bool)>,
     /// Nodes that were muted by it.
-    muted: Vec<bool>,
-    shown: bool,
+    pub muted: Vec<bool>,
+    pub shown: bool,
     /// The CL went away.
-    given_up: bool,
+    pub given_up: bool,
 }
 
 impl Round {
@@ -89,15 +87,15 @@ impl Round {
 
 /// A node's last word on a block.
 #[derive(Clone, Copy, Debug, Default)]
-struct Word {
-    invalid: bool,
-    at: u64,
+pub struct Word {
+    pub invalid: bool,
+    pub at: u64,
     /// As it was before `at`.
-    before: bool,
+    pub before: bool,
 }
 
 #[derive(Debug)]
-enum Feed {
+pub enum Feed {
     Delivers,
     /// From the question for its head to the answer to the head that it is led to.
     Replays,
@@ -108,37 +106,37 @@ pub struct Oracle {
     pub count: Count,
     pub rounds: BTreeMap<u64, Round>,
     pub reads: Reads,
-    next: u64,
-    shown: broadcast::Receiver<Arc<Shown>>,
-    last: HashMap<(Id, usize), Word>,
-    last_head: Option<Id>,
-    feeds: Vec<Feed>,
+    pub next: u64,
+    pub shown: broadcast::Receiver<Arc<Shown>>,
+    pub last: HashMap<(Id, usize), Word>,
+    pub last_head: Option<Id>,
+    pub feeds: Vec<Feed>,
     /// Per node: whether a call of its feed is out, the last round that its EL was sent, and payloads not sent yet.
-    busy: Vec<bool>,
-    sent: Vec<u64>,
-    owed: Vec<BTreeSet<u64>>,
+    pub busy: Vec<bool>,
+    pub sent: Vec<u64>,
+    pub owed: Vec<BTreeSet<u64>>,
     /// Until when calls to a node could fail or be left out; the end of time while they can.
-    ailing_until: Vec<u64>,
-    held: Vec<Hold>,
+    pub ailing_until: Vec<u64>,
+    pub held: Vec<Hold>,
     /// Nodes that were last seen down, and those that were down or on another chain.
-    down: Vec<bool>,
-    away: Vec<bool>,
+    pub down: Vec<bool>,
+    pub away: Vec<bool>,
     /// Since when a node refuses or resets whatever it is asked.
-    refuses: Vec<Option<u64>>,
+    pub refuses: Vec<Option<u64>>,
     /// Since when a node that is back waits for what it missed.
-    back_since: Vec<Option<u64>>,
-    kept: Vec<(Id, usize)>,
-    kept_at: HashMap<Id, usize>,
+    pub back_since: Vec<Option<u64>>,
+    pub kept: Vec<(Id, usize)>,
+    pub kept_at: HashMap<Id, usize>,
     /// Since when a node owes a VALID or INVALID, having said SYNCING where another said VALID or been down.
-    muted: Vec<Option<u64>>,
+    pub muted: Vec<Option<u64>>,
     pub quarantined: Vec<bool>,
     /// Blocks on which a node dissented in rounds that are forgotten.
-    dissents: Vec<BTreeSet<Id>>,
-    primary: Option<usize>,
-    looked_at: u64,
+    pub dissents: Vec<BTreeSet<Id>>,
+    pub primary: Option<usize>,
+    pub looked_at: u64,
     /// Ids that nodes gave for a build.
-    given: BTreeMap<(Id, Attributes), BTreeSet<(usize, String)>>,
-    id_of: BTreeMap<(Id, Attributes), String>,
+    pub given: BTreeMap<(Id, Attributes), BTreeSet<(usize, String)>>,
+    pub id_of: BTreeMap<(Id, Attributes), String>,
     pub build_of: BTreeMap<String, (Id, Attributes)>,
 }
 
@@ -222,7 +220,7 @@ impl Oracle {
     }
 
     /// A node that ailed is well again as far as can be seen, and one that is back is led to the head.
-    fn look(&mut self, node: usize, condition: &Condition, now: u64) {
+    pub fn look(&mut self, node: usize, condition: &Condition, now: u64) {
         let down = matches!(condition, Condition::Unfit(_));
         let away = down || matches!(condition, Condition::Misconfigured { .. } | Condition::Unknown);
         if down && !std::mem::replace(&mut self.down[node], down) {
@@ -246,7 +244,7 @@ impl Oracle {
     }
 
     /// 3: an EL is sent a round's call.
-    fn sends_job(&mut self, node: usize, id: u64, now: u64) {
+    pub fn sends_job(&mut self, node: usize, id: u64, now: u64) {
         let last = std::mem::replace(&mut self.sent[node], id);
         self.ensure(last < id, || format!("3: node {node} is sent round {id} after round {last}"));
         let left_out: Vec<u64> = self.owed[node].range(..id).copied().collect();
@@ -374,13 +372,13 @@ impl Oracle {
     }
 
     /// Whether a node had said INVALID of a block and not taken it back before `at`, and by the end of `at`.
-    fn said_invalid(&self, block: Id, node: usize, at: u64) -> (bool, bool) {
+    pub fn said_invalid(&self, block: Id, node: usize, at: u64) -> (bool, bool) {
         let word = self.last.get(&(block, node)).copied().unwrap_or_default();
         if word.at < at { (word.invalid, word.invalid) } else { (word.before, word.invalid) }
     }
 
     /// 1: the CL is told VALID.
-    fn tells_valid(&mut self, round: &Round, chain: &Chain, setup: &Setup, now: u64) {
+    pub fn tells_valid(&mut self, round: &Round, chain: &Chain, setup: &Setup, now: u64) {
         let (id, block) = (round.id, round.block);
         let voters = || (0..round.parts.len()).filter(|n| round.votes(*n));
         let valid = voters().filter(|n| round.said(*n) == Some(Vote::Valid)).count();
@@ -398,7 +396,7 @@ impl Oracle {
         self.ensure(valid > 0, || format!("1: round {id} told VALID and no node with a vote said so"));
     }
 
-    fn tells_invalid(&mut self, round: &Round) {
+    pub fn tells_invalid(&mut self, round: &Round) {
         let of =
             |vote| (0..round.parts.len()).filter(|n| round.votes(*n) && round.said(*n) == Some(vote)).count();
         let (invalid, valid) = (of(Vote::Invalid), of(Vote::Valid));
@@ -408,7 +406,7 @@ impl Oracle {
     }
 
     /// 8: a payload id.
-    fn tells_id(&mut self, round: &Round, told: &str) {
+    pub fn tells_id(&mut self, round: &Round, told: &str) {
         let Ask::Head(block, Some(attributes)) = round.ask else {
             return self.ensure(false, || format!("8: {told} was told where no build was asked for"));
         };
@@ -429,7 +427,7 @@ impl Oracle {
     }
 
     /// A node loses its vote for dissenting: alone against two others, on as many blocks as the owner said.
-    fn quarantined(&mut self, node: usize, after: Option<u32>) {
+    pub fn quarantined(&mut self, node: usize, after: Option<u32>) {
         self.count.quarantines += 1;
         let mut dissents = self.dissents[node].clone();
         dissents.extend(self.rounds.values().filter(|round| round.dissents(node)).map(|round| round.block));
@@ -440,274 +438,4 @@ impl Oracle {
 
 fn count(shown: &Shown, word: &str) -> u64 {
     shown.votes.iter().filter(|(_, w, _)| w == word).count() as u64
-}
-
-impl World {
-    /// The primary is fit, and there is one if any node is; a fit one gives way only to an earlier one that has been fit for a
-    /// while.
-    fn judge_primary(&mut self) {
-        let engine = self.engine.clone();
-        let primary = engine.core().primary();
-        let nodes = engine.core().nodes();
-        let since = |place: usize| {
-            let state = nodes[place].state();
-            let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
-            let now = tokio::time::Instant::now().into_std();
-            fit.then(|| (now.saturating_duration_since(state.health.since()), state.health.ever_left()))
-        };
-        let place = |id: u64| nodes.iter().position(|node| node.id == id);
-        let now = primary.and_then(|node| place(node.id));
-        let fit: Vec<usize> = (0..nodes.len()).filter(|place| since(*place).is_some()).collect();
-        self.oracle.ensure(now.map_or(fit.is_empty(), |now| fit.contains(&now)), || {
-            format!("8: the primary is {now:?} while {fit:?} are fit")
-        });
-        let before = std::mem::replace(&mut self.oracle.primary, now);
-        let unseen =
-            Duration::from_millis(self.now - std::mem::replace(&mut self.oracle.looked_at, self.now));
-        self.oracle.count.primaries += u64::from(before != now);
-        let (Some(before), Some(now)) = (before.filter(|before| Some(*before) != now), now) else { return };
-        let rank = |place: usize| (self.setup.natures[place].tier, place);
-        // Whether the operator had it out for a moment isn't known.
-        let stayed = !self.setup.operator && since(before).is_some_and(|(fit_for, _)| fit_for > unseen);
-        let proven = since(now).is_some_and(|(fit_for, left)| !left || fit_for >= self.setup.failback_after);
-        // A third may have been the primary in between, and have gone again.
-        let other = (0..nodes.len()).any(|third| {
-            let changed = tokio::time::Instant::now().into_std() - nodes[third].state().health.since();
-            third != now && rank(third) < rank(before) && changed <= unseen
-        });
-        let right = !stayed || other || (rank(now) < rank(before) && proven);
-        self.oracle.ensure(right, || format!("8: the primary went from {before} to {now} without need"));
-    }
-
-    fn is_down(&self, node: usize) -> bool {
-        matches!(self.node(node).condition(), Condition::Unfit(_))
-    }
-
-    /// The CL calls: the call's id.
-    pub fn begins(&mut self, ask: &Ask, caller: crate::cl::For) -> u64 {
-        let id = self.oracle.next;
-        self.oracle.next += 1;
-        let (Ask::Payload(block) | Ask::Head(block, _)) = ask else {
-            self.read_begins(id, ask);
-            return id;
-        };
-        self.judge_primary();
-        let method = if matches!(ask, Ask::Payload(_)) { self.setup.payload_method } else { HEAD_METHOD };
-        let deadline = self.setup.timeout.min(Method::of(method).patience());
-        let nodes = self.engine.core().nodes();
-        let hash = &self.chain.get(*block).hash;
-        let memory = self.engine.core().memory.lock().unwrap();
-        let said_invalid = nodes.iter().map(|node| memory.said(hash, node.id)).collect();
-        drop(memory);
-        let round = Round {
-            id,
-            ask: ask.clone(),
-            block: *block,
-            method,
-            deadline,
-            begun: self.now,
-            parts: nodes.iter().map(|node| node.part()).collect(),
-            full: nodes.iter().map(|node| node.feed.waiting() >= QUEUE).collect(),
-            unfit: (0..nodes.len()).map(|node| self.is_down(node)).collect(),
-            said_invalid,
-            replies: Vec::new(),
-            told: None,
-            recalled: Vec::new(),
-            muted: vec![false; nodes.len()],
-            shown: false,
-            given_up: false,
-        };
-        self.trace(|_| format!("CL: round {id} {ask:?} for {caller:?}"));
-        for (place, node) in nodes.iter().enumerate() {
-            self.oracle.look(place, &node.condition(), self.now);
-            let note = node.state().standing.note();
-            let (quarantined, now) = (note == Some("quarantined"), self.now);
-            if quarantined && !self.oracle.quarantined[place] {
-                self.oracle.quarantined(place, self.setup.quarantine_after);
-            }
-            self.oracle.quarantined[place] = quarantined;
-            if matches!(node.condition(), Condition::Misconfigured { .. }) {
-                self.oracle.muted[place] = None;
-            }
-            let out = self.setup.natures[place].do_not_use || self.oracle.held[place] != Hold::None;
-            let never = round.parts[place] == Part::Never;
-            let excused = quarantined || matches!(node.condition(), Condition::Misconfigured { .. });
-            self.oracle.ensure(if never { out || excused } else { !out }, || {
-                format!("1: node {place}, held {out}, has the part {:?} in round {id}", round.parts[place])
-            });
-            let refuses = self.oracle.refuses[place].is_some_and(|since| since < now);
-            self.oracle.ensure(!refuses || round.unfit[place], || {
-                format!("6: node {place} refuses everything and is {} in round {id}", node.condition())
-            });
-            let owes = self.oracle.muted[place].is_some_and(|since| since < now);
-            self.oracle.ensure(!owes || round.parts[place] != Part::Voter, || {
-                format!("1: node {place} said SYNCING where another said VALID, or was down, and votes in round {id}")
-            });
-        }
-        if let Ask::Head(head, _) = ask {
-            self.oracle.last_head = Some(*head);
-        }
-        if matches!(ask, Ask::Payload(_)) {
-            for (owed, full) in self.oracle.owed.iter_mut().zip(&round.full) {
-                if !full {
-                    owed.insert(id);
-                }
-            }
-        }
-        self.oracle.count.rounds += 1;
-        self.oracle.rounds.insert(id, round);
-        let limit = u64::try_from(deadline.as_millis()).unwrap();
-        self.after(limit + 1, crate::world::Event::Overdue(id));
-        id
-    }
-
-    /// The CL is told.
-    pub fn judge_told(&mut self, id: u64, told: &Told) {
-        let now = self.now;
-        let Some(mut round) = self.oracle.rounds.remove(&id) else { return };
-        self.trace(|_| {
-            let said: Vec<String> = round
-                .replies
-                .iter()
-                .map(|(at, node, heard)| format!("{node}:{} +{}", heard.word(), at - round.begun))
-                .collect();
-            format!("round {id} told {told:?} by {} of {:?}", said.join(" "), round.parts)
-        });
-        let oracle = &mut self.oracle;
-        let late = Duration::from_millis(now - round.begun) > round.deadline;
-        oracle.ensure(!late, || format!("4: round {id} took {} ms", now - round.begun));
-        match told {
-            Told::Status(status, payload_id) => {
-                match status.status {
-                    Status::Valid => {
-                        oracle.count.told_valid += 1;
-                        oracle.tells_valid(&round, &self.chain, &self.setup, now);
-                    }
-                    Status::Invalid => {
-                        oracle.count.told_invalid += 1;
-                        oracle.tells_invalid(&round);
-                    }
-                    Status::Accepted if round.method == HEAD_METHOD => {
-                        oracle.ensure(false, || "forkchoiceUpdated was told ACCEPTED".to_owned());
-                    }
-                    _ => oracle.count.told_syncing += 1,
-                }
-                if let Some(payload_id) = payload_id {
-                    oracle.tells_id(&round, payload_id);
-                }
-            }
-            _ => oracle.count.told_other += 1,
-        }
-        round.told = Some((now, told.clone()));
-        round.recalled =
-            (0..round.parts.len()).map(|node| oracle.said_invalid(round.block, node, now)).collect();
-        oracle.rounds.insert(id, round);
-    }
-
-    /// mainstay calls a node.
-    pub fn sends(&mut self, node: usize, ask: &Ask, id: u64) -> Origin {
-        let now = self.now;
-        self.oracle.look(node, &self.node(node).condition(), now);
-        let drained = self.oracle.held[node] == Hold::Drained;
-        if ask.is_voted() || *ask == Ask::OwnHead {
-            // What is sent on another connection before the answer may overtake.
-            let busy = std::mem::replace(&mut self.oracle.busy[node], true);
-            self.oracle
-                .ensure(!busy, || format!("3: node {node} is sent {ask:?} before its last call is over"));
-        }
-        match (ask, &self.oracle.feeds[node]) {
-            (Ask::OwnHead, _) => {
-                self.oracle.count.replays += 1;
-                self.oracle.back_since[node] = None;
-                self.oracle.feeds[node] = Feed::Replays;
-                self.oracle.ensure(!drained, || format!("3: node {node} is drained and gets a replay"));
-                Origin::Replay
-            }
-            (ask, Feed::Replays) if ask.is_voted() => Origin::Replay,
-            (ask, Feed::Delivers) if ask.is_voted() => {
-                self.oracle.ensure(!drained, || format!("3: node {node} is drained and is sent round {id}"));
-                self.oracle.sends_job(node, id, now);
-                Origin::Job(id)
-            }
-            (Ask::Syncing | Ask::Number | Ask::ChainId | Ask::Version, _) => Origin::Probe,
-            _ => {
-                self.read_sends(node, ask, id);
-                Origin::Read(id)
-            }
-        }
-    }
-
-    /// mainstay hears a node, or that it doesn't.
-    pub fn hears(&mut self, node: usize, ask: &Ask, outcome: &Outcome, origin: Origin) {
-        let now = self.now;
-        self.oracle.look(node, &self.node(node).condition(), now);
-        match outcome {
-            Ok(_) => self.oracle.refuses[node] = None,
-            // What a replay asks before it begins says nothing of health.
-            Err(Failure::Refused | Failure::Reset) if !matches!(ask, Ask::OwnHead | Ask::Version) => {
-                self.oracle.refuses[node].get_or_insert(now);
-            }
-            Err(_) => {}
-        }
-        if outcome.is_err() {
-            self.oracle.ailing_until[node] = u64::MAX;
-            self.trace(|_| format!("  el{node} {ask:?} -> {outcome:?}"));
-        }
-        if let Origin::Read(id) = origin {
-            return self.read_hears(node, id, outcome);
-        }
-        if !matches!(origin, Origin::Probe | Origin::Read(_)) {
-            self.oracle.busy[node] = false;
-        }
-        let ends = match ask {
-            Ask::Head(..) => true,
-            Ask::OwnHead => !matches!(outcome, Ok(Said::OwnHead(_))),
-            _ => outcome.is_err(),
-        };
-        if origin == Origin::Replay && ends {
-            self.oracle.feeds[node] = Feed::Delivers;
-        }
-        let (Ask::Payload(block) | Ask::Head(block, _)) = ask else { return };
-        let heard = speech::heard(outcome, ask, &self.chain);
-        let oracle = &mut self.oracle;
-        if let Ok(Said::Status(_, Some(id))) = outcome
-            && let Ask::Head(block, Some(attributes)) = ask
-        {
-            oracle.given.entry((*block, *attributes)).or_default().insert((node, id.clone()));
-        }
-        let vote = heard.vote();
-        if let Some(vote) = vote.filter(|vote| *vote != Vote::Syncing) {
-            let word = oracle.last.entry((*block, node)).or_default();
-            let before = if word.at < now { word.invalid } else { word.before };
-            *word = Word { invalid: vote == Vote::Invalid, at: now, before };
-            if origin != Origin::Replay || matches!(ask, Ask::Head(..)) {
-                oracle.muted[node] = None;
-            }
-        }
-        let Origin::Job(id) = origin else { return };
-        let Some(round) = oracle.rounds.get_mut(&id) else { return };
-        let told_valid = round.told.as_ref().is_some_and(|(_, told)| told.status() == Some(Status::Valid));
-        let late_invalid = told_valid && vote == Some(Vote::Invalid) && round.votes(node);
-        oracle.count.late_invalid += u64::from(late_invalid);
-        if let Some((told_at, _)) = &round.told
-            && *told_at == now
-        {
-            // Whether its conductor knew is its tasks' affair.
-            let word = oracle.last.get(&(*block, node)).copied().unwrap_or_default();
-            round.recalled[node] = (word.before, word.invalid);
-        }
-        round.replies.push((now, node, heard));
-        let word =
-            |node: usize| round.replies.iter().find(|(_, n, _)| *n == node).map(|(.., heard)| heard.word());
-        let nodes = round.parts.len();
-        let valid = (0..nodes).any(|n| round.votes(n) && word(n) == Some("VALID"));
-        let behind: Vec<usize> = (0..nodes)
-            .filter(|n| valid && round.votes(*n) && word(*n) == Some("SYNCING") && !round.muted[*n])
-            .collect();
-        for node in behind {
-            round.muted[node] = true;
-            oracle.count.mutes += u64::from(oracle.muted[node].is_none());
-            oracle.muted[node] = Some(now);
-        }
-    }
 }

@@ -50,7 +50,8 @@ pub fn judge(round: &Round, shown: &Shown, setup: &Setup) -> Result<Finding, Str
     };
     let possible = possible(round, &events, setup, took);
     let replaced = |e: &Event| matches!(e, (at, _, Heard::Silent(Silence::Replaced)) if *at <= took);
-    let replaced = events.iter().any(replaced);
+    // Where nobody has a vote nobody is listened to.
+    let replaced = (0..round.parts.len()).any(|node| round.votes(node)) && events.iter().any(replaced);
     if possible.is_empty() {
         return wrong("2: too early");
     }

@@ -11,7 +11,7 @@ use mainstay_node::Condition;
 
 use crate::chain::Id;
 use crate::cl::For;
-use crate::el::{Ask, Faults};
+use crate::el::{Ask, Failure, Faults};
 use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::speech::Told;
@@ -249,7 +249,44 @@ fn a_fit_node_that_comes_up_on_another_chain_unseen_is_found_out() {
     });
 }
 
-/// A cordoned node neither votes nor serves, and a drained one gets nothing until it is put back.
+/// What a node says while it is led to the head is its word as well.
+#[test]
+fn an_invalid_in_a_replay_is_held_against_the_block() {
+    let mut setup = Setup::plain(3);
+    setup.natures[2].remembers_invalid = false;
+    Scene::play(setup, async |scene| {
+        let head = scene.advance(0).await;
+        scene.world().hold(2, Hold::Drained);
+        let block = scene.block(head);
+        scene.world().chain.get_mut(block).wronged_by = 1 << 2;
+        assert_eq!(scene.status(Ask::Payload(block)).await, Some(Status::Valid));
+        assert_eq!(scene.status(Ask::Head(block, None)).await, Some(Status::Valid));
+        scene.world().hold(2, Hold::None);
+        scene.pass(1_000).await;
+        // Of the head it says SYNCING by now.
+        assert_eq!(scene.status(Ask::Head(block, None)).await, Some(Status::Syncing));
+    });
+}
+
+/// A replay that fails is tried again, also if the CL has nothing to say.
+#[test]
+fn a_replay_that_fails_is_tried_again() {
+    Scene::play(Setup::plain(3), async |scene| {
+        let head = scene.advance(0).await;
+        scene.world().hold(2, Hold::Drained);
+        let head = scene.advance(head).await;
+        // Too short for anybody to call it down.
+        scene.faults(2, Faults { instead: Some(Failure::Http(502)), ..Faults::default() });
+        scene.world().hold(2, Hold::None);
+        scene.pass(500).await;
+        scene.faults(2, Faults::default());
+        assert_ne!(scene.head(2), head);
+        scene.pass(5_000).await;
+        assert_eq!((scene.head(2), scene.part(2)), (head, Part::Voter));
+    });
+}
+
+/// A drained node gets nothing until it is put back.
 #[test]
 fn the_operators_word_holds_while_calls_wait() {
     Scene::play(Setup::plain(3), async |scene| {

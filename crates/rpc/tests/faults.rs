@@ -11,7 +11,7 @@ use common::{Act, Bed, CALL, Node, PATIENCE, SEND, failed, header, ms, statuses,
 use tokio::time::Instant;
 
 /// 1: there, 41 % of the requests failed at such a load.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_one_of_two_nodes_dead_no_request_fails() {
     let (mut dying, survivor) = (Node::workers(8).await, Node::workers(8).await);
     for node in [&dying, &survivor] {
@@ -170,7 +170,7 @@ async fn an_idempotent_call_is_hedged_and_the_loser_cancelled() {
     assert!(bed.view(&slow).fit);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flapping_node_is_not_noticed_and_no_node_is_overloaded() {
     let (mut flapping, steady) = (Node::workers(3).await, Node::workers(4).await);
     for node in [&flapping, &steady] {
@@ -212,7 +212,7 @@ async fn a_client_that_goes_away_ends_what_is_done_for_it() {
 }
 
 /// 2: a stop lets all that is in flight or waits be answered.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stop_under_load_loses_nothing() {
     let node = Node::workers(2).await;
     let mut bed = Bed::new(&[&node], "").await;
@@ -251,7 +251,7 @@ async fn half_an_answer_is_no_answer() {
     bed.until("it is counted", |bed| bed.metric(broken) == Some(1.0)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_load_meets_its_bounds() {
     let nodes = [Node::workers(1).await, Node::workers(3).await];
     let bed = Bed::new(&[&nodes[0], &nodes[1]], "").await;

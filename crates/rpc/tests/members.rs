@@ -23,7 +23,7 @@ async fn a_dead_node_at_the_start_is_unfit_and_comes_back() {
     let store = Arc::new(MemoryStore::new());
     let list = NodeList::open(store.clone(), |one, other| one == other).await;
     list.add(&dead.uri).await.unwrap();
-    let bed = Bed::on(store, &[alive.uri.clone()], "").await;
+    let bed = Bed::on(store, std::slice::from_ref(&alive.uri), "").await;
     bed.until_fit(&alive, true).await;
     let shown = text(&bed.get("/nodes").await);
     assert_eq!(shown, format!("[\"{}\",\"{}\"]\n", dead.uri, alive.uri), "those on the list come first");
@@ -133,7 +133,7 @@ async fn the_list_is_shown_while_a_node_is_checked() {
 async fn instances_with_one_list_agree() {
     let (one, two) = (Node::new().await, Node::new().await);
     let store = Arc::new(MemoryStore::new());
-    let left = Bed::on(store.clone(), &[one.uri.clone()], "").await;
+    let left = Bed::on(store.clone(), std::slice::from_ref(&one.uri), "").await;
     let right = Bed::on(store, &[], "").await;
     right.until_fit(&one, true).await;
     right.handle.add(&two.uri, false).await.unwrap();
@@ -150,7 +150,7 @@ async fn the_settings_size_of_a_node_is_the_right_one() {
     let store = Arc::new(MemoryStore::new());
     let list = NodeList::open(store.clone(), |one, other| one == other).await;
     list.add(&format!("http://{}?_workers=2", node.address)).await.unwrap();
-    let bed = Bed::on(store, &[node.uri.clone()], "").await;
+    let bed = Bed::on(store, std::slice::from_ref(&node.uri), "").await;
     assert_eq!(bed.views().len(), 1);
     assert_eq!(bed.view(&node).workers, 5);
     bed.until_fit(&node, true).await;
@@ -188,7 +188,7 @@ async fn probes_as_configured() {
     }
     let node = Node::new().await;
     node.probes(Some(Act::Reply(200, vec![], r#"{"jsonrpc":"2.0","id":1,"result":true}"#.into())));
-    let bed = Bed::of(&[node.uri.clone()], "").await;
+    let bed = Bed::of(std::slice::from_ref(&node.uri), "").await;
     bed.until("it syncs", |bed| bed.view(&node).condition == "syncing").await;
     assert!(!bed.view(&node).fit);
     assert_eq!(bed.handle.health().0, Level::Down);
@@ -201,7 +201,7 @@ async fn without_the_store_nodes_are_served_and_changes_refused() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let redis = format!("redis = \"{}\"\n", free.local_addr().unwrap());
     drop(free);
-    let bed = Bed::build(&[node.uri.clone()], &redis).await;
+    let bed = Bed::build(std::slice::from_ref(&node.uri), &redis).await;
     bed.until_fit(&node, true).await;
     assert_eq!(failed(bed.load(2, 5, CALL)).await, 0);
     let (level, reasons) = bed.handle.health();
@@ -221,8 +221,8 @@ async fn instances_share_a_nodes_slots() {
     node.act(Act::Answer(ms(1)));
     let store = Arc::new(MemoryStore::new());
     let text = "redis = \"127.0.0.1:1\"\nshared_limits = true\nrequest_timeout = \"20s\"\n";
-    let one = Bed::on(store.clone(), &[node.uri.clone()], text).await;
-    let two = Bed::on(store, &[node.uri.clone()], text).await;
+    let one = Bed::on(store.clone(), std::slice::from_ref(&node.uri), text).await;
+    let two = Bed::on(store, std::slice::from_ref(&node.uri), text).await;
     let workers = |bed: &Bed| bed.views()[0].workers;
     // Before they have agreed nobody uses any; what is sent meanwhile waits.
     let loads = [one.load(8, 40, CALL), two.load(8, 40, CALL)];
@@ -248,7 +248,7 @@ async fn the_list_outlives_the_process() {
     let (one, two) = (Node::new().await, Node::new().await);
     let dir = tempfile::tempdir().unwrap();
     let text = format!("state_dir = {:?}\n", dir.path());
-    let bed = Bed::build(&[one.uri.clone()], &text).await;
+    let bed = Bed::build(std::slice::from_ref(&one.uri), &text).await;
     bed.handle.add(&two.uri, false).await.unwrap();
     drop(bed);
     let bed = Bed::build(&[], &text).await;

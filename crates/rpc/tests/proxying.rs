@@ -102,9 +102,12 @@ async fn the_headers_of_an_answer() {
         header(&bed.post(CALL).await, "x-request-id").unwrap(),
     ];
     assert_ne!(made[0], made[1]);
+    let long = "x".repeat(1000);
+    let replaced = header(&bed.post_with(&[("x-request-id", &long)], CALL).await, "x-request-id").unwrap();
+    assert_eq!(replaced.len(), 32, "what is as long as that is no id");
     let sent: Vec<_> =
         node.got().iter().map(|got| got.headers["x-request-id"].to_str().unwrap().to_owned()).collect();
-    assert_eq!(sent, ["abc", &made[0], &made[1]]);
+    assert_eq!(sent, ["abc", &made[0], &made[1], &replaced]);
 }
 
 /// 14: an error says what went wrong, with the request's id, and no address.
@@ -156,6 +159,50 @@ async fn a_large_body_is_refused_before_it_is_in() {
     assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (413, "Payload too large\n"));
     assert_eq!(bed.post(&"x".repeat(100 * 1024)).await.status, 200);
     assert_eq!(node.count(), 1);
+}
+
+/// 7: there, such a body took 599 MB.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_256_mib_takes_no_memory() {
+    const SENT: usize = 256 << 20;
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    let piece = vec![b'x'; 1 << 20];
+    let before = resident();
+    for framing in [format!("content-length: {SENT}"), "transfer-encoding: chunked".to_owned()] {
+        let mut stream = TcpStream::connect(bed.address).await.unwrap();
+        stream
+            .write_all(format!("POST / HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let (mut read, mut write) = stream.split();
+        let sending = async {
+            let chunked = framing.contains("chunked");
+            for _ in 0..SENT / piece.len() {
+                if chunked && write.write_all(b"100000\r\n").await.is_err() {
+                    return;
+                }
+                // It is closed on whoever doesn't stop.
+                if write.write_all(&piece).await.is_err()
+                    || (chunked && write.write_all(b"\r\n").await.is_err())
+                {
+                    return;
+                }
+            }
+        };
+        let mut start = [0; 12];
+        let (read, ()) = tokio::join!(tokio::time::timeout(PATIENCE, read.read_exact(&mut start)), sending);
+        read.unwrap().unwrap();
+        assert_eq!(&start, b"HTTP/1.1 413");
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes more");
+    }
+    assert_eq!(node.count(), 0);
 }
 
 #[tokio::test]

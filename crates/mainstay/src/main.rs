@@ -1,7 +1,7 @@
 //! mainstay keeps blockchain nodes dependable for whoever depends on them.
 //!
-//! This crate is the only one that sees every other: it reads the command line ([`cli`], [`dropin`]),
-//! takes the configuration together ([`plan`]), and composes roles ([`roles`]) into one process
+//! This crate is the only one that sees every other: it reads the command line ([`cli`]; [`dropin`] for those of programs
+//! whose place it takes), takes the configuration together ([`plan`]), and composes roles ([`roles`]) into one process
 //! ([`run`], [`process`]). Nothing is bound before the whole configuration holds, and nothing serves before every
 //! port is bound.
 

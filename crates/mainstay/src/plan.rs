@@ -78,7 +78,7 @@ pub(crate) struct Plan {
     /// Run prio-load-balancer's mock node too.
     pub(crate) mock_node: bool,
     /// The binary was called under another program's name, which has no admin listener.
-    pub(crate) stand_in: bool,
+    stand_in: bool,
     /// In the order in which a reader meets them. Nothing may be started unless it is empty.
     pub(crate) problems: Vec<Problem>,
     /// To be told on stderr, whatever happens.
@@ -161,10 +161,17 @@ impl Plan {
         self.top.duration("shutdown_grace").unwrap_or_default()
     }
 
+    /// Who stands in for a program without an admin listener must not fail for its port's sake, unless it was asked for.
+    pub(crate) fn can_do_without_admin(&self) -> bool {
+        self.stand_in && !self.admin.is_set("listen")
+    }
+
     /// Two listeners on one address would be found only when the second binds, by then too late to say who.
     fn check_addresses(&mut self) {
         let mut taken: Vec<(SocketAddr, String)> = Vec::new();
-        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.listen) {
+        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.listen)
+            && !self.can_do_without_admin()
+        {
             taken.push((address, format!("[admin] ({})", self.admin.origin("listen"))));
         }
         for role in &self.roles {

@@ -89,7 +89,7 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
         match TcpListener::bind(address).await {
             Ok(listener) => admin = Some(listener),
             // Several of that program ran on one machine without a thought of such a port.
-            Err(why) if plan.stand_in && !plan.admin.is_set("listen") => {
+            Err(why) if plan.can_do_without_admin() => {
                 let why = cannot_listen(address, &why);
                 warn!("{why}, going on without the admin listener (choose with --admin-listen)");
             }

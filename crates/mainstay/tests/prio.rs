@@ -135,6 +135,15 @@ fn under_its_name_the_binary_is_rpc() {
     }
     assert!(place.run(&["--version"], &[]).fine().starts_with("mainstay "));
     assert_eq!(place.run(&["-nodez"], &[]).status, Some(2));
+    // Its default of health is the weakest word on it, and its port may be the admin listener's.
+    place.file("m.toml", "[rpc]\nhealth = \"none\"\n");
+    let stand_in = ["config", "rpc", "--stand-in", "-http", "127.0.0.1:7700"];
+    assert!(
+        Place::new().run(&stand_in, &[]).fine().contains("health = \"net_version\" # prio-load-balancer")
+    );
+    let file = place.path().join("m.toml");
+    let with_file = [&stand_in[..], &["-c", file.to_str().unwrap()]].concat();
+    assert!(Place::new().run(&with_file, &[]).fine().contains("health = \"none\" # "));
     place.run(&["-nodes", "foo"], &[]).refused(&[
         "error: --nodes: not a URL (relative URL without a base), write one like http://127.0.0.1:8545",
     ]);

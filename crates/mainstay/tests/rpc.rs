@@ -5,7 +5,6 @@ mod support;
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -13,7 +12,6 @@ use support::http::{Node, answer, ask, eventually, send};
 use support::{Place, Running};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[]}"#;
-const AT_ONCE: Duration = Duration::ZERO;
 
 fn rpc(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Running {
     let fixed = ["rpc", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "logfmt"];
@@ -28,7 +26,7 @@ fn uri(node: &str) -> String {
 #[test]
 fn requests_reach_a_node_and_nodes_come_and_go() {
     let place = Place::new();
-    let (one, two) = (Node::start("one", AT_ONCE), Node::start("two", AT_ONCE));
+    let (one, two) = (Node::start("one"), Node::start("two"));
     let mut running = rpc(&place, &["-n", &one.url], &[]);
     let address = running.address("rpc");
     let admin = running.address("admin");
@@ -64,7 +62,7 @@ fn requests_reach_a_node_and_nodes_come_and_go() {
 #[test]
 fn nodes_survive_kill_9_and_a_dead_one_stops_no_start() {
     let place = Place::new();
-    let node = Node::start("one", AT_ONCE);
+    let node = Node::start("one");
     let mut running = rpc(&place, &["--state-dir", "state"], &[]);
     let address = running.address("rpc");
     ask(&address, "POST", "/nodes", &uri(&node.url)).fine();
@@ -80,27 +78,31 @@ fn nodes_survive_kill_9_and_a_dead_one_stops_no_start() {
     eventually("the dead node is told", || ask(&admin, "GET", "/healthz", "").status == 503);
     assert!([502, 503, 504].contains(&ask(&address, "POST", "/", CALL).status));
 
-    let _back = Node::at(&at, "back", AT_ONCE);
+    let _back = Node::at(&at, "back");
     eventually("the node is used again", || ask(&address, "POST", "/", CALL).status == 200);
 }
 
 #[test]
 fn sigterm_under_load_loses_no_request() {
     let place = Place::new();
-    let node = Node::start("one", Duration::from_millis(100));
-    let mut running = rpc(&place, &["-n", &node.url, "--node-workers", "4"], &[]);
+    let node = Node::start("one");
+    let patient = ["--request-timeout", "60s", "--try-timeout", "60s", "--shutdown-grace", "60s"];
+    let mut running = rpc(&place, &[&["-n", &node.url, "--node-workers", "4"][..], &patient].concat(), &[]);
     let (address, admin) = (running.address("rpc"), running.address("admin"));
+    // The node is fit, and has all its slots.
     ask(&address, "POST", "/", CALL).fine();
+    let closed = node.gate.write().unwrap();
     let clients: Vec<_> = (0..24).map(|_| send(&address, "POST", "/", CALL).unwrap()).collect();
-    eventually("all have come in, and most still wait", || {
+    eventually("all have come in, and most wait", || {
         let state: Value = serde_json::from_str(&ask(&admin, "GET", "/api/v1/rpc/rpc", "").fine()).unwrap();
-        let waiting: u64 = find(&state, "lanes").iter().map(|lane| lane["waiting"].as_u64().unwrap()).sum();
-        let working: u64 = find(&state, "nodes").iter().map(|node| node["in_flight"].as_u64().unwrap()).sum();
-        let answered = node.asked() as u64 - 1 - working;
-        assert!(waiting > 0 || working > 0, "too late: {state}");
-        waiting + working + answered >= 24
+        let sum = |of: &str, field: &str| -> u64 {
+            find(&state, of).iter().map(|one| one[field].as_u64().unwrap()).sum()
+        };
+        (sum("lanes", "waiting"), sum("nodes", "in_flight")) == (20, 4)
     });
     running.signal(Signal::TERM);
+    running.line(&["msg=stopping"]);
+    drop(closed);
     for client in clients {
         assert!(answer(client).expect("an answer").fine().contains("one"));
     }
@@ -121,7 +123,7 @@ fn find(state: &Value, name: &str) -> Vec<Value> {
 #[test]
 fn every_line_of_a_request_is_logged() {
     let place = Place::new();
-    let node = Node::start("one", AT_ONCE);
+    let node = Node::start("one");
     let mut running = rpc(&place, &["-n", &node.url], &[]);
     let address = running.address("rpc");
     for _ in 0..50 {
@@ -163,7 +165,7 @@ fn what_is_wrong_is_told_with_file_and_line() {
 #[test]
 fn both_roles_run_from_one_file() {
     let place = Place::new();
-    let node = Node::start("one", AT_ONCE);
+    let node = Node::start("one");
     let file = format!(
         "[log]\nformat = \"logfmt\"\n[admin]\nlisten = \"off\"\n\
          [engine]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nnodes = \"http://127.0.0.1:1\"\n\
@@ -221,7 +223,7 @@ impl Drop for Redis {
 fn nodes_are_shared_through_redis_under_prio_load_balancers_key() {
     let place = Place::new();
     let redis = Redis::start(&place);
-    let (one, two) = (Node::start("one", AT_ONCE), Node::start("two", AT_ONCE));
+    let (one, two) = (Node::start("one"), Node::start("two"));
     let key = "prio-load-balancer:prio-load-balancer:nodes";
     redis.cli(&["SET", key, &format!("[\"{}\"]", one.url)]);
     let at = format!("127.0.0.1:{}", redis.port);

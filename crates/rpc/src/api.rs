@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::jwt;
 use mainstay_wire::server::Response;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::core::Core;
 use crate::handle::{Handle, Refused};
@@ -22,12 +22,35 @@ use crate::reply::{json, plain};
 /// Largest body of a change.
 const LIMIT: usize = 64 * 1024;
 
-#[derive(Deserialize)]
+/// A change that is asked for.
 struct Change {
-    #[serde(default, alias = "URI", alias = "Uri")]
     uri: String,
-    #[serde(default)]
     force: bool,
+}
+
+impl Change {
+    /// Reads `{"uri": "…"}` as prio-load-balancer does: the case of names doesn't matter, nor what follows the object.
+    fn read(body: &[u8]) -> Result<Self, String> {
+        let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+        let object = match values.next() {
+            None => return Err("EOF: the body is empty".to_owned()),
+            Some(Err(error)) => return Err(error.to_string()),
+            Some(Ok(Value::Object(object))) => object,
+            Some(Ok(_)) => return Err("the body is no JSON object".to_owned()),
+        };
+        let field = |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let uri = match field("uri") {
+            None => String::new(),
+            Some((_, Value::String(uri))) => uri.clone(),
+            Some(_) => return Err("uri is no text".to_owned()),
+        };
+        let force = match field("force") {
+            None => false,
+            Some((_, Value::Bool(force))) => *force,
+            Some(_) => return Err("force is neither true nor false".to_owned()),
+        };
+        Ok(Self { uri, force })
+    }
 }
 
 /// Answers a request for the list.
@@ -35,28 +58,21 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
     if request.method() == Method::GET {
         return json(StatusCode::OK, list(core));
     }
-    if let Err(refusal) = authorize(core, request.headers(), peer) {
+    if let Some(refusal) = refusal(core, request.headers(), peer) {
         return refusal;
     }
     let adds = request.method() == Method::POST;
-    let change: Change = match body::read(request.into_body(), LIMIT).await {
+    let read = match body::read(request.into_body(), LIMIT).await {
         Err(BodyError::TooLarge) => return plain(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large\n"),
         Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
-        Ok(body) if body.is_empty() => {
-            return plain(
-                StatusCode::BAD_REQUEST,
-                "EOF: the body is empty, send {\"uri\": \"http://host:port\"}\n",
-            );
+        Ok(body) => Change::read(&body),
+    };
+    let change = match read {
+        Ok(change) => change,
+        Err(why) => {
+            let text = format!("{why}: send {{\"uri\": \"http://host:port\"}}\n");
+            return plain(StatusCode::BAD_REQUEST, text);
         }
-        // What follows the object is ignored, as ever.
-        Ok(body) => match serde_json::Deserializer::from_slice(&body).into_iter().next() {
-            Some(Ok(change)) => change,
-            Some(Err(error)) => {
-                let text = format!("{error}: send {{\"uri\": \"http://host:port\"}}\n");
-                return plain(StatusCode::BAD_REQUEST, text);
-            }
-            None => return plain(StatusCode::BAD_REQUEST, "EOF: the body is empty\n"),
-        },
     };
     let handle = Handle::new(core.clone());
     let (done, what) = if adds {
@@ -83,16 +99,85 @@ fn list(core: &Core) -> Bytes {
     text.into()
 }
 
-fn authorize(core: &Core, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Response> {
+/// Why this peer may not change the list.
+fn refusal(core: &Core, headers: &HeaderMap, peer: SocketAddr) -> Option<Response> {
     if peer.ip().to_canonical().is_loopback() {
-        return Ok(());
+        return None;
     }
     let Some(verify) = &core.verify else {
         let text = "changes from elsewhere than this machine need an admin token, and none is set\n";
-        return Err(plain(StatusCode::FORBIDDEN, text));
+        return Some(plain(StatusCode::FORBIDDEN, text));
     };
     match jwt::bearer(headers.get(AUTHORIZATION)) {
-        Ok(token) if verify(token) => Ok(()),
-        _ => Err(plain(StatusCode::UNAUTHORIZED, "changes need the admin token as a bearer token\n")),
+        Ok(token) if verify(token) => None,
+        _ => Some(plain(StatusCode::UNAUTHORIZED, "changes need the admin token as a bearer token\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::members::Members;
+    use crate::telemetry::{Metrics, Telemetry};
+    use mainstay_settings::{Flags, Sources, resolve};
+    use mainstay_store::MemoryStore;
+    use prometheus_client::registry::Registry;
+
+    fn core(verify: Option<crate::Verify>) -> Core {
+        let (flags, mut problems) = (Flags::default(), Vec::new());
+        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
+        let settings = resolve(&crate::SECTION, &sources, &mut problems);
+        let config = crate::Config::from_settings(&settings, &mut problems).unwrap();
+        let telemetry = Telemetry::new("rpc", Metrics::new(&mut Registry::default()));
+        let members = Members::new(Arc::new(MemoryStore::new()), Vec::new(), false);
+        Core::new(config, telemetry, members, verify)
+    }
+
+    /// Defect 14 of prio-load-balancer: whoever reached its port could change its nodes.
+    #[test]
+    fn changes_from_elsewhere_need_the_token() {
+        let status = |core: &Core, peer: &str, token: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(token) = token {
+                headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            }
+            let refusal = refusal(core, &headers, peer.parse().unwrap());
+            refusal.map(|response| response.status().as_u16())
+        };
+        let closed = core(None);
+        let open = core(Some(Arc::new(|token: &str| token == "right")));
+        for here in ["127.0.0.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9"] {
+            assert_eq!(status(&closed, here, None), None, "{here}");
+            assert_eq!(status(&open, here, None), None, "{here}");
+        }
+        for there in ["10.0.0.1:9", "[2001:db8::1]:9"] {
+            assert_eq!(status(&closed, there, Some("right")), Some(403));
+            assert_eq!(status(&open, there, None), Some(401));
+            assert_eq!(status(&open, there, Some("wrong")), Some(401));
+            assert_eq!(status(&open, there, Some("right")), None);
+        }
+    }
+
+    #[test]
+    fn a_change_is_read_as_ever() {
+        let read = |text: &str| Change::read(text.as_bytes()).map(|change| (change.uri, change.force));
+        assert_eq!(read(r#"{"uri":"http://a"}"#), Ok(("http://a".into(), false)));
+        assert_eq!(
+            read(r#"{"URI":"http://a","force":true,"other":1} and more"#),
+            Ok(("http://a".into(), true))
+        );
+        assert_eq!(read("{}"), Ok((String::new(), false)));
+        for (text, part) in [
+            ("", "EOF"),
+            ("no", "expected"),
+            ("[]", "no JSON object"),
+            ("7", "no JSON object"),
+            (r#"{"uri":7}"#, "uri is no text"),
+            (r#"{"uri":"a","force":1}"#, "force is neither"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 }

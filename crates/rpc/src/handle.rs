@@ -36,6 +36,8 @@ pub struct NodeView {
     pub open: u32,
     /// Requests that it works on.
     pub in_flight: u32,
+    /// Tries that were made on it.
+    pub tries: u64,
     /// The operator lets it get no more.
     pub draining: bool,
     /// It asked for a pause.
@@ -290,6 +292,7 @@ fn view(node: &Node, loads: &[NodeLoad]) -> Option<NodeView> {
         workers: load.workers,
         open: load.open,
         in_flight: load.in_flight,
+        tries: node.metrics.tries(),
         draining: load.draining,
         resting: load.resting,
         head: state.health.seen().head,

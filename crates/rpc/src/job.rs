@@ -7,8 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::classify::lane_of_headers;
-use crate::classify::{Class, Request, classify};
+use crate::classify::{Class, Request, classify, lane_of_headers};
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::nature::{Methods, Nature};
@@ -17,6 +16,8 @@ use crate::node::lock;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The request's id, for client, node and log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What is longer is no id: it is in every line of the log.
+const LONGEST_ID: usize = 200;
 
 /// A request.
 pub(crate) struct Job {
@@ -81,7 +82,7 @@ impl Job {
 /// The id that a request brings, or a new one.
 pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
     let fresh = || HeaderValue::try_from(core.request_id()).unwrap_or(HeaderValue::from_static("-"));
-    given.get(&REQUEST_ID).filter(|id| !id.is_empty()).cloned().unwrap_or_else(fresh)
+    given.get(&REQUEST_ID).filter(|id| (1..=LONGEST_ID).contains(&id.len())).cloned().unwrap_or_else(fresh)
 }
 
 fn headers(core: &Core, given: &HeaderMap, id: &HeaderValue) -> HeaderMap {

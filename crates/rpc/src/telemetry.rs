@@ -213,6 +213,12 @@ pub struct NodeMetrics {
 }
 
 impl NodeMetrics {
+    /// All tries so far.
+    #[must_use]
+    pub fn tries(&self) -> u64 {
+        self.tries.iter().map(|counter| counter.get()).sum()
+    }
+
     /// A try ended.
     pub fn tried(&self, end: TryEnd, took: Duration) {
         self.tries[end as usize].inc();

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::job::Job;
 use crate::node::{self, Node};
 use crate::pool::NodeId;
-use crate::queue::{Place, Slot};
+use crate::queue::{Place, Slot, Unserved};
 use crate::reply::Failure;
 use crate::retry::{self, Seen, Try};
 use crate::telemetry::TryEnd;
@@ -78,7 +78,7 @@ pub(crate) async fn run(
             Some(at) => Box::pin(hedged(core, job, leg, at, &mut tried, account)).await,
         };
         let seen = match &told {
-            Ok(reply) if reply.status.as_u16() < 400 => return Ok(answer(leg, told, account)?),
+            Ok(reply) if reply.status.as_u16() < 400 => return answer(leg, told, account),
             Ok(reply) => seen(reply),
             Err(error) => error.into(),
         };
@@ -92,10 +92,17 @@ pub(crate) async fn run(
             others: core.has_other(&tried),
         };
         if !retry::judge(rules, &ended, now).again {
-            return Ok(answer(leg, told, account)?);
+            return answer(leg, told, account);
         }
-        drop(told);
-        slot = leg.slot.retry(now).await?;
+        let last = match told {
+            Ok(reply) => Failure::Node(format!("HTTP {}", reply.status.as_u16())),
+            Err(error) => Failure::of_try(&error),
+        };
+        // What its last try showed says more than that its time has passed.
+        slot = match leg.slot.retry(now).await {
+            Err(Unserved::Expired) => return Err(last),
+            next => next?,
+        };
     }
 }
 

@@ -2,38 +2,47 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use super::SOON;
 
-/// A node that answers everything with its name, after a while. It is gone once it is dropped.
+/// A node that answers everything with its name. It is gone once it is dropped.
 pub struct Node {
     pub url: String,
     asked: Arc<AtomicUsize>,
+    /// While somebody writes, nobody is answered.
+    pub gate: Arc<RwLock<()>>,
     /// Readers and the listener look at it.
     alive: Arc<()>,
     address: String,
 }
 
 impl Node {
-    pub fn start(name: &'static str, takes: Duration) -> Self {
-        Self::at("127.0.0.1:0", name, takes)
+    pub fn start(name: &'static str) -> Self {
+        Self::at("127.0.0.1:0", name)
     }
 
-    pub fn at(address: &str, name: &'static str, takes: Duration) -> Self {
+    pub fn at(address: &str, name: &'static str) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (asked, alive) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
-        let node = Self { url: format!("http://{address}"), asked: asked.clone(), alive, address };
+        let gate = Arc::new(RwLock::new(()));
+        let node = Self {
+            url: format!("http://{address}"),
+            asked: asked.clone(),
+            gate: gate.clone(),
+            alive,
+            address,
+        };
         let there = Arc::downgrade(&node.alive);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if there.upgrade().is_none() {
                     return;
                 }
-                let (there, asked) = (there.clone(), asked.clone());
+                let (there, asked, gate) = (there.clone(), asked.clone(), gate.clone());
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
                     let mut stream = stream;
@@ -43,8 +52,7 @@ impl Node {
                         }
                         if !body.contains("net_version") {
                             asked.fetch_add(1, Ordering::SeqCst);
-                            #[allow(clippy::disallowed_methods, reason = "this is what a slow node does")]
-                            std::thread::sleep(takes);
+                            drop(gate.read());
                         }
                         assert!(head.starts_with("POST "), "{head}");
                         let reply = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{name}"}}"#);

@@ -1,0 +1,239 @@
+//! What passes through, and what clients are told: prio-load-balancer's contract. Numbers are those of its list of defects.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bytes::Bytes;
+use common::{Act, Bed, CALL, Node, PATIENCE, header, ms, text};
+use http::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn routes() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    for (method, path, status, allow, body) in [
+        ("GET", "/", 200, None, "prio-load-balancer\n"),
+        ("HEAD", "/", 405, Some("GET, POST"), ""),
+        ("PUT", "/", 405, Some("GET, POST"), "405 method not allowed\n"),
+        ("OPTIONS", "/", 405, Some("GET, POST"), "405 method not allowed\n"),
+        ("GET", "/sim", 405, Some("POST"), "405 method not allowed\n"),
+        ("PUT", "/nodes", 405, Some("GET, POST, DELETE"), "405 method not allowed\n"),
+        ("GET", "/metrics", 404, None, "404 page not found\n"),
+        ("GET", "/sim/", 404, None, "404 page not found\n"),
+    ] {
+        let reply = bed.ask(method.parse().unwrap(), path, "").await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        assert_eq!(header(&reply, "allow").as_deref(), allow, "{method} {path}");
+        assert_eq!(text(&reply), body, "{method} {path}");
+        assert_eq!(header(&reply, "content-type").as_deref(), Some("text/plain; charset=utf-8"));
+    }
+    assert_eq!(bed.ask(Method::POST, "/sim", CALL).await.status, 200);
+    assert_eq!(text(&bed.get("/nodes").await), format!("[\"{}\"]\n", node.uri));
+}
+
+/// 13: statuses, types and encodings are the node's.
+#[tokio::test]
+async fn answers_pass_through_byte_for_byte() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    let odd = Bytes::from_static(b"\x00\xff{\"not\": json\r\n\r\n");
+    for (status, kind, encoding) in [
+        (200, "application/json", None),
+        (201, "text/x-odd", Some("gzip")),
+        (400, "application/json; charset=utf-8", None),
+        (401, "text/plain", None),
+        (404, "text/html", Some("br")),
+        (500, "application/json", None),
+    ] {
+        let mut headers = vec![("content-type", kind), ("x-internal", "10.0.0.1")];
+        headers.extend(encoding.map(|encoding| ("content-encoding", encoding)));
+        node.act(Act::Reply(status, headers, odd.clone()));
+        let before = node.count();
+        let reply = bed.post(CALL).await;
+        assert_eq!((reply.status.as_u16(), &reply.body), (status, &odd));
+        assert_eq!(header(&reply, "content-type").as_deref(), Some(kind));
+        assert_eq!(header(&reply, "content-encoding").as_deref(), encoding);
+        assert_eq!(header(&reply, "x-internal"), None);
+        assert_eq!(node.count(), before + 1, "{status} is tried once");
+    }
+    node.act(Act::Reply(204, vec![], Bytes::new()));
+    assert_eq!(bed.post(CALL).await.status, 204);
+}
+
+#[tokio::test]
+async fn requests_pass_through_byte_for_byte() {
+    let node = Node::new().await;
+    let uri = format!("{}/rpc/v1?key=hunter2&_workers=3", node.uri.replace("http://", "http://me:secret@"));
+    let bed = Bed::of(&[uri], "forward_headers = [\"X-Flashbots-Signature\"]\n").await;
+    let body = format!("{{\"id\": 1 ,\"method\":\"eth_call\",\"params\":[\"{}\"]}}\r\n", "é".repeat(300_000));
+    let given =
+        [("x-flashbots-signature", "0x1:0x2"), ("x-other", "1"), ("content-type", "application/x-odd")];
+    assert_eq!(bed.post_with(&given, &body).await.status, 200);
+    let got = node.got().remove(0);
+    assert_eq!(got.body, body);
+    assert_eq!(got.uri, "/rpc/v1?key=hunter2");
+    let field = |name: &str| got.headers.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!(field("x-flashbots-signature"), Some("0x1:0x2"));
+    assert_eq!(field("x-other"), None);
+    assert_eq!(field("content-type"), Some("application/x-odd"));
+    assert_eq!(field("authorization"), Some("Basic bWU6c2VjcmV0"));
+    // 14: neither user, password nor key is shown.
+    let shown = format!("{}{}", text(&bed.get("/nodes").await), json!(bed.handle.snapshot()));
+    assert!(!["me:", "secret", "hunter2"].iter().any(|secret| shown.contains(secret)), "{shown}");
+}
+
+#[tokio::test]
+async fn the_headers_of_an_answer() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    let reply = bed.post_with(&[("x-request-id", "abc")], CALL).await;
+    for name in ["queuedurationus", "simdurationus", "totaldurationus", "queuesizestart", "queuesizeend"] {
+        let value = header(&reply, &format!("x-priolb-{name}")).unwrap_or_else(|| panic!("no {name}"));
+        value.parse::<u64>().unwrap();
+    }
+    assert!(header(&reply, "server-timing").unwrap().starts_with("queue;dur="));
+    assert_eq!(header(&reply, "x-request-id").as_deref(), Some("abc"));
+    let made = [
+        header(&bed.post(CALL).await, "x-request-id").unwrap(),
+        header(&bed.post(CALL).await, "x-request-id").unwrap(),
+    ];
+    assert_ne!(made[0], made[1]);
+    let long = "x".repeat(1000);
+    let replaced = header(&bed.post_with(&[("x-request-id", &long)], CALL).await, "x-request-id").unwrap();
+    assert_eq!(replaced.len(), 32, "what is as long as that is no id");
+    let sent: Vec<_> =
+        node.got().iter().map(|got| got.headers["x-request-id"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, ["abc", &made[0], &made[1], &replaced]);
+}
+
+/// 14: an error says what went wrong, with the request's id, and no address.
+#[tokio::test]
+async fn errors_are_in_the_form_of_the_request() {
+    let bed = Bed::of(&[], "").await;
+    let reply = bed.post(r#"{"jsonrpc":"2.0","id":"x1","method":"eth_call","params":[]}"#).await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(header(&reply, "content-type").as_deref(), Some("application/json"));
+    let body: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((&body["id"], &body["error"]["message"]), (&json!("x1"), &json!("no nodes available")));
+    assert!(header(&reply, "retry-after").is_some() && header(&reply, "x-request-id").is_some());
+    let reply = bed.post("taskLowPrio").await;
+    assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (503, "no nodes available\n"));
+    assert_eq!(header(&reply, "content-type").as_deref(), Some("text/plain; charset=utf-8"));
+}
+
+/// 14: what is said of a node that can't be reached doesn't say where it is.
+#[tokio::test]
+async fn a_failure_names_no_node() {
+    let mut node = Node::new().await;
+    let bed = Bed::new(&[&node], "retries_max = 1\nhealth = \"none\"\n").await;
+    node.kill().await;
+    let reply = bed.post(CALL).await;
+    assert_eq!(reply.status, 502);
+    let body = text(&reply);
+    assert!(body.contains("proxying request failed: connection re"), "{body}");
+    assert!(!body.contains("127.0.0.1") && !body.contains(&node.address.port().to_string()), "{body}");
+}
+
+/// 7: a body is refused while it comes; nobody waits for the rest, or keeps it.
+#[tokio::test]
+async fn a_large_body_is_refused_before_it_is_in() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "payload_max = \"100KiB\"\n").await;
+    for head in ["content-length: 268435456", "transfer-encoding: chunked"] {
+        let mut stream = TcpStream::connect(bed.address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if head.contains("chunked") {
+            let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+            stream.write_all(&chunk.repeat(3)).await.unwrap();
+        }
+        let mut start = [0; 12];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut start)).await.unwrap().unwrap();
+        assert_eq!(&start, b"HTTP/1.1 413");
+    }
+    let reply = bed.post(&"x".repeat(100 * 1024 + 1)).await;
+    assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (413, "Payload too large\n"));
+    assert_eq!(bed.post(&"x".repeat(100 * 1024)).await.status, 200);
+    assert_eq!(node.count(), 1);
+}
+
+/// 7: there, such a body took 599 MB.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_256_mib_takes_no_memory() {
+    const SENT: usize = 256 << 20;
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    let piece = vec![b'x'; 1 << 20];
+    let before = resident();
+    for framing in [format!("content-length: {SENT}"), "transfer-encoding: chunked".to_owned()] {
+        let mut stream = TcpStream::connect(bed.address).await.unwrap();
+        stream
+            .write_all(format!("POST / HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let (mut read, mut write) = stream.split();
+        let sending = async {
+            let chunked = framing.contains("chunked");
+            for _ in 0..SENT / piece.len() {
+                if chunked && write.write_all(b"100000\r\n").await.is_err() {
+                    return;
+                }
+                // It is closed on whoever doesn't stop.
+                if write.write_all(&piece).await.is_err()
+                    || (chunked && write.write_all(b"\r\n").await.is_err())
+                {
+                    return;
+                }
+            }
+        };
+        let mut start = [0; 12];
+        let (read, ()) = tokio::join!(tokio::time::timeout(PATIENCE, read.read_exact(&mut start)), sending);
+        read.unwrap().unwrap();
+        assert_eq!(&start, b"HTTP/1.1 413");
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes more");
+    }
+    assert_eq!(node.count(), 0);
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_for_each_key() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "[[rpc.rule]]\nheader = \"x-api-key\"\nrate = 1\nburst = 2\n").await;
+    let mut seen = Vec::new();
+    for key in ["a", "a", "a", "b"] {
+        let reply = bed.post_with(&[("x-api-key", key)], CALL).await;
+        seen.push((reply.status.as_u16(), header(&reply, "retry-after")));
+    }
+    let ok = (200, None);
+    assert_eq!(seen, [ok.clone(), ok.clone(), (429, Some("1".into())), ok]);
+}
+
+#[tokio::test]
+async fn a_batch_is_one_request_or_split_and_put_in_order() {
+    let node = Node::new().await;
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"eth_a"},{"jsonrpc":"2.0","method":"eth_n"},7,{"jsonrpc":"2.0","id":3,"method":"eth_b"}]"#;
+    let whole = Bed::new(&[&node], "").await;
+    assert_eq!(whole.post(batch).await.status, 200);
+    assert_eq!(node.got().last().unwrap().body, batch);
+    let split = Bed::new(&[&node], "split_batches = true\n").await;
+    node.act(Act::Answer(ms(1)));
+    let reply: Value = serde_json::from_slice(&split.post(batch).await.body).unwrap();
+    let ids: Vec<&Value> = reply.as_array().unwrap().iter().map(|part| &part["id"]).collect();
+    assert_eq!(ids, [&json!(1), &Value::Null, &json!(3)]);
+    assert_eq!(reply[1]["error"]["code"], -32600);
+    assert_eq!(node.count(), 4);
+    // A part that no node answers is an error of its own.
+    node.act(Act::Reply(500, vec![("content-type", "application/json")], "oops".into()));
+    let reply: Value = serde_json::from_slice(&split.post(batch).await.body).unwrap();
+    assert_eq!(reply[0]["error"]["message"], "proxying request failed: HTTP 500 without a JSON-RPC answer");
+}

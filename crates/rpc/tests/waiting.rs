@@ -1,0 +1,176 @@
+//! Requests that wait: order, bounds, deadlines. Numbers are those of prio-load-balancer's list of defects.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Act, Bed, CALL, Node, header, ms, text};
+use tokio::time::Instant;
+
+const HIGH: (&str, &str) = ("X-High-Priority", "true");
+const FAST: (&str, &str) = ("X-Fast-Track", "true");
+
+/// A node with one worker, which one request has.
+async fn busy(text: &str) -> (Node, Bed) {
+    let node = Node::workers(1).await;
+    let bed = Bed::new(&[&node], text).await;
+    node.act(Act::Gate);
+    bed.start(&[], CALL);
+    bed.until("the node is busy", |_| node.in_flight() == 1).await;
+    (node, bed)
+}
+
+/// 17: what comes later and is more urgent goes first, whatever was taken up before.
+#[tokio::test]
+async fn the_urgent_go_first() {
+    let (node, bed) = busy("").await;
+    let mut all = Vec::new();
+    for (n, headers) in [&[][..], &[], &[HIGH], &[HIGH], &[FAST], &[FAST], &[FAST]].into_iter().enumerate() {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{n},"method":"eth_call"}}"#);
+        all.push(bed.start(headers, &body));
+        bed.until("it waits", |bed| bed.waiting() == n + 1).await;
+    }
+    node.open(8);
+    for request in all {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    let ids: Vec<u64> = node.got()[1..]
+        .iter()
+        .map(|got| serde_json::from_slice::<serde_json::Value>(&got.body).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    // Two fast-track for each high, then low.
+    assert_eq!(ids, [4, 5, 2, 6, 3, 0, 1]);
+}
+
+/// 6, 16: a lane's limit is its own, and there is one for all.
+#[tokio::test]
+async fn a_full_lane_refuses_its_own_alone() {
+    let (node, bed) = busy("low_max = 1\nqueue_max = 3\n").await;
+    let low = bed.start(&[], CALL);
+    bed.until("one waits", |bed| bed.waiting() == 1).await;
+    let reply = bed.post(CALL).await;
+    assert_eq!(reply.status, 503);
+    assert!(text(&reply).contains(r#""message":"queue full""#), "{}", text(&reply));
+    assert!(text(&reply).contains(r#""id":7"#));
+    assert_eq!(header(&reply, "retry-after").as_deref(), Some("1"));
+    let others = [bed.start(&[HIGH], CALL), bed.start(&[FAST], CALL)];
+    bed.until("both wait", |bed| bed.waiting() == 3).await;
+    assert_eq!(bed.post_with(&[FAST], CALL).await.status, 503, "all together are full");
+    node.open(4);
+    for request in others.into_iter().chain([low]) {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+}
+
+/// 8: a deadline that passes in the queue is answered then, not when somebody looks.
+#[tokio::test]
+async fn a_deadline_in_the_queue_is_kept() {
+    let (_node, bed) = busy("request_timeout = \"300ms\"\ntry_timeout = \"250ms\"\nretries_max = 1\n").await;
+    let began = Instant::now();
+    let first = bed.start(&[], CALL);
+    let reply = first.await.unwrap();
+    assert!(began.elapsed() < ms(2000), "{:?}", began.elapsed());
+    assert_eq!(reply.status, 504);
+    // Nothing was free in time, or the node was but had no time left.
+    let said = text(&reply);
+    assert!(
+        said.contains("request timeout hit before processing") || said.contains("node timeout"),
+        "{said}"
+    );
+    bed.until("nobody waits", |bed| bed.waiting() == 0).await;
+}
+
+/// 8: with no node to be had the answer comes at the deadline too.
+#[tokio::test]
+async fn requests_wait_for_a_node_until_their_deadline() {
+    let mut node = Node::new().await;
+    let bed = Bed::new(&[&node], "request_timeout = \"1s\"\n").await;
+    node.kill().await;
+    bed.until_fit(&node, false).await;
+    let reply = bed.post(CALL).await;
+    assert_eq!(reply.status, 504);
+    assert!(text(&reply).contains("request timeout hit before processing"));
+    let request = bed.start(&[], CALL);
+    bed.until("it waits", |bed| bed.waiting() == 1).await;
+    node.revive().await;
+    assert_eq!(request.await.unwrap().status, 200, "it is back in time");
+    let node = Node::new().await;
+    let refusing = Bed::new(&[&node], "refuse_when_unfit = true\nhealth = \"none\"\n").await;
+    refusing.handle.drain(&node.uri).unwrap();
+    assert_eq!(refusing.post(CALL).await.status, 503);
+}
+
+/// 4: a retry keeps its place, also in a queue that is full.
+#[tokio::test]
+async fn a_retry_is_not_refused_by_a_full_queue() {
+    let (one, two) = (Node::workers(1).await, Node::workers(1).await);
+    let bed = Bed::new(&[&one, &two], "low_max = 1\n").await;
+    two.act(Act::Gate);
+    one.act(Act::Gate);
+    let mut all = vec![bed.start(&[], CALL), bed.start(&[], CALL)];
+    bed.until("both are busy", |_| one.in_flight() + two.in_flight() == 2).await;
+    all.push(bed.start(&[], CALL));
+    bed.until("the queue is full", |bed| bed.waiting() == 1).await;
+    // The one that waits gets the slot of the one that fails there, which waits for the other node then.
+    one.act(Act::Reply(503, vec![], "".into()));
+    one.open(1);
+    bed.until("something came of it", |_| one.count() + two.count() >= 3).await;
+    two.act(Act::Answer(ms(0)));
+    one.act(Act::Answer(ms(0)));
+    two.open(3);
+    one.open(3);
+    for request in all {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+}
+
+/// 8: low requests aren't starved, if that is wanted.
+#[tokio::test]
+async fn a_low_request_that_has_waited_long_goes_next() {
+    let (node, bed) =
+        busy("low_max_wait = \"50ms\"\nrequest_timeout = \"20s\"\ntry_timeout = \"10s\"\n").await;
+    let low = bed.start(&[], r#"{"jsonrpc":"2.0","id":"low","method":"eth_call"}"#);
+    bed.until("it waits", |bed| bed.waiting() == 1).await;
+    let high: Vec<_> = (0..6).map(|_| bed.start(&[HIGH], CALL)).collect();
+    bed.until("all wait", |bed| bed.waiting() == 7).await;
+    let aged = Instant::now() + ms(60);
+    tokio::time::sleep_until(aged).await;
+    node.open(8);
+    assert_eq!(low.await.unwrap().status, 200);
+    for request in high {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    let place = node.got().iter().position(|got| got.body.windows(5).any(|part| part == b"\"low\""));
+    assert_eq!(place, Some(1));
+}
+
+/// 5: nobody waits for ever for nodes that are gone.
+#[tokio::test]
+async fn when_the_last_node_goes_those_who_wait_are_told() {
+    let (node, bed) = busy("").await;
+    let waiting = bed.start(&[], CALL);
+    bed.until("it waits", |bed| bed.waiting() == 1).await;
+    bed.handle.remove(&node.uri).await.unwrap();
+    let reply = waiting.await.unwrap();
+    assert_eq!(reply.status, 503);
+    assert!(text(&reply).contains("no nodes available"));
+    assert_eq!(bed.post(CALL).await.status, 503);
+}
+
+/// 11: what is asked while others change it is right.
+#[tokio::test]
+async fn the_queue_is_shown_while_it_moves() {
+    let node = Node::workers(4).await;
+    let bed = Bed::new(&[&node], "").await;
+    let load = bed.load(16, 40, CALL);
+    for _ in 0..200 {
+        let shown = bed.handle.snapshot();
+        assert!(
+            shown.nodes[0].in_flight <= 4 && shown.lanes.iter().map(|lane| lane.waiting).sum::<usize>() <= 16
+        );
+        assert!(bed.metric("mainstay_rpc_queue_length{rpc=\"rpc\",lane=\"low\"").unwrap() <= 16.0);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(common::failed(load).await, 0);
+    assert_eq!(bed.metric("mainstay_rpc_queue_length{rpc=\"rpc\",lane=\"low\""), Some(0.0));
+}

@@ -34,6 +34,8 @@ pub(crate) struct Members {
 struct State {
     /// Nodes of the settings that aren't on the list yet.
     pending: Vec<Upstream>,
+    /// It was said that they aren't.
+    told: bool,
     /// Removed ones that may still work.
     leaving: Vec<(Upstream, NodeId)>,
     /// This instance's part of all slots.
@@ -51,7 +53,7 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 impl Members {
     pub(crate) fn new(store: Arc<dyn Store>, nodes: Vec<Upstream>, shared: bool) -> Self {
         let portion = if shared { Portion::NONE } else { Portion::ALL };
-        let state = State { pending: nodes, leaving: Vec::new(), portion };
+        let state = State { pending: nodes, told: false, leaving: Vec::new(), portion };
         Self { store, list: OnceLock::new(), opened: watch::Sender::new(false), state: Mutex::new(state) }
     }
 
@@ -108,7 +110,10 @@ impl Members {
         let list = NodeList::open(members.store.clone(), same).await;
         let mut watch = list.watch();
         let list = members.list.get_or_init(|| list);
-        members.store_pending(list).await;
+        // One that can't be reached costs its deadline once, before anybody is served, and not twice.
+        if list.current().reach.is_ok() {
+            members.store_pending(list).await;
+        }
         members.apply(&core, &watch.borrow_and_update().clone());
         members.opened.send_replace(true);
         loop {
@@ -143,9 +148,10 @@ impl Members {
         });
         match edited.await {
             Ok(_) => lock(&self.state).pending.clear(),
-            Err(error) => {
-                tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet")
+            Err(error) if !std::mem::replace(&mut lock(&self.state).told, true) => {
+                tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet");
             }
+            Err(_) => {}
         }
     }
 

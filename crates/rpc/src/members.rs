@@ -4,12 +4,15 @@
 //! as long as the store can't be reached they are served all the same. Every change is made in the store first; what
 //! other instances change comes through its watch. [`Members::follow`] makes the pool what the list says.
 //!
+//! A shared store that comes back without any list (not an empty one, which is somebody's will) has lost it: it gets the last one
+//! known, rather than that every instance drops all its nodes.
+//!
 //! A node that was removed finishes what it works on; its slots are still counted if it is added again meanwhile.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mainstay_store::{Fleet, Listed, NodeList, Portion, Reach, Store, StoreError};
+use mainstay_store::{Fleet, Listed, Name, NodeList, Portion, Reach, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -19,6 +22,8 @@ use crate::pool::{NodeId, Pool};
 use crate::probe;
 use crate::upstream::Upstream;
 
+/// The document of the list; see [`NodeList`].
+static LIST: Name = Name::new("prio-load-balancer:nodes", "nodes.json");
 /// Between two tries to put the nodes of the settings on a list that can't be reached.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -116,6 +121,7 @@ impl Members {
         }
         members.apply(&core, &watch.borrow_and_update().clone());
         members.opened.send_replace(true);
+        let mut was_lost = !list.current().reach.is_ok();
         loop {
             let waits = !lock(&members.state).pending.is_empty();
             tokio::select! {
@@ -123,7 +129,36 @@ impl Members {
                 () = tokio::time::sleep(RETRY), if waits => members.store_pending(list).await,
                 () = core.stop.cancelled() => return,
             }
-            members.apply(&core, &watch.borrow_and_update().clone());
+            let mut listed = watch.borrow_and_update().clone();
+            if was_lost && listed.reach.is_ok() && listed.nodes.is_empty() {
+                members.put_back(&core, list).await;
+                listed = list.current();
+            }
+            was_lost = !listed.reach.is_ok();
+            members.apply(&core, &listed);
+        }
+    }
+
+    /// The store is back and shows no node: if it has lost the list it gets the one that is served.
+    async fn put_back(&self, core: &Core, list: &NodeList) {
+        let known: Vec<String> = core.nodes().iter().map(|node| node.uris().text.clone()).collect();
+        if known.is_empty() || !matches!(self.store.read(&LIST).await, Ok(None)) {
+            return;
+        }
+        let put = list.edit(|nodes| {
+            let is_lost = nodes.is_empty();
+            if is_lost {
+                nodes.clone_from(&known);
+            }
+            is_lost
+        });
+        match put.await {
+            Ok(true) => tracing::warn!(
+                place = self.place(),
+                "the store had lost the list of nodes: it has the last one known again"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the store has lost the list of nodes"),
         }
     }
 

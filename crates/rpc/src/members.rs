@@ -4,12 +4,15 @@
 //! as long as the store can't be reached they are served all the same. Every change is made in the store first; what
 //! other instances change comes through its watch. [`Members::follow`] makes the pool what the list says.
 //!
+//! A shared store that comes back without any list (not an empty one, which is somebody's will) has lost it: it gets the last one
+//! known, rather than that every instance drops all its nodes.
+//!
 //! A node that was removed finishes what it works on; its slots are still counted if it is added again meanwhile.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mainstay_store::{Fleet, Listed, NodeList, Portion, Reach, Store, StoreError};
+use mainstay_store::{Fleet, Listed, Name, NodeList, Portion, Reach, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -19,6 +22,8 @@ use crate::pool::{NodeId, Pool};
 use crate::probe;
 use crate::upstream::Upstream;
 
+/// The document of the list; see [`NodeList`].
+static LIST: Name = Name::new("prio-load-balancer:nodes", "nodes.json");
 /// Between two tries to put the nodes of the settings on a list that can't be reached.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -34,6 +39,8 @@ pub(crate) struct Members {
 struct State {
     /// Nodes of the settings that aren't on the list yet.
     pending: Vec<Upstream>,
+    /// It was said that they aren't.
+    told: bool,
     /// Removed ones that may still work.
     leaving: Vec<(Upstream, NodeId)>,
     /// This instance's part of all slots.
@@ -51,7 +58,7 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 impl Members {
     pub(crate) fn new(store: Arc<dyn Store>, nodes: Vec<Upstream>, shared: bool) -> Self {
         let portion = if shared { Portion::NONE } else { Portion::ALL };
-        let state = State { pending: nodes, leaving: Vec::new(), portion };
+        let state = State { pending: nodes, told: false, leaving: Vec::new(), portion };
         Self { store, list: OnceLock::new(), opened: watch::Sender::new(false), state: Mutex::new(state) }
     }
 
@@ -108,9 +115,13 @@ impl Members {
         let list = NodeList::open(members.store.clone(), same).await;
         let mut watch = list.watch();
         let list = members.list.get_or_init(|| list);
-        members.store_pending(list).await;
+        // One that can't be reached costs its deadline once, before anybody is served, and not twice.
+        if list.current().reach.is_ok() {
+            members.store_pending(list).await;
+        }
         members.apply(&core, &watch.borrow_and_update().clone());
         members.opened.send_replace(true);
+        let mut was_lost = !list.current().reach.is_ok();
         loop {
             let waits = !lock(&members.state).pending.is_empty();
             tokio::select! {
@@ -118,7 +129,36 @@ impl Members {
                 () = tokio::time::sleep(RETRY), if waits => members.store_pending(list).await,
                 () = core.stop.cancelled() => return,
             }
-            members.apply(&core, &watch.borrow_and_update().clone());
+            let mut listed = watch.borrow_and_update().clone();
+            if was_lost && listed.reach.is_ok() && listed.nodes.is_empty() {
+                members.put_back(&core, list).await;
+                listed = list.current();
+            }
+            was_lost = !listed.reach.is_ok();
+            members.apply(&core, &listed);
+        }
+    }
+
+    /// The store is back and shows no node: if it has lost the list it gets the one that is served.
+    async fn put_back(&self, core: &Core, list: &NodeList) {
+        let known: Vec<String> = core.nodes().iter().map(|node| node.uris().text.clone()).collect();
+        if known.is_empty() || !matches!(self.store.read(&LIST).await, Ok(None)) {
+            return;
+        }
+        let put = list.edit(|nodes| {
+            let is_lost = nodes.is_empty();
+            if is_lost {
+                nodes.clone_from(&known);
+            }
+            is_lost
+        });
+        match put.await {
+            Ok(true) => tracing::warn!(
+                place = self.place(),
+                "the store had lost the list of nodes: it has the last one known again"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the store has lost the list of nodes"),
         }
     }
 
@@ -143,9 +183,10 @@ impl Members {
         });
         match edited.await {
             Ok(_) => lock(&self.state).pending.clear(),
-            Err(error) => {
-                tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet")
+            Err(error) if !std::mem::replace(&mut lock(&self.state).told, true) => {
+                tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet");
             }
+            Err(_) => {}
         }
     }
 

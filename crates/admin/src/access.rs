@@ -9,17 +9,14 @@
 //!    requests, but they carry its name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
+use mainstay_wire::local::{PROXY_HEADERS, is_loopback_host};
 use sha2::{Digest, Sha256};
 
 /// Characters that a token has at least.
 const MIN_TOKEN: usize = 16;
-
-/// Any of these says that the peer is a proxy and somebody else is asking.
-const PROXY_HEADERS: [&str; 5] = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"];
 
 /// The admin token. Only its digest is kept.
 #[derive(Clone)]
@@ -143,18 +140,6 @@ fn is_same_origin(origin: &str, host: Option<&str>) -> bool {
 fn is_local(caller: &Caller) -> bool {
     let names_loopback = caller.host.as_deref().is_some_and(is_loopback_host);
     caller.peer.to_canonical().is_loopback() && !caller.proxied && names_loopback
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host();
-    if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
-    }
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Caller {

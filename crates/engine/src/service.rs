@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::envelope::{self, BadCall, Call, Message};
 use mainstay_wire::jwt::{self, Claims, TokenError};
+use mainstay_wire::local;
 use mainstay_wire::server::{Handler, Response};
 
 use crate::core::Core;
@@ -114,7 +115,7 @@ impl Service {
     }
 
     async fn operator(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
-        if !peer.ip().to_canonical().is_loopback()
+        if !local::is_own_process(peer.ip(), request.uri(), request.headers())
             && let Err(error) = self.authorize(request.headers())
         {
             return text(StatusCode::UNAUTHORIZED, error.to_string());

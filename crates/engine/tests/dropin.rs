@@ -225,3 +225,14 @@ async fn from_elsewhere_the_routes_need_a_token() {
     }
     core.stop.cancel();
 }
+
+/// A page of another site in a browser on this machine is a loopback peer too.
+#[tokio::test]
+async fn through_this_machine_the_routes_need_a_token() {
+    let bed = Setup::new(0).node("http://127.0.0.1:9#name=nobody".into()).start().await;
+    for (name, value) in [("origin", "https://evil.example"), ("x-forwarded-for", "192.0.2.7")] {
+        let request = Request::post("/add_nodes").header("content-type", "text/plain").header(name, value);
+        let request = request.body(Bytes::from_static(b"{\"nodes\":[]}")).unwrap();
+        assert_eq!(bed.send(request).await.status, 401, "{name}");
+    }
+}

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::jwt;
+use mainstay_wire::local;
 use mainstay_wire::server::Response;
 use serde_json::Value;
 
@@ -58,7 +59,7 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
     if request.method() == Method::GET {
         return json(StatusCode::OK, list(core));
     }
-    if let Some(refusal) = refusal(core, request.headers(), peer) {
+    if let Some(refusal) = refusal(core, request.uri(), request.headers(), peer) {
         return refusal;
     }
     let adds = request.method() == Method::POST;
@@ -100,8 +101,8 @@ fn list(core: &Core) -> Bytes {
 }
 
 /// Why this peer may not change the list.
-fn refusal(core: &Core, headers: &HeaderMap, peer: SocketAddr) -> Option<Response> {
-    if peer.ip().to_canonical().is_loopback() {
+fn refusal(core: &Core, uri: &Uri, headers: &HeaderMap, peer: SocketAddr) -> Option<Response> {
+    if local::is_own_process(peer.ip(), uri, headers) {
         return None;
     }
     let Some(verify) = &core.verify else {
@@ -142,7 +143,8 @@ mod tests {
             if let Some(token) = token {
                 headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
             }
-            let refusal = refusal(core, &headers, peer.parse().unwrap());
+            headers.insert("host", "127.0.0.1:8080".parse().unwrap());
+            let refusal = refusal(core, &Uri::from_static("/nodes"), &headers, peer.parse().unwrap());
             refusal.map(|response| response.status().as_u16())
         };
         let closed = core(None);
@@ -156,6 +158,23 @@ mod tests {
             assert_eq!(status(&open, there, None), Some(401));
             assert_eq!(status(&open, there, Some("wrong")), Some(401));
             assert_eq!(status(&open, there, Some("right")), None);
+        }
+    }
+
+    /// A page in a browser on this machine, and strangers behind a proxy on it, are loopback peers too.
+    #[test]
+    fn changes_that_somebody_else_asks_for_through_this_machine_need_the_token() {
+        let peer = "127.0.0.1:9".parse().unwrap();
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("host", "evil.example:8080"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", "127.0.0.1:8080".parse().unwrap());
+            headers.insert(name, value.parse().unwrap());
+            let refusal = refusal(&core(None), &Uri::from_static("/nodes"), &headers, peer);
+            assert_eq!(refusal.unwrap().status(), 403, "{name}");
         }
     }
 

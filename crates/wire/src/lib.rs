@@ -2,6 +2,7 @@
 //!
 //! - [`envelope`]: the JSON-RPC envelope, read in one scan, bodies kept opaque
 //! - [`jwt`]: tokens of the Engine API (HS256 with a shared secret)
+//! - [`local`]: whether a request was made on this machine, and by nobody through it
 //! - [`client`]: a pool of keep-alive connections to one endpoint
 //! - [`body`]: reading a body with a limit
 //! - [`server`]: HTTP/1.1 and h2c with bounds, deadlines and a graceful stop
@@ -12,5 +13,6 @@ pub mod body;
 pub mod client;
 pub mod envelope;
 pub mod jwt;
+pub mod local;
 pub mod server;
 mod small_write;

@@ -5,9 +5,11 @@
 //! together), [`fleet`] (what guards mean for one another).
 
 pub mod check;
+pub mod config;
 pub mod finding;
 pub mod fleet;
 pub mod guard;
 pub mod reading;
 
+pub use config::{Builtin, Config, SECTION};
 pub use finding::{Finding, Verdict};

@@ -7,6 +7,7 @@ mod common;
 use bytes::Bytes;
 use common::{Act, Bed, CALL, Node, PATIENCE, header, ms, text};
 use http::Method;
+use mainstay_rpc::Operated;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

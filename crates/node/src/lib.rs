@@ -1,9 +1,11 @@
-//! An upstream node: how it is written in a config ([`spec`]), how fit it is ([`health`]), which of several
-//! is the primary ([`choice`]), and what an operator sees and does of a role's nodes ([`role`], a form without content).
+//! An upstream node: how it is written in a config ([`spec`]), how fit it is ([`health`]), what an execution client's answers to a
+//! probe say ([`eth`]), which of several nodes is the primary ([`choice`]), and the form in which an operator sees and changes a
+//! role's nodes ([`role`]).
 //!
 //! Everything else here is a decision: synchronous functions of state, event and time. Sockets and clocks stay with the roles.
 
 pub mod choice;
+pub mod eth;
 pub mod health;
 pub mod role;
 pub mod spec;

@@ -11,7 +11,6 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("mainstay", &["admin", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
     ("admin", &["node", "wire"]),
     ("beacon", &["node", "settings", "wire"]),
-    ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
     ("engine", &["node", "settings", "wire"]),
     ("node", &["wire"]),

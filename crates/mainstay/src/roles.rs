@@ -127,3 +127,28 @@ fn count(nodes: usize) -> String {
     let s = if nodes == 1 { "" } else { "s" };
     format!("{nodes} node{s}")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    #[test]
+    fn several_of_a_kind_share_their_metrics() {
+        fn register(registry: &mut Registry) -> Counter {
+            let counter = Counter::default();
+            registry.register("calls", "Calls", counter.clone());
+            counter
+        }
+        let mut metrics = Metrics::default();
+        metrics.of(register).inc();
+        metrics.of(register).inc();
+        let mut page = String::new();
+        encode(&mut page, &metrics.registry).unwrap();
+        assert_eq!(page.matches("calls_total").count(), 1, "{page}");
+        assert!(page.contains("calls_total 2\n"), "{page}");
+    }
+}

@@ -31,6 +31,25 @@ fn evident(n: usize) -> (Setup, tempfile::TempDir) {
     (Setup::new(n).set("evidence_dir", &path), dir)
 }
 
+/// A folder that couldn't be opened at the first disagreement is tried again at the next.
+#[tokio::test]
+async fn a_folder_that_is_mended_gets_the_next_record() {
+    let (setup, dir) = evident(3);
+    let path = dir.path().join("evidence");
+    std::fs::write(&path, "in the way").unwrap();
+    let mut bed = setup.ready().await;
+    bed.els[1].set(Fault::Lie);
+    let block = bed.chain.grow();
+    bed.new_payload(&block).await;
+    bed.until("the attempt", |bed| bed.handle.health().1.iter().any(|r| r.contains("disagree"))).await;
+    let counted = async { while bed.metric("mainstay_engine_evidence_total").await != Some(1.0) {} };
+    tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let block = bed.chain.grow();
+    bed.new_payload(&block).await;
+    assert_eq!(records(&path, 1).await[0].block, Some(block.hash.to_string()));
+}
+
 #[tokio::test]
 async fn a_split_vote_saves_who_said_what_once_a_block() {
     let (setup, dir) = evident(3);

@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use mainstay_engine::Operated as _;
 use mainstay_engine::evidence::{Record, load};
 use mainstay_sim::{Family, Fault};
 

@@ -16,6 +16,7 @@ mod server;
 
 pub use access::{Caller, Refusal, Token, WeakToken, judge};
 pub use lifecycle::{Lifecycle, Phase};
+pub use mainstay_node::Level;
 pub use openapi::document as openapi;
-pub use role::{ActError, Action, BoxFuture, Level, Role};
+pub use role::{ActError, Action, BoxFuture, Role};
 pub use server::{Admin, serve};

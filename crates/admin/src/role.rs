@@ -4,22 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use serde::Serialize;
+use mainstay_node::{Level, Refused};
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// How well a role serves its clients; the greater, the worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it was meant to.
-    Well,
-    /// Its clients are served, but something that could be there isn't.
-    Degraded,
-    /// Its clients cannot be served.
-    Down,
-}
 
 /// A running role. `health` and `state` are asked for at any time, on async threads: they don't block.
 pub trait Role: Send + Sync + 'static {
@@ -42,6 +30,8 @@ pub enum Action {
     Add {
         /// As in the configuration; may hold credentials.
         uri: String,
+        /// Also if it doesn't answer, where the role asks it first.
+        force: bool,
     },
     /// Forget a node.
     Remove {
@@ -88,6 +78,19 @@ pub enum ActError {
     NotFound(String),
     /// It can't be done as asked: 400.
     Refused(String),
+    /// What the role keeps its nodes in can't be asked: 503.
+    Unavailable(String),
     /// This kind of role doesn't do that: 405.
     Unsupported(String),
+}
+
+impl From<Refused> for ActError {
+    fn from(refused: Refused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            Refused::NoSuchNode(_) => Self::NotFound(text),
+            Refused::Bad(_) => Self::Refused(text),
+            Refused::Unavailable(_) => Self::Unavailable(text),
+        }
+    }
 }

@@ -49,7 +49,10 @@ impl Role for Fake {
             Action::Remove { node } if node == "nobody" => {
                 Err(ActError::NotFound("no node nobody".to_owned()))
             }
-            Action::Add { uri } if uri == "ftp://x" => Err(ActError::Refused("not http".to_owned())),
+            Action::Add { uri, .. } if uri == "ftp://x" => Err(ActError::Refused("not http".to_owned())),
+            Action::Add { uri, .. } if uri == "http://lost" => {
+                Err(ActError::Unavailable("redis: connection refused".to_owned()))
+            }
             Action::Drain { .. } => Err(ActError::Unsupported("engine nodes are not drained".to_owned())),
             Action::Uncordon { .. } => panic!("as the test wants it"),
             _ => Ok(()),
@@ -236,6 +239,8 @@ async fn every_action_reaches_its_role() {
     let running = start(vec![Fake::named("other"), role.clone()], None).await;
     let nodes = running.post("/api/v1/engine/a/nodes", r#"{"uri": "http://x"}"#).await;
     assert_eq!((nodes.status, nodes.json()["nodes"].as_array().unwrap().len()), (200, 2));
+    let forced = r#"{"uri": "http://y", "force": true}"#;
+    assert_eq!(running.post("/api/v1/engine/a/nodes", forced).await.status, 200);
     assert_eq!(running.ask("DELETE", "/api/v1/engine/a/nodes/geth%202", &[], "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/nodes/geth-1/cordon", "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/recheck", "").await.status, 200);
@@ -243,7 +248,8 @@ async fn every_action_reaches_its_role() {
     assert_eq!(
         *role.done.lock().unwrap(),
         [
-            Action::Add { uri: node("http://x") },
+            Action::Add { uri: node("http://x"), force: false },
+            Action::Add { uri: node("http://y"), force: true },
             Action::Remove { node: node("geth 2") },
             Action::Cordon { node: node("geth-1") },
             Action::Recheck,
@@ -258,6 +264,8 @@ async fn what_a_role_refuses_is_said() {
     assert_eq!((missing.status, missing.error()), (404, "no node nobody".to_owned()));
     let refused = running.post("/api/v1/engine/a/nodes", r#"{"uri":"ftp://x"}"#).await;
     assert_eq!((refused.status, refused.error()), (400, "not http".to_owned()));
+    let lost = running.post("/api/v1/engine/a/nodes", r#"{"uri":"http://lost"}"#).await;
+    assert_eq!((lost.status, lost.error()), (503, "redis: connection refused".to_owned()));
     let unsupported = running.post("/api/v1/engine/a/nodes/geth-1/drain", "").await;
     assert_eq!((unsupported.status, unsupported.error()), (405, "engine nodes are not drained".to_owned()));
     let broken = running.post("/api/v1/engine/a/nodes/geth-1/uncordon", "").await;
@@ -269,9 +277,16 @@ async fn bad_requests_get_a_clear_error_that_quotes_nothing() {
     let role = Fake::named("a");
     let running = start(vec![role.clone()], None).await;
     let path = "/api/v1/engine/a/nodes";
-    for body in
-        ["", "{", "[]", "{}", r#"{"uri": 1}"#, r#"{"url": "http://user:hunter2@x"}"#, r#"{"uri":"a","x":1}"#]
-    {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        r#"{"uri": 1}"#,
+        r#"{"url": "http://user:hunter2@x"}"#,
+        r#"{"uri":"a","x":1}"#,
+        r#"{"uri":"http://u:hunter2@x","force":1}"#,
+    ] {
         let bad = running.post(path, body).await;
         assert_eq!(bad.status, 400, "{body}");
         assert!(bad.error().contains("uri") && !bad.body.contains("hunter2"), "{}", bad.body);

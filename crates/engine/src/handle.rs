@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_node::{Condition, Tier};
+use mainstay_node::{Condition, Level, Refused, Tier};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -71,35 +71,6 @@ pub struct Snapshot {
     pub head: Option<String>,
     /// The nodes in order.
     pub nodes: Vec<NodeView>,
-}
-
-/// How well an engine is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All nodes vote.
-    Well,
-    /// It serves, and something needs a look.
-    Degraded,
-    /// It can't serve.
-    Down,
-}
-
-/// Why a change wasn't made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No node has this name.
-    NoSuchNode(String),
-    /// What is wrong.
-    Bad(String),
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
-            Self::Bad(what) => f.write_str(what),
-        }
-    }
 }
 
 /// A handle on a running engine.

@@ -41,6 +41,6 @@ pub mod verdict;
 
 pub use config::{Config, SECTION};
 pub use engine::Engine;
-pub use handle::{Handle, Level, NodeView, Refused, Snapshot};
+pub use handle::{Handle, NodeView, Snapshot};
 pub use round::Round;
 pub use telemetry::Metrics;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_admin::{ActError, Action, BoxFuture, Level, Role, Token};
 use mainstay_engine::config::NodeConfig;
-use mainstay_engine::{Config, Engine, Handle, Refused};
+use mainstay_engine::{Config, Engine, Handle};
 use mainstay_settings::{Problem, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,13 +99,7 @@ impl Role for Shown {
     }
 
     fn health(&self) -> (Level, Vec<String>) {
-        let (level, reasons) = self.0.health();
-        let level = match level {
-            mainstay_engine::Level::Well => Level::Well,
-            mainstay_engine::Level::Degraded => Level::Degraded,
-            mainstay_engine::Level::Down => Level::Down,
-        };
-        (level, reasons)
+        self.0.health()
     }
 
     fn state(&self) -> serde_json::Value {
@@ -116,7 +110,7 @@ impl Role for Shown {
         let handle = self.0.clone();
         Box::pin(async move {
             let done = match action {
-                Action::Add { uri } => handle.add(vec![uri]).await,
+                Action::Add { uri, .. } => handle.add(vec![uri]).await,
                 Action::Remove { node } => handle.remove(&node),
                 Action::Drain { node } => handle.drain(&node),
                 Action::Cordon { node } => handle.cordon(&node),
@@ -126,10 +120,7 @@ impl Role for Shown {
                     Ok(())
                 }
             };
-            done.map_err(|refused| match refused {
-                Refused::NoSuchNode(_) => ActError::NotFound(refused.to_string()),
-                Refused::Bad(what) => ActError::Refused(what),
-            })
+            done.map_err(ActError::from)
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_admin::{ActError, Action, BoxFuture, Caller, Level, Role, Token, judge};
 use mainstay_rpc::config::Probes;
-use mainstay_rpc::{Config, Handle, Refused, Rpc, Upstream, Verify};
+use mainstay_rpc::{Config, Handle, Rpc, Upstream, Verify};
 use mainstay_settings::{Problem, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -124,13 +124,7 @@ impl Role for Shown {
     }
 
     fn health(&self) -> (Level, Vec<String>) {
-        let (level, reasons) = self.0.health();
-        let level = match level {
-            mainstay_rpc::Level::Well => Level::Well,
-            mainstay_rpc::Level::Degraded => Level::Degraded,
-            mainstay_rpc::Level::Down => Level::Down,
-        };
-        (level, reasons)
+        self.0.health()
     }
 
     fn state(&self) -> serde_json::Value {
@@ -141,20 +135,17 @@ impl Role for Shown {
         let handle = self.0.clone();
         Box::pin(async move {
             let done = match action {
-                Action::Add { uri } => handle.add(&uri, false).await,
+                Action::Add { uri, force } => handle.add(&uri, force).await,
                 Action::Remove { node } => handle.remove(&node).await,
-                Action::Drain { node } => handle.drain(&node),
-                Action::Cordon { node } => handle.cordon(&node),
-                Action::Uncordon { node } => handle.uncordon(&node),
+                // Requests are all that a node of this role gets.
+                Action::Drain { node } | Action::Cordon { node } => handle.drain(&node),
+                Action::Uncordon { node } => handle.undrain(&node),
                 Action::Recheck => {
                     handle.recheck().await;
                     Ok(())
                 }
             };
-            done.map_err(|refused| match refused {
-                Refused::NoSuchNode(_) => ActError::NotFound(refused.to_string()),
-                Refused::Bad(what) | Refused::Unavailable(what) => ActError::Refused(what),
-            })
+            done.map_err(ActError::from)
         })
     }
 }

@@ -95,6 +95,3 @@ impl Config {
         settings.validate(problems, read::config)
     }
 }
-
-#[cfg(test)]
-mod tests;

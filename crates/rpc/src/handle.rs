@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mainstay_node::Condition;
+use mainstay_node::{Condition, Level, Refused};
 use mainstay_store::Reach;
 use serde::Serialize;
 
@@ -81,37 +81,6 @@ pub struct Snapshot {
     pub nodes: Vec<NodeView>,
     /// Where the list is kept.
     pub store: StoreView,
-}
-
-/// How well the role is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All nodes are fit.
-    Well,
-    /// It serves, and something needs a look.
-    Degraded,
-    /// It can't serve.
-    Down,
-}
-
-/// Why a change wasn't made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No node has this name or URI.
-    NoSuchNode(String),
-    /// What is wrong.
-    Bad(String),
-    /// The store of the list can't be asked; nothing was changed.
-    Unavailable(String),
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
-            Self::Bad(what) | Self::Unavailable(what) => f.write_str(what),
-        }
-    }
 }
 
 /// A handle on a running role.
@@ -208,7 +177,7 @@ impl Handle {
     pub async fn remove(&self, node: &str) -> Result<(), Refused> {
         self.core.members.opened().await;
         let node = self.find(node)?;
-        let removed = self.core.members.remove(&self.core, &node.uris().text).await;
+        let removed = self.core.members.remove(&self.core, node.uris().upstream.stored()).await;
         removed.map_err(|error| Refused::Unavailable(error.to_string()))
     }
 
@@ -220,27 +189,11 @@ impl Handle {
         self.set_draining(node, true)
     }
 
-    /// As [`Handle::drain`]: requests are all that a node of this role gets.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn cordon(&self, node: &str) -> Result<(), Refused> {
-        self.set_draining(node, true)
-    }
-
     /// Puts a drained node back.
     ///
     /// # Errors
     /// No such node.
     pub fn undrain(&self, node: &str) -> Result<(), Refused> {
-        self.set_draining(node, false)
-    }
-
-    /// As [`Handle::undrain`].
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn uncordon(&self, node: &str) -> Result<(), Refused> {
         self.set_draining(node, false)
     }
 

@@ -17,6 +17,7 @@ mod gauges;
 mod glob;
 pub mod handle;
 mod held;
+mod intake;
 #[cfg(test)]
 mod interleavings;
 mod job;
@@ -48,7 +49,7 @@ pub use classify::{Class, Request, Rule, classify};
 pub use config::{Config, SECTION};
 pub use core::Verify;
 pub use dispatch::{Dispatch, Event, Options, Refusal, Submitted};
-pub use handle::{Handle, LaneView, Level, NodeView, Refused, Snapshot, StoreView};
+pub use handle::{Handle, LaneView, NodeView, Snapshot, StoreView};
 pub use lane::{Lane, Ratio};
 pub use lanes::{Full, Key, Limits, Rules};
 pub use nature::{Methods, Nature};

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_node::{Condition, Level, Refused, Tier};
+use mainstay_node::{Action, Condition, Level, Operated, Refused, Tier};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::ballot::Part;
+use crate::config::SECTION;
 use crate::core::Core;
 use crate::dropin::recheck_all;
 use crate::node::{Node, lock};
@@ -79,20 +80,18 @@ pub struct Handle {
     core: Arc<Core>,
 }
 
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
     }
 
-    /// The engine's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.core.config.name
     }
 
-    /// The state.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let best = self.core.others().best_head;
         Snapshot {
             name: self.name().to_owned(),
@@ -103,9 +102,7 @@ impl Handle {
         }
     }
 
-    /// How well it is, and why not better.
-    #[must_use]
-    pub fn health(&self) -> (Level, Vec<String>) {
+    fn health(&self) -> (Level, Vec<String>) {
         let nodes = self.core.nodes();
         let mut reasons = Vec::new();
         let mut voters = 0;
@@ -149,6 +146,26 @@ impl Handle {
             _ => Level::Degraded,
         };
         (level, reasons)
+    }
+
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Add { uri, .. } => self.add(vec![uri]).await,
+            Action::Remove { node } => self.remove(&node),
+            Action::Drain { node } => self.drain(&node),
+            Action::Cordon { node } => self.cordon(&node),
+            Action::Uncordon { node } => self.uncordon(&node),
+            Action::Recheck => {
+                self.recheck().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Adds nodes, all or none.

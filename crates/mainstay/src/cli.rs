@@ -140,7 +140,8 @@ fn flag_arg(section: &Section, key: &Key, note: &str) -> Arg {
     match key.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::List(_) => arg.action(ArgAction::Append),
-        _ => arg,
+        // A negative one is told to be out of bounds, not to be a flag that there is none of.
+        _ => arg.allow_negative_numbers(true),
     }
 }
 

@@ -20,7 +20,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 const INTERRUPTED: i32 = 130;
 
 /// A role that is built, and its listener.
-pub(crate) type Ready = (Box<dyn Built>, TcpListener);
+pub(crate) type Ready = (Built, TcpListener);
 
 /// The signals that ask the process to end.
 pub(crate) struct Signals {
@@ -87,9 +87,9 @@ impl Process {
         let mut serving = JoinSet::new();
         let mut seen = Vec::new();
         for (role, listener) in roles {
-            let shown = role.admin();
+            let shown = &role.shown;
             info!(role = shown.kind(), name = shown.name(), address = address(&listener), "listening");
-            seen.push(shown);
+            seen.push(shown.clone());
             serving.spawn(role.serve(listener, stop.clone(), grace));
         }
         let admin = admin.map(|AdminPart { listener, token }| {

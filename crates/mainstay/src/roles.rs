@@ -1,13 +1,17 @@
 //! What the process needs to know of a role, whichever it is.
 //!
-//! A new role is one more line in [`KINDS`] and a file like `engine.rs` that fills in the two traits.
+//! A new role is one more line in [`KINDS`], and a file like [`engine`] with its [`RoleKind`] and [`Configured`]. Flags, file,
+//! listings, checks, probes, health, metrics and the API come of that.
 
-use std::future::Future;
+mod engine;
+mod rpc;
+
+use std::any::Any;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstay_admin::Token;
+use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_settings::{Problem, Section, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -30,7 +34,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[crate::engine::KIND, crate::rpc::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, rpc::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
@@ -48,27 +52,64 @@ pub(crate) trait Configured {
     /// The nodes that `--probe` asks.
     fn targets(&self) -> Vec<Target>;
     /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
-    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>)
-    -> Result<Box<dyn Built>, String>;
+    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
 }
 
 /// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
-    pub(crate) engine: Option<mainstay_engine::Metrics>,
-    pub(crate) rpc: Option<mainstay_rpc::Metrics>,
+    /// One of each type.
+    registered: Vec<Box<dyn Any>>,
+}
+
+impl Metrics {
+    /// The metrics of a kind of role; `register` makes them the first time.
+    pub(crate) fn of<M: Any + Clone>(&mut self, register: fn(&mut Registry) -> M) -> M {
+        let known = self.registered.iter().find_map(|one| one.downcast_ref::<M>());
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let new = register(&mut self.registry);
+        self.registered.push(Box::new(new.clone()));
+        new
+    }
 }
 
 /// A role that can serve.
-pub(crate) trait Built: Send {
+pub(crate) struct Built {
     /// What the admin listener sees of it.
-    fn admin(&self) -> Arc<dyn mainstay_admin::Role>;
+    pub(crate) shown: Arc<dyn Role>,
+    serve: Box<Serve>,
+}
+
+type Serve = dyn FnOnce(TcpListener, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
+
+impl Built {
+    /// `handle` is the role's; `serve` does so until it is told to stop, and then for a grace what is in flight.
+    pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(
+        handle: impl Role,
+        serve: impl FnOnce(TcpListener, CancellationToken, Duration) -> F + Send + 'static,
+    ) -> Self {
+        let serve = Box::new(move |listener, stop, grace| -> BoxFuture<'static, ()> {
+            Box::pin(serve(listener, stop, grace))
+        });
+        Self { shown: Arc::new(handle), serve }
+    }
+
     /// Serves until `stop`, then for `grace` at most what is in flight.
-    fn serve(
-        self: Box<Self>,
+    pub(crate) fn serve(
+        self,
         listener: TcpListener,
         stop: CancellationToken,
-        grace: std::time::Duration,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+        grace: Duration,
+    ) -> BoxFuture<'static, ()> {
+        (self.serve)(listener, stop, grace)
+    }
+}
+
+/// `1 node`, `3 nodes`.
+fn count(nodes: usize) -> String {
+    let s = if nodes == 1 { "" } else { "s" };
+    format!("{nodes} node{s}")
 }

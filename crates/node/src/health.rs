@@ -94,7 +94,7 @@ impl From<&CallError> for Cause {
             Fault::Unreachable | Fault::Tls => Self::Unreachable,
             Fault::Reset => Self::Reset,
             Fault::Timeout => Self::Timeout,
-            Fault::TooLarge | Fault::Protocol => Self::Unreadable,
+            Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Self::Unreadable,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What every role that has nodes tells its operators and is told by them: how well it is, and why a change was not made.
+//! What a role shows its operator and lets him do. All roles have this one form, so that whoever shows them (the admin
+//! listener) needs to know none of them.
 
 use std::fmt;
 
 use serde::Serialize;
 
 /// How well a role serves its clients; the greater, the worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it was meant to.
@@ -16,13 +17,63 @@ pub enum Level {
     Down,
 }
 
-/// Why a change wasn't made. The text is for whoever asked for it.
+/// What can be asked of a role. Nodes are named by their name.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Add a node.
+    Add {
+        /// As in the configuration; may hold credentials.
+        uri: String,
+        /// Also if it doesn't answer, where the role asks it first.
+        force: bool,
+    },
+    /// Forget a node.
+    Remove {
+        /// Which.
+        node: String,
+    },
+    /// Give a node no new work, and let it end what it has.
+    Drain {
+        /// Which.
+        node: String,
+    },
+    /// Don't rely on a node any more, whatever its health.
+    Cordon {
+        /// Which.
+        node: String,
+    },
+    /// End a cordon or a drain.
+    Uncordon {
+        /// Which.
+        node: String,
+    },
+    /// Check all nodes now.
+    Recheck,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A URI may hold credentials.
+            Self::Add { .. } => f.write_str("Add"),
+            Self::Remove { node } => write!(f, "Remove({node:?})"),
+            Self::Drain { node } => write!(f, "Drain({node:?})"),
+            Self::Cordon { node } => write!(f, "Cordon({node:?})"),
+            Self::Uncordon { node } => write!(f, "Uncordon({node:?})"),
+            Self::Recheck => f.write_str("Recheck"),
+        }
+    }
+}
+
+/// Why an action was not done. The texts are shown to who asked: no credentials in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no node that is called so.
+    /// No node has this name.
     NoSuchNode(String),
-    /// It can't be done as asked; what is wrong.
+    /// It can't be done as asked; what is wrong with it.
     Bad(String),
+    /// This kind of role doesn't do that.
+    Unsupported(String),
     /// What the nodes are kept in can't be asked; nothing was changed, unless the text says that nobody knows.
     Unavailable(String),
 }
@@ -31,7 +82,27 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
-            Self::Bad(what) | Self::Unavailable(what) => f.write_str(what),
+            Self::Bad(what) | Self::Unsupported(what) | Self::Unavailable(what) => f.write_str(what),
         }
     }
+}
+
+/// A handle on a running role. `health` and `snapshot` are asked for at any time, on async threads: they don't block.
+pub trait Operated: Clone + Send + Sync + 'static {
+    /// What [`Operated::snapshot`] gives. Nodes are in the array `nodes`.
+    type Snapshot: Serialize;
+
+    /// For example `engine`.
+    fn kind(&self) -> &'static str;
+    /// Which of the roles of its kind.
+    fn name(&self) -> &str;
+    /// How well it is, and every reason why not better.
+    fn health(&self) -> (Level, Vec<String>);
+    /// All that there is to show, without secrets.
+    fn snapshot(&self) -> Self::Snapshot;
+    /// Changes something.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn act(&self, action: Action) -> impl Future<Output = Result<(), Refused>> + Send;
 }

@@ -84,7 +84,9 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
     match done {
         Ok(()) => Response::new(Default::default()),
         Err(Refused::NoSuchNode(_)) => plain(StatusCode::NOT_FOUND, "node not found\n"),
-        Err(Refused::Bad(why)) => plain(StatusCode::BAD_REQUEST, format!("{what}{why}\n")),
+        Err(Refused::Bad(why) | Refused::Unsupported(why)) => {
+            plain(StatusCode::BAD_REQUEST, format!("{what}{why}\n"))
+        }
         Err(Refused::Unavailable(why)) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{what}{why}\n")),
     }
 }

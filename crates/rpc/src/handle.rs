@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mainstay_node::{Condition, Level, Refused};
+use mainstay_node::{Action, Condition, Level, Operated, Refused};
 use mainstay_store::Reach;
 use serde::Serialize;
 
 use crate::clock;
+use crate::config::SECTION;
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::node::Node;
@@ -89,20 +90,18 @@ pub struct Handle {
     core: Arc<Core>,
 }
 
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
     }
 
-    /// The role's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.core.config.name
     }
 
-    /// The state.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let core = &self.core;
         let lengths = core.queue.lengths();
         let loads = core.queue.loads();
@@ -122,9 +121,7 @@ impl Handle {
         }
     }
 
-    /// How well it is, and why not better.
-    #[must_use]
-    pub fn health(&self) -> (Level, Vec<String>) {
+    fn health(&self) -> (Level, Vec<String>) {
         let nodes = self.core.nodes();
         let mut reasons = Vec::new();
         let mut usable = 0;
@@ -148,6 +145,26 @@ impl Handle {
             _ => Level::Degraded,
         };
         (level, reasons)
+    }
+
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Add { uri, force } => self.add(&uri, force).await,
+            Action::Remove { node } => self.remove(&node).await,
+            // Requests are all that a node of this role gets.
+            Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
+            Action::Uncordon { node } => self.undrain(&node),
+            Action::Recheck => {
+                self.recheck().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Adds a node, for all instances that share the list. One that is there already is left as it is.

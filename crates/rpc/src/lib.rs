@@ -52,6 +52,7 @@ pub use dispatch::{Dispatch, Event, Options, Refusal, Submitted};
 pub use handle::{Handle, LaneView, NodeView, Snapshot, StoreView};
 pub use lane::{Lane, Ratio};
 pub use lanes::{Full, Key, Limits, Rules};
+pub use mainstay_node::{Level, Operated, Refused};
 pub use nature::{Methods, Nature};
 pub use pool::{NodeId, NodeLoad, Pool};
 pub use queue::{Entered, Place, Queue, Slot, Ticket, Unserved};

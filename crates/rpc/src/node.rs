@@ -122,7 +122,7 @@ pub(crate) fn try_end(error: &CallError) -> TryEnd {
         Fault::Unreachable | Fault::Tls => TryEnd::Unreachable,
         Fault::Reset => TryEnd::Reset,
         Fault::Timeout => TryEnd::Timeout,
-        Fault::TooLarge | Fault::Protocol => TryEnd::Protocol,
+        Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => TryEnd::Protocol,
     }
 }
 

@@ -8,7 +8,7 @@ mod common;
 mod servers;
 
 use common::{Act, Bed, CALL, Node, failed, ms};
-use mainstay_node::Level;
+use mainstay_rpc::{Level, Operated};
 use servers::eventually;
 use servers::many::{AUTH, Watched, cluster, keeper};
 use servers::server::Redis;

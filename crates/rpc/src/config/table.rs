@@ -88,7 +88,7 @@ pub static SECTION: Section = Section::role(
         Key::new(
             "forward_headers",
             Kind::List(&Kind::Text),
-            "Request headers that nodes get; always Content-Type, Accept-Encoding and X-Request-ID",
+            "Request headers that nodes get; Accept-Encoding, Content-Type and X-Request-ID always",
         ),
         Key::new(
             "redis",

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mainstay_node::{Action, Level, Operated, Refused};
 use mainstay_settings::redact;
 use serde::Serialize;
 
 use crate::check::Condition;
 use crate::clock;
+use crate::config::SECTION;
 use crate::core::{Core, Look, Post};
 use crate::finding::Verdict;
 use crate::guard::{Grade, Turn};
@@ -77,45 +79,30 @@ pub struct Snapshot {
     pub nodes: Vec<GuardView>,
 }
 
-/// How well the role is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All guards are open, none for want of a better one.
-    Well,
-    /// One is open, and something needs a look.
-    Degraded,
-    /// None is open.
-    Down,
-}
-
 /// A handle on a running role.
 #[derive(Clone)]
 pub struct Handle {
     core: Arc<Core>,
 }
 
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
     }
 
-    /// The role's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.core.config.name
     }
 
-    /// The state.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let nodes =
             self.core.posts.iter().map(|post| self.core.look(post, |look| view(post, &look))).collect();
-        Snapshot { name: self.name().to_owned(), nodes }
+        Snapshot { name: self.core.config.name.clone(), nodes }
     }
 
-    /// How well it is, and why not better.
-    #[must_use]
-    pub fn health(&self) -> (Level, Vec<String>) {
+    fn health(&self) -> (Level, Vec<String>) {
         let guards = self.snapshot().nodes;
         let reasons: Vec<String> = guards
             .iter()
@@ -130,11 +117,31 @@ impl Handle {
         (level, reasons)
     }
 
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
+            Action::Uncordon { node } => self.undrain(&node),
+            Action::Recheck => {
+                self.recheck();
+                Ok(())
+            }
+            Action::Add { .. } | Action::Remove { .. } => Err(Refused::Unsupported(
+                "guards are named in the settings, each has a listener of its own".to_owned(),
+            )),
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
     /// Closes a guard: 503 to everything, whatever its checks say. What it has begun to answer it ends.
     ///
     /// # Errors
     /// No guard is called so.
-    pub fn drain(&self, guard: &str) -> Result<(), NoSuchGuard> {
+    pub fn drain(&self, guard: &str) -> Result<(), Refused> {
         self.core.drain(self.find(guard)?, true);
         Ok(())
     }
@@ -143,7 +150,7 @@ impl Handle {
     ///
     /// # Errors
     /// No guard is called so.
-    pub fn undrain(&self, guard: &str) -> Result<(), NoSuchGuard> {
+    pub fn undrain(&self, guard: &str) -> Result<(), Refused> {
         self.core.drain(self.find(guard)?, false);
         Ok(())
     }
@@ -155,23 +162,11 @@ impl Handle {
         }
     }
 
-    fn find(&self, name: &str) -> Result<&Arc<Post>, NoSuchGuard> {
+    fn find(&self, name: &str) -> Result<&Arc<Post>, Refused> {
         let found = self.core.posts.iter().find(|post| post.config.name == name);
-        found.ok_or_else(|| NoSuchGuard(name.to_owned()))
+        found.ok_or_else(|| Refused::NoSuchNode(name.to_owned()))
     }
 }
-
-/// No guard is called so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoSuchGuard(String);
-
-impl std::fmt::Display for NoSuchGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no guard is called {}", self.0)
-    }
-}
-
-impl std::error::Error for NoSuchGuard {}
 
 fn view(post: &Post, look: &Look<'_>) -> GuardView {
     let reasons: Vec<String> =

@@ -27,6 +27,6 @@ pub mod telemetry;
 
 pub use config::{Builtin, Config, SECTION};
 pub use finding::{Finding, Verdict};
-pub use handle::{CheckView, FlipView, GuardView, Handle, Level, NoSuchGuard, Snapshot};
+pub use handle::{CheckView, FlipView, GuardView, Handle, Snapshot};
 pub use role::{Beacon, Listeners};
 pub use telemetry::Metrics;

@@ -3,6 +3,7 @@
 //! A new role is one more line in [`KINDS`], and a file like [`engine`] with its [`RoleKind`] and [`Configured`]. Flags, file,
 //! listings, checks, probes, health, metrics and the API come of that.
 
+mod beacon;
 mod engine;
 mod rpc;
 
@@ -34,7 +35,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, rpc::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, rpc::KIND, beacon::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
@@ -45,8 +46,8 @@ pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
 pub(crate) trait Configured {
     /// What tells it from others of its kind.
     fn name(&self) -> &str;
-    /// Where it listens.
-    fn listen(&self) -> SocketAddr;
+    /// Where it listens; one address at least.
+    fn listens(&self) -> Vec<SocketAddr>;
     /// For `mainstay check`: `3 nodes`.
     fn summary(&self) -> String;
     /// The nodes that `--probe` asks.
@@ -83,16 +84,29 @@ pub(crate) struct Built {
     serve: Box<Serve>,
 }
 
-type Serve = dyn FnOnce(TcpListener, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
+type Serve = dyn FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
 
 impl Built {
-    /// `handle` is the role's; `serve` does so until it is told to stop, and then for a grace what is in flight.
+    /// A role with one listener.
     pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(
         handle: impl Role,
         serve: impl FnOnce(TcpListener, CancellationToken, Duration) -> F + Send + 'static,
     ) -> Self {
-        let serve = Box::new(move |listener, stop, grace| -> BoxFuture<'static, ()> {
-            Box::pin(serve(listener, stop, grace))
+        Self::with_many(handle, move |listeners: Vec<TcpListener>, stop, grace| async move {
+            if let Some(listener) = listeners.into_iter().next() {
+                serve(listener, stop, grace).await;
+            }
+        })
+    }
+
+    /// `handle` is the role's; `serve` does so until it is told to stop, and then for a grace what is in flight. It gets a listener for
+    /// each of [`Configured::listens`], in that order.
+    pub(crate) fn with_many<F: Future<Output = ()> + Send + 'static>(
+        handle: impl Role,
+        serve: impl FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> F + Send + 'static,
+    ) -> Self {
+        let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
+            Box::pin(serve(listeners, stop, grace))
         });
         Self { shown: Arc::new(handle), serve }
     }
@@ -100,11 +114,11 @@ impl Built {
     /// Serves until `stop`, then for `grace` at most what is in flight.
     pub(crate) fn serve(
         self,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         stop: CancellationToken,
         grace: Duration,
     ) -> BoxFuture<'static, ()> {
-        (self.serve)(listener, stop, grace)
+        (self.serve)(listeners, stop, grace)
     }
 }
 
@@ -112,4 +126,29 @@ impl Built {
 fn count(nodes: usize) -> String {
     let s = if nodes == 1 { "" } else { "s" };
     format!("{nodes} node{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    #[test]
+    fn several_of_a_kind_share_their_metrics() {
+        fn register(registry: &mut Registry) -> Counter {
+            let counter = Counter::default();
+            registry.register("calls", "Calls", counter.clone());
+            counter
+        }
+        let mut metrics = Metrics::default();
+        metrics.of(register).inc();
+        metrics.of(register).inc();
+        let mut page = String::new();
+        encode(&mut page, &metrics.registry).unwrap();
+        assert_eq!(page.matches("calls_total").count(), 1, "{page}");
+        assert!(page.contains("calls_total 2\n"), "{page}");
+    }
 }

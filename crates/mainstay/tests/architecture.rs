@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
 const ALLOWED: [(&str, &[&str]); 11] = [
-    ("mainstay", &["admin", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
+    ("mainstay", &["admin", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
     ("admin", &["node", "wire"]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),

@@ -254,7 +254,14 @@ async fn a_batch_is_one_request_or_split_and_put_in_order() {
     assert_eq!(node.got().last().unwrap().body, batch);
     let split = Bed::new(&[&node], "split_batches = true\n").await;
     node.act(Act::Answer(ms(1)));
-    let reply: Value = serde_json::from_slice(&split.post(batch).await.body).unwrap();
+    let reply = split.post_with(&[("accept-encoding", "gzip")], batch).await;
+    let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+    let compressed = node
+        .got()
+        .iter()
+        .filter(|got| got.headers.get("accept-encoding").is_some_and(|coding| coding != "identity"))
+        .count();
+    assert_eq!(compressed, 0, "answers that are put together must be readable");
     let ids: Vec<&Value> = reply.as_array().unwrap().iter().map(|part| &part["id"]).collect();
     assert_eq!(ids, [&json!(1), &Value::Null, &json!(3)]);
     assert_eq!(reply[1]["error"]["code"], -32600);

@@ -34,8 +34,8 @@ impl Configured for Config {
         &self.name
     }
 
-    fn listen(&self) -> SocketAddr {
-        self.listen
+    fn listens(&self) -> Vec<SocketAddr> {
+        vec![self.listen]
     }
 
     fn summary(&self) -> String {

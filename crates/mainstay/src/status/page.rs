@@ -33,7 +33,13 @@ fn nodes(page: &mut String, nodes: &[Value]) {
             let head = node["head"].as_u64().map_or_else(|| "-".to_owned(), |head| head.to_string());
             let place = ["uri", "url"].iter().map(|key| text(node, key)).find(|place| !place.is_empty());
             let condition = text(node, "condition").to_owned();
-            [text(node, "name").to_owned(), condition, age(node, "since_seconds"), head, place.unwrap_or("").to_owned()]
+            [
+                text(node, "name").to_owned(),
+                condition,
+                age(node, "since_seconds"),
+                head,
+                place.unwrap_or("").to_owned(),
+            ]
         })
         .collect();
     let titles = ["NAME", "STATE", "SINCE", "HEAD", "NODE"];

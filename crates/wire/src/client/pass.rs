@@ -100,7 +100,7 @@ impl Client {
 }
 
 /// Sends a request and reads the head of its reply, which may come first.
-async fn exchange<B: Body<Data = Bytes> + Unpin>(
+pub(super) async fn exchange<B: Body<Data = Bytes> + Unpin>(
     link: &mut Link,
     sending: &mut Sending<B>,
     limits: &Pass,

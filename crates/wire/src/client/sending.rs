@@ -81,8 +81,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         if parts.method == Method::CONNECT {
             return Err(CallError::undelivered(Fault::Protocol, "CONNECT cannot be passed on"));
         }
-        let Begin { first, is_whole } =
-            if body.is_end_stream() { Begin::default() } else { begin(&mut body, limit).await? };
+        let Begin { first, is_whole } = begin(&mut body, limit).await?;
         let mut front = start(endpoint, &parts, small(&first).len());
         let mut rest = None;
         if is_whole {
@@ -276,20 +275,18 @@ struct Begin {
     is_whole: bool,
 }
 
-impl Default for Begin {
-    fn default() -> Self {
-        Self { first: Bytes::new(), is_whole: true }
-    }
-}
-
 /// Waits for a body that says that it is short; takes what there is of any other, and all of it if that is not much.
 async fn begin<B: Body<Data = Bytes> + Unpin>(body: &mut B, limit: u64) -> Result<Begin, CallError> {
     let undelivered = |error: CallError| error.with(Delivered::No);
-    let is_short = body.size_hint().upper().is_some_and(|most| most <= WHOLE);
+    let announced = body.size_hint();
+    let is_short = announced.upper().is_some_and(|most| most <= WHOLE);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut gathered = Gathered::new(body, limit).map_err(|_| undelivered(too_large()))?;
     let mut asked_again = 0;
-    while gathered.len() as u64 <= WHOLE {
+    while !body.is_end_stream() {
+        if gathered.len() as u64 > WHOLE {
+            return Ok(Begin { first: gathered.finish(), is_whole: false });
+        }
         let frame = if is_short {
             let frame = next_frame(body, STALL).await;
             frame.map_err(|_| CallError::undelivered(Fault::Caller, "it stalled"))?
@@ -304,16 +301,15 @@ async fn begin<B: Body<Data = Bytes> + Unpin>(body: &mut B, limit: u64) -> Resul
                 Poll::Pending => return Ok(Begin { first: gathered.finish(), is_whole: false }),
             }
         };
-        let Some(frame) = frame else {
-            return Ok(Begin { first: gathered.finish(), is_whole: true });
-        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| undelivered(broke_off()))?;
         gathered.push(frame.into_data().unwrap_or_default()).map_err(|_| undelivered(too_large()))?;
-        if body.is_end_stream() {
-            return Ok(Begin { first: gathered.finish(), is_whole: true });
-        }
     }
-    Ok(Begin { first: gathered.finish(), is_whole: false })
+    let first = gathered.finish();
+    match announced.exact() {
+        Some(length) if length != first.len() as u64 => Err(undelivered(broke_off())),
+        _ => Ok(Begin { first, is_whole: true }),
+    }
 }
 
 fn broke_off() -> CallError {

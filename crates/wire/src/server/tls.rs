@@ -173,7 +173,7 @@ fn key(file: &Path) -> Result<PrivateKeyDer<'static>, BadTls> {
     let text = text(file)?;
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
-        Err(PemError::NoItemsFound) if is_encrypted(&text) => {
+        Err(_) if is_encrypted(&text) => {
             let what = "is encrypted; write it without a passphrase (openssl pkey -in FILE -out NEW), for its owner's eyes only";
             Err(BadTls::new(file, what))
         }

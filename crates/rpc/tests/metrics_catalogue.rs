@@ -23,9 +23,12 @@ async fn page() -> String {
         let config = common::config(std::slice::from_ref(&node.uri), &format!("name = {name:?}\n"));
         let role = Rpc::on(Arc::new(MemoryStore::new()), config, &metrics, None);
         let handle = role.handle();
-        while !handle.snapshot().nodes.iter().any(|node| node.fit) {
-            tokio::task::yield_now().await;
-        }
+        let fit = async {
+            while !handle.snapshot().nodes.iter().any(|node| node.fit) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(common::PATIENCE, fit).await.expect("its node is fit");
         roles.push(role);
     }
     let mut page = String::new();

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod config;
+pub mod expect;
 pub mod finding;
 pub mod fleet;
 pub mod guard;

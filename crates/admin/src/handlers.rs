@@ -82,6 +82,16 @@ pub(crate) async fn roles(State(admin): Shared) -> Reply {
     reply::json(StatusCode::OK, &json!({"roles": roles}))
 }
 
+pub(crate) async fn roles_of_kind(State(admin): Shared, Path(kind): Path<String>) -> Result<Reply, Error> {
+    let of_kind = admin.roles.iter().filter(|role| role.kind() == kind);
+    let roles: Vec<Value> = of_kind.map(|role| whole(role.as_ref())).collect();
+    if roles.is_empty() {
+        let what = format!("no role of the kind {kind} runs here: /api/v1/roles lists those that do");
+        return Err(Error::new(StatusCode::NOT_FOUND, what));
+    }
+    Ok(reply::json(StatusCode::OK, &json!({"roles": roles})))
+}
+
 pub(crate) async fn role(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
     let role = admin.find(&at.role, &at.name)?;
     Ok(reply::json(StatusCode::OK, &whole(role.as_ref())))

@@ -221,9 +221,17 @@ async fn roles_and_nodes_are_shown() {
     let roles = running.get("/api/v1/roles").await.json();
     assert_eq!(roles["roles"][0]["state"]["primary"], "geth-1");
     assert_eq!(running.get("/api/v1/engine/a").await.json()["state"]["primary"], "geth-1");
+    assert_eq!(running.get("/api/v1/engine").await.json(), roles);
     let nodes = running.get("/api/v1/engine/a/nodes").await.json();
     assert_eq!(nodes, json!({"nodes": [{"name": "geth-1"}, {"name": "geth 2"}]}));
-    for path in ["/api/v1/engine/x/nodes", "/api/v1/sync/a/nodes", "/api/v1/sync/a", "/nothing", "/api/v1"] {
+    for path in [
+        "/api/v1/engine/x/nodes",
+        "/api/v1/sync/a/nodes",
+        "/api/v1/sync/a",
+        "/api/v1/sync",
+        "/nothing",
+        "/api/v1",
+    ] {
         let missing = running.get(path).await;
         assert_eq!(missing.status, 404, "{path}");
         assert!(missing.error().contains("/api/v1/"), "{path}: {}", missing.body);

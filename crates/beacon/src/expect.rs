@@ -174,7 +174,9 @@ impl Expectation {
             Ok(Ok(true)) => Judged { met: true, saw: words::short(&told, MAX_SAW) },
             Ok(Ok(false)) => Judged { met: false, saw: words::short(&told, MAX_SAW) },
             Ok(Err(why)) => Judged { met: false, saw: words::with(&why, &told, MAX_SAW) },
-            Err(_) => Judged { met: false, saw: words::with("the expression can't be evaluated", &told, MAX_SAW) },
+            Err(_) => {
+                Judged { met: false, saw: words::with("the expression can't be evaluated", &told, MAX_SAW) }
+            }
         }
     }
 
@@ -239,7 +241,6 @@ fn value(json: &serde_json::Value) -> Value {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests;

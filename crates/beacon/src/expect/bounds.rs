@@ -6,7 +6,8 @@
 //! next item, so the whole takes no longer than what was allowed.
 
 use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr, operators as op,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr,
+    operators as op,
 };
 use cel::common::types::{CelInt, CelString};
 
@@ -33,13 +34,9 @@ fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
         Expr::List(list) => list.elements.iter().collect(),
         Expr::Map(MapExpr { entries }) => entries.iter().flat_map(|entry| of_entry(&entry.expr)).collect(),
         Expr::Struct(made) => made.entries.iter().flat_map(|entry| of_entry(&entry.expr)).collect(),
-        Expr::Comprehension(macro_) => vec![
-            &macro_.iter_range,
-            &macro_.accu_init,
-            &macro_.loop_cond,
-            &macro_.loop_step,
-            &macro_.result,
-        ],
+        Expr::Comprehension(macro_) => {
+            vec![&macro_.iter_range, &macro_.accu_init, &macro_.loop_cond, &macro_.loop_step, &macro_.result]
+        }
     }
 }
 
@@ -105,8 +102,8 @@ fn of_call(id: u64, call: CallExpr, keep: &mut Keep<'_>) -> Result<IdedExpr, Bad
             Ok(made(&func_name, None, all(args, bounded, keep)?))
         }
         op::INDEX => Ok(made(&func_name, None, all(args, bounded, keep)?)),
-        // These copy what they find.
-        op::OPT_INDEX | op::OPT_SELECT => Ok(weigh(made(&func_name, None, all(args, bounded, keep)?))),
+        // These copy what they find: weighed is what they look into, as afterwards it is too late.
+        op::OPT_INDEX | op::OPT_SELECT => Ok(made(&func_name, None, all(args, weighed, keep)?)),
         op::EQUALS | op::NOT_EQUALS | op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS => {
             let written: Vec<IdedExpr> =
                 args.iter().map(|side| text(paths::written(side).unwrap_or_default())).collect();
@@ -159,8 +156,7 @@ fn weighed(expression: IdedExpr, keep: &mut Keep<'_>) -> Result<IdedExpr, BadExp
 
 fn weigh(expression: IdedExpr) -> IdedExpr {
     let id = expression.id;
-    let expr =
-        Expr::Call(CallExpr { func_name: WEIGH.to_owned(), target: None, args: vec![expression] });
+    let expr = Expr::Call(CallExpr { func_name: WEIGH.to_owned(), target: None, args: vec![expression] });
     IdedExpr { id, expr }
 }
 

@@ -120,7 +120,9 @@ pub(super) fn add(
         let number = number.downcast_ref::<CelInt>().and_then(|number| usize::try_from(*number.inner()).ok());
         let pattern = number.and_then(|number| patterns.get(number));
         match (subject.downcast_ref::<CelString>(), pattern) {
-            (Some(subject), Some(pattern)) => Ok(CowVal::owned(CelBool::from(pattern.is_match(subject.inner())))),
+            (Some(subject), Some(pattern)) => {
+                Ok(CowVal::owned(CelBool::from(pattern.is_match(subject.inner()))))
+            }
             _ => Err(failure(format!("matches() is for text, not for {}", words::kind(&**subject)))),
         }
     });
@@ -198,7 +200,9 @@ fn hex<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionErr
     let text = args.first().map_or("", |argument| text(&**argument));
     match parse_hex(text) {
         Some(number) => Ok(CowVal::owned(CelInt::from(number))),
-        None => Err(failure(format!("hex(\"{}\"): is no hexadecimal number of 63 bits", words::short(text, 24)))),
+        None => {
+            Err(failure(format!("hex(\"{}\"): is no hexadecimal number of 63 bits", words::short(text, 24))))
+        }
     }
 }
 

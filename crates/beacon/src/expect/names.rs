@@ -169,7 +169,8 @@ impl<'a> Walk<'a> {
 
     fn call(&mut self, call: &'a CallExpr) -> Result<(), BadExpression> {
         if is_operator(&call.func_name) {
-            if let [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }] = &call.args[..]
+            if let [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }] =
+                &call.args[..]
                 && call.func_name.contains(['[', '.'])
             {
                 self.field(operand, field.inner())?;

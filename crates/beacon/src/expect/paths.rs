@@ -159,8 +159,7 @@ fn read(expression: &IdedExpr) -> Option<Path> {
 
 fn gather<'a>(expression: &'a IdedExpr, bound: &mut Vec<&'a str>, found: &mut Vec<Path>) {
     if let Some(mut path) = read(expression) {
-        path.local =
-            bound.contains(&path.root.as_str()) || !names::VARIABLES.contains(&path.root.as_str());
+        path.local = bound.contains(&path.root.as_str()) || !names::VARIABLES.contains(&path.root.as_str());
         if !found.contains(&path) {
             found.push(path);
         }

@@ -1,7 +1,7 @@
 //! What is said to operators: short, in one line, without control characters and credentials.
 
 use cel::ExecutionError;
-use cel::common::types::Kind;
+use cel::common::types::{CelOptional, Kind};
 use cel::common::value::Val;
 use mainstay_settings::redact;
 use serde_json::Value;
@@ -83,7 +83,23 @@ pub(super) fn kind(value: &dyn Val) -> &'static str {
         Kind::Map => "an object",
         Kind::NullType => "null",
         Kind::Type => "a type",
+        _ if value.downcast_ref::<CelOptional>().is_some() => "a value that may be missing",
         _ => "something else",
+    }
+}
+
+/// A type of the library by the word that [`kind`] has for it.
+fn named(name: &str) -> &str {
+    match name {
+        "bool" => "true or false",
+        "int" | "uint" | "double" | "float" => "a number",
+        "string" => "text",
+        "list" => "a list",
+        "map" => "an object",
+        "null_type" => "null",
+        "iterable" => "a list or an object",
+        "optional_type" => "a value that may be missing",
+        other => other,
     }
 }
 
@@ -95,19 +111,34 @@ pub(super) fn error(error: &ExecutionError) -> String {
         ExecutionError::NoSuchKey(key) => format!("{key}: no such key"),
         ExecutionError::NoSuchOverload(found) => {
             let name = found.function().trim_matches('_');
-            format!("{name} can't be used on {}", found.argument_types().join(" and "))
+            let types: Vec<&str> = found.argument_types().iter().map(|name| named(name)).collect();
+            format!("{name} can't be used on {}", types.join(" and "))
         }
-        ExecutionError::UnexpectedType { got, want } => format!("{want} is wanted, not {}", short(got, 40)),
+        ExecutionError::UnexpectedType { got, want } => {
+            format!("{} is wanted, not {}", named(want), short(named(got), 40))
+        }
         ExecutionError::UnsupportedBinaryOperator(name, left, right) => {
-            format!("{name} can't be used on {} and {}", left.type_of(), right.type_of())
+            let name = if *name == "add" { "+" } else { name };
+            format!(
+                "{name} can't be used on {} and {}",
+                named(&left.type_of().to_string()),
+                named(&right.type_of().to_string())
+            )
         }
         ExecutionError::ValuesNotComparable(left, right) => {
-            format!("{} can't be compared with {}", left.type_of(), right.type_of())
+            format!(
+                "{} can't be compared with {}",
+                named(&left.type_of().to_string()),
+                named(&right.type_of().to_string())
+            )
         }
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
         ExecutionError::RemainderByZero(_) => "remainder of a division by zero".to_owned(),
         ExecutionError::Overflow(..) => "a number is out of range".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "a list has fewer items".to_owned(),
+        ExecutionError::UnsupportedKeyType(key) => {
+            format!("{} can't be a key of a map", named(&key.type_of().to_string()))
+        }
         ExecutionError::DuplicateKey(_) => "a map has a key twice".to_owned(),
         ExecutionError::UndeclaredReference(name) => format!("there is no {name}"),
         _ => "the expression can't be evaluated".to_owned(),

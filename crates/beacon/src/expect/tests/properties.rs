@@ -44,11 +44,33 @@ fn expression() -> impl Strategy<Value = String> {
             "==", "!=", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*", "/", "%", "in",
         ]);
         let functions = prop::sample::select(vec![
-            "hex", "int", "uint", "double", "string", "bool", "type", "size", "math.abs", "!", "-", "math.ceil",
+            "hex",
+            "int",
+            "uint",
+            "double",
+            "string",
+            "bool",
+            "type",
+            "size",
+            "math.abs",
+            "!",
+            "-",
+            "math.ceil",
         ]);
         let members = prop::sample::select(vec![
-            "size()", "trim()", "lowerAscii()", "hasValue()", "value()", "a", "data", "?b", "split(',')", "substring(1)",
-            "contains('a')", "matches('a+')", "orValue(1)",
+            "size()",
+            "trim()",
+            "lowerAscii()",
+            "hasValue()",
+            "value()",
+            "a",
+            "data",
+            "?b",
+            "split(',')",
+            "substring(1)",
+            "contains('a')",
+            "matches('a+')",
+            "orValue(1)",
         ]);
         let macros = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
         prop_oneof![

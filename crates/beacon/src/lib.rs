@@ -10,6 +10,7 @@ pub mod expect;
 pub mod finding;
 pub mod fleet;
 pub mod guard;
+pub mod own;
 pub mod reading;
 
 pub use config::{Builtin, Config, SECTION};

@@ -11,22 +11,23 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use mainstay_settings::{Problem, Settings};
-use mainstay_wire::client::{BadEndpoint, CallError, Client, Fault, Options};
+use mainstay_wire::client::{BadEndpoint, CallError, Client, Options};
 use mainstay_wire::jwt::{self, Claims, Secret};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use url::Url;
 
-use crate::Finding;
 use crate::check::Rules;
 use crate::config::{Guarded, Timing};
 use crate::expect::{Expectation, Facts, Seen};
+use crate::finding::{Finding, Verdict};
+use crate::rounds::unanswered;
 
 pub use table::CHECK;
 
@@ -277,7 +278,7 @@ impl OwnCheck {
 
     /// Asks once. Ends by `deadline`; dropped before that it leaves nothing running.
     pub async fn ask(&self, context: &Context, deadline: Instant, now: SystemTime) -> Finding {
-        let asked = timeout_at(deadline, self.put(context, deadline, now)).await;
+        let asked = timeout_at(deadline.into(), self.put(context, deadline, now)).await;
         match asked.unwrap_or_else(|_| Err(Miss::Other("timed out".to_owned()))) {
             Ok(answer) => self.judge(answer, context, deadline, now).await,
             Err(Miss::Gone(saw)) => Finding::gone(saw),
@@ -311,12 +312,15 @@ impl OwnCheck {
                     request.headers_mut().insert(AUTHORIZATION, value);
                 }
                 let is_own = matches!(target, Target::Path(Node::Beacon, _));
-                (is_own, client.send(request, deadline).await)
+                (is_own, client.send(request, deadline.into()).await)
             }
             Question::JsonRpc { node, call } => {
                 let place = context.place(*node)?;
                 let token = place.token(now);
-                (*node == Node::Beacon, place.client.post(call.clone(), token.as_deref(), deadline).await)
+                (
+                    *node == Node::Beacon,
+                    place.client.post(call.clone(), token.as_deref(), deadline.into()).await,
+                )
             }
             Question::Command { program, args } => {
                 let told = [
@@ -346,7 +350,7 @@ impl OwnCheck {
             let Answer { status, headers, body } = answer;
             expect.judge(&Seen { status, headers, body: parsed(&body), now, guard })
         });
-        match timeout_at(deadline, judging).await {
+        match timeout_at(deadline.into(), judging).await {
             Ok(Ok(judged)) if judged.met => Finding::good(judged.saw),
             Ok(Ok(judged)) => self.failed(judged.saw),
             Ok(Err(_)) => self.failed("judging what came broke off".to_owned()),
@@ -356,8 +360,8 @@ impl OwnCheck {
 }
 
 fn missed(error: &CallError, is_own_beacon_node: bool) -> Miss {
-    let gone = is_own_beacon_node && matches!(error.fault, Fault::Refused | Fault::Reset);
-    if gone { Miss::Gone(error.to_string()) } else { Miss::Other(error.to_string()) }
+    let Finding { verdict, saw } = unanswered(error);
+    if is_own_beacon_node && verdict == Verdict::Gone { Miss::Gone(saw) } else { Miss::Other(saw) }
 }
 
 /// JSON if it is some, else text without white space at its end; null if there is nothing.
@@ -377,3 +381,6 @@ fn header_texts(headers: &HeaderMap) -> BTreeMap<String, String> {
     }
     texts
 }
+
+#[cfg(test)]
+mod tests;

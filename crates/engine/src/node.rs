@@ -194,7 +194,7 @@ impl From<&CallError> for Failed {
             Fault::Unreachable | Fault::Tls => Cause::Unreachable,
             Fault::Reset => Cause::Reset,
             Fault::Timeout => Cause::Timeout,
-            Fault::TooLarge | Fault::Protocol => Cause::Unreadable,
+            Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Cause::Unreadable,
         };
         Self { cause, delivered: error.delivered, detail: error.to_string() }
     }

@@ -144,7 +144,7 @@ async fn event_streams_pass_as_they_come_and_end_when_the_guard_closes() {
     while next().await.is_some() {}
     role.until(0, "unfit").await;
     node.wait_for_streams(0, SOON).await.unwrap();
-    assert_eq!(refusal(&role.get(0, "/eth/v1/events?topics=head").await).contains("peers"), true);
+    assert!(refusal(&role.get(0, "/eth/v1/events?topics=head").await).contains("peers"));
 }
 
 #[tokio::test]

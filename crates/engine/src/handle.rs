@@ -207,7 +207,7 @@ impl Handle {
         self.hold(name, Hold::Drained)
     }
 
-    /// Puts a cordoned or drained node back; what it missed is replayed.
+    /// Puts a cordoned or drained node back; what it missed is replayed at once.
     ///
     /// # Errors
     /// No such node.
@@ -239,6 +239,9 @@ impl Handle {
         if before == Hold::Drained {
             // It has missed calls: it follows first and votes then.
             node.state().standing.mute();
+        }
+        if before == Hold::Drained || hold == Hold::None {
+            // What was in vain before may not be so any more: its operator has seen to it.
             node.feed.came_back();
         }
         let now = match hold {

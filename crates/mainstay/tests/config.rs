@@ -83,7 +83,7 @@ fn a_file_without_a_role_is_told() {
     place.file("m.toml", "[admin]\nlisten = \"off\"\n");
     place
         .run(&["run", "-c", "m.toml"], &[])
-        .refused(&["error: m.toml: has no role to run, add [engine] or [rpc]"]);
+        .refused(&["error: m.toml: has no role to run, add [engine] or [rpc] or [beacon]"]);
 }
 
 #[test]

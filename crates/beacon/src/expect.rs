@@ -79,6 +79,10 @@ pub struct Facts {
     pub execution_node: Option<String>,
     /// As configured; 0 if peers aren't asked for.
     pub min_peers: u64,
+    /// Where validator clients connect, by its config.
+    pub listen: String,
+    /// The attestation subnets that are wanted; null if they aren't asked for.
+    pub attnets: Option<Vec<u64>>,
 }
 
 /// How a check came out.

@@ -233,6 +233,8 @@ impl Context {
                 beacon_node: host_and_port(&guard.beacon_node),
                 execution_node: execution.map(|node| host_and_port(&node.url)),
                 min_peers: guard.min_peers,
+                listen: guard.listen.to_string(),
+                attnets: guard.attnets.map(|wanted| wanted.numbers().collect()),
             },
             beacon: Place::new(&guard.beacon_node, None)?,
             execution: execution.map(|node| Place::new(&node.url, node.secret.clone())).transpose()?,
@@ -265,8 +267,13 @@ enum Miss {
 }
 
 impl OwnCheck {
-    /// The checks of `[[beacon.check]]`. What is wrong with them is added to `problems`; nothing is asked and no program is run.
-    pub fn from_tables(tables: &[Settings], guards: &[Guarded], problems: &mut Vec<Problem>) -> Vec<Self> {
+    /// The checks of `[[beacon.check]]` for these guards, which aren't looked at where something is wrong with them: `None`. What is wrong
+    /// with the checks is added to `problems`; nothing is asked and no program is run.
+    pub fn from_tables(
+        tables: &[Settings],
+        guards: Option<&[Guarded]>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Self> {
         read::checks(tables, guards, problems)
     }
 

@@ -145,7 +145,7 @@ fn failure(message: impl Into<String>) -> ExecutionError {
     ExecutionError::FunctionError { function: String::new(), message: message.into() }
 }
 
-fn text<'a>(value: &'a dyn Val) -> &'a str {
+fn text(value: &dyn Val) -> &str {
     value.downcast_ref::<CelString>().map_or("", |text| text.inner())
 }
 

@@ -8,7 +8,7 @@ use super::{BadExpression, position};
 pub(super) const VARIABLES: [&str; 5] = ["status", "headers", "body", "now", "guard"];
 
 /// The fields of `guard`.
-const GUARD: [&str; 4] = ["name", "beacon_node", "execution_node", "min_peers"];
+const GUARD: [&str; 6] = ["name", "beacon_node", "execution_node", "min_peers", "listen", "attnets"];
 
 /// What `type(x)` is compared with.
 const TYPES: [&str; 8] = ["bool", "double", "int", "list", "map", "null_type", "string", "uint"];

@@ -99,6 +99,8 @@ pub(super) fn variable<'a>(name: &str, seen: &'a Seen) -> Cow<'a, Value> {
                 "beacon_node": guard.beacon_node,
                 "execution_node": guard.execution_node,
                 "min_peers": guard.min_peers,
+                "listen": guard.listen,
+                "attnets": guard.attnets,
             }))
         }
         _ => Cow::Owned(Value::Null),

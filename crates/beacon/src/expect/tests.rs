@@ -20,6 +20,8 @@ pub(super) fn seen(status: i64, body: serde_json::Value) -> Seen {
             beacon_node: "127.0.0.1:5052".into(),
             execution_node: None,
             min_peers: 64,
+            listen: "127.0.0.1:5062".into(),
+            attnets: Some(vec![0, 40]),
         },
     }
 }
@@ -89,6 +91,7 @@ fn the_language() {
         "headers['x-node'].contains('b')",
         "now == 1795231030",
         "guard.name == 'beacon-1' && guard.beacon_node.endsWith(':5052') && guard.min_peers == 64",
+        "guard.listen == '127.0.0.1:5062' && guard.attnets.all(n, n in [0, 1, 40]) && size(guard.attnets) == 2",
         "guard.execution_node == null",
         "body.a == 1 && body.a == 1.0 && body.a < 2u",
         "body.h > 1 && math.abs(body.k) == 3 && math.round(body.h) == 2.0",
@@ -163,6 +166,8 @@ fn what_goes_wrong_while_it_is_judged_is_told() {
         ("body.data.name.x > 1", "body.data.name is text", ""),
         ("body.data.list[7].x > 1", "body.data.list[7]: there are 2 items", ""),
         ("body.data.list.all(i, i.x == 1)", "i.x: no such key", ", body.data.list = 2 items"),
+        ("body.data.list[1.5] == 1", "a place in a list is a whole number", ""),
+        ("body.data.list[1e300] == 1", "a place in a list is a whole number", ""),
         ("headers['etag'] == ''", "headers.etag: no such key", ""),
         (
             "body.data.head_slot > 3",
@@ -239,7 +244,7 @@ fn what_can_be_known_beforehand_is_refused_with_its_place() {
         ("status == 200\n  && (bdoy.x\n == 1)", "line 2, column 7: there is no bdoy"),
         (
             "guard.min_pers > 1",
-            "column 7: guard has no min_pers, it has name, beacon_node, execution_node, min_peers",
+            "column 7: guard has no min_pers, it has name, beacon_node, execution_node, min_peers, listen, attnets",
         ),
         (
             "headers['Content-Type'] == ''",

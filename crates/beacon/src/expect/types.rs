@@ -96,7 +96,7 @@ fn kind(expression: &IdedExpr) -> Option<&'static str> {
         Expr::Select(select) if select.test => Some("bool"),
         Expr::Select(select) => match (&select.operand.expr, select.field.as_str()) {
             (Expr::Ident(name), "min_peers") if name == "guard" => Some("int"),
-            (Expr::Ident(name), "name" | "beacon_node") if name == "guard" => Some("string"),
+            (Expr::Ident(name), "name" | "beacon_node" | "listen") if name == "guard" => Some("string"),
             (Expr::Ident(name), _) if name == "headers" => Some("string"),
             _ => None,
         },

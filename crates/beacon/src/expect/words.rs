@@ -136,6 +136,7 @@ pub(super) fn error(error: &ExecutionError) -> String {
         ExecutionError::RemainderByZero(_) => "remainder of a division by zero".to_owned(),
         ExecutionError::Overflow(..) => "a number is out of range".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "a list has fewer items".to_owned(),
+        ExecutionError::UnsupportedIndex(..) => "a place in a list is a whole number".to_owned(),
         ExecutionError::UnsupportedKeyType(key) => {
             format!("{} can't be a key of a map", named(&key.type_of().to_string()))
         }

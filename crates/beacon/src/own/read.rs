@@ -16,10 +16,14 @@ use url::Url;
 
 use super::{Node, OwnCheck, Question, Target, Tuning, client};
 use crate::config::{Builtin, Guarded};
+use crate::core::TRAFFIC;
 use crate::expect::Expectation;
 
 /// The longest name of a check, in bytes.
 const MAX_NAME: usize = 64;
+
+/// What else stands as a reason beside the names of checks.
+const RESERVED: [&str; 3] = [TRAFFIC, "operator", "warm_up"];
 
 /// Which keys belong to which kind.
 const KINDS: [(&str, &[&str]); 3] = [
@@ -32,14 +36,20 @@ const KINDS: [(&str, &[&str]); 3] = [
 const OURS: [HeaderName; 8] =
     [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-pub(super) fn checks(tables: &[Settings], guards: &[Guarded], problems: &mut Vec<Problem>) -> Vec<OwnCheck> {
+pub(super) fn checks(
+    tables: &[Settings],
+    guards: Option<&[Guarded]>,
+    problems: &mut Vec<Problem>,
+) -> Vec<OwnCheck> {
     let mut checks: Vec<OwnCheck> = Vec::new();
     for table in tables {
         let Some(check) = table.validate(problems, check) else { continue };
         if checks.iter().any(|other| other.name == check.name) {
             problems.push(table.problem("name", format!("another check is called {} too", check.name)));
         }
-        guards_of(&check, table, guards, problems);
+        if let Some(guards) = guards {
+            guards_of(&check, table, guards, problems);
+        }
         checks.push(check);
     }
     checks
@@ -66,13 +76,14 @@ fn guards_of(check: &OwnCheck, table: &Settings, guards: &[Guarded], problems: &
             "guard {} has no execution node: give it one, or name those that have one in guards",
             guard.name
         );
-        problems.push(table.problem(if table.is_set("node") { "node" } else { "kind" }, what));
+        let place = ["node", "kind", "method"].into_iter().find(|key| table.is_set(key));
+        problems.push(table.problem(place.unwrap_or("kind"), what));
     }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 fn check(s: &Settings, problems: &mut Vec<Problem>) -> Option<OwnCheck> {
-    let kind = s.text("kind")?;
+    let kind = kind(s, problems)?;
     foreign_keys(s, kind, problems);
     for key in ["interval", "timeout"] {
         if s.duration(key).is_some_and(|duration| duration.is_zero()) {
@@ -103,6 +114,19 @@ fn check(s: &Settings, problems: &mut Vec<Problem>) -> Option<OwnCheck> {
     })
 }
 
+/// Its kind, by what it asks if it isn't said.
+fn kind<'a>(s: &'a Settings, problems: &mut Vec<Problem>) -> Option<&'a str> {
+    let asks = [("path", "http"), ("program", "command"), ("method", "jsonrpc")];
+    let by_key = || asks.iter().find(|(key, _)| s.is_set(key)).map(|(_, kind)| *kind);
+    let kind = s.text("kind").or_else(by_key);
+    if kind.is_none() {
+        let what = "it asks nothing: give it path (http), method (jsonrpc) or program (command)";
+        // It stands nowhere: the name does.
+        problems.push(Problem { origin: s.origin("name").clone(), ..s.problem("kind", what) });
+    }
+    kind
+}
+
 /// It stands in headers, labels of metrics and paths of the API.
 fn name(s: &Settings, problems: &mut Vec<Problem>) -> Option<String> {
     let name = s.text("name")?;
@@ -111,7 +135,7 @@ fn name(s: &Settings, problems: &mut Vec<Problem>) -> Option<String> {
         let what = format!("a name has letters, digits, -, _ and . only, at most {MAX_NAME}");
         problems.push(s.problem("name", what));
     }
-    if Builtin::ALL.iter().any(|builtin| builtin.word() == name) {
+    if Builtin::ALL.iter().any(|builtin| builtin.word() == name) || RESERVED.contains(&name) {
         problems.push(s.problem("name", format!("{name} is a check of mainstay's own, take another name")));
     }
     Some(name.to_owned())

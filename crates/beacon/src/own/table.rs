@@ -13,9 +13,9 @@ pub static CHECK: Section = Section::nested(
         Key::new(
             "kind",
             Kind::OneOf(&["http", "jsonrpc", "command"]),
-            "Whether it is an HTTP request, a JSON-RPC call or a program",
-        )
-        .required(),
+            "Whether it is an HTTP request, a JSON-RPC call or a program; if not set: http with path, command with program, jsonrpc with \
+             method alone",
+        ),
         Key::new(
             "node",
             Kind::OneOf(&["beacon", "execution"]),

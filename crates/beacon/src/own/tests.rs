@@ -41,7 +41,7 @@ fn read(text: &str, guards: &[Guarded]) -> (Vec<OwnCheck>, Vec<String>) {
         Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
     let mut problems = Vec::new();
     let settings = resolve(&SECTION, &sources, &mut problems);
-    let checks = OwnCheck::from_tables(settings.tables("check"), guards, &mut problems);
+    let checks = OwnCheck::from_tables(settings.tables("check"), Some(guards), &mut problems);
     (checks, problems.iter().map(ToString::to_string).collect())
 }
 

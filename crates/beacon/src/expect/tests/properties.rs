@@ -19,8 +19,7 @@ fn body() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map("[a-c]|data|.{0,3}", inner, 0..5)
-                .prop_map(|entries| Value::from_iter(entries)),
+            prop::collection::btree_map("[a-c]|data|.{0,3}", inner, 0..5).prop_map(Value::from_iter),
         ]
     })
 }

@@ -32,13 +32,11 @@ soft = true
 guards = ["a"]
 [[beacon.check]]
 name = "el-peers"
-kind = "jsonrpc"
 method = "net_peerCount"
 params = '["x", {"y": 1}]'
 guards = ["a"]
 [[beacon.check]]
 name = "disk"
-kind = "command"
 program = "sh"
 args = ["-c", "exit 0"]
 "#,
@@ -69,7 +67,10 @@ args = ["-c", "exit 0"]
         ("/eth/v1/node/version?x=1", "POST", &b"{\"a\": 1}"[..])
     );
     assert_eq!(headers["x-key"], "hunter2");
-    assert!(headers["accept"] == "text/plain" && headers["content-type"] == "application/json", "{headers:?}");
+    assert!(
+        headers["accept"] == "text/plain" && headers["content-type"] == "application/json",
+        "{headers:?}"
+    );
     assert!(!format!("{checks:?} {headers:?}").contains("hunter2"));
 
     let Question::JsonRpc { node: Node::Execution, call } = &peers.question else { panic!("{peers:?}") };
@@ -93,7 +94,10 @@ fn what_is_wrong_is_told_with_its_line() {
     let command = "name = \"x\"\nkind = \"command\"\nprogram = \"sh\"\n";
     for (text, told) in [
         ("kind = \"http\"\npath = \"/\"".to_owned(), "mainstay.toml:2: [[beacon.check]] name: is missing"),
-        ("name = \"x\"".into(), "mainstay.toml:2: [[beacon.check]] kind: is missing"),
+        (
+            "name = \"x\"".into(),
+            "mainstay.toml:3: [[beacon.check]] kind: it asks nothing: give it path (http), ",
+        ),
         (
             "name = \"x\"\nkind = \"tcp\"".into(),
             "mainstay.toml:4: [[beacon.check]] kind: \"tcp\" is not one of",
@@ -159,7 +163,7 @@ fn what_is_wrong_is_told_with_its_line() {
         (format!("{http}expcet = \"true\""), "did you mean `expect`?"),
         (
             format!("{http}guards = [\"a\", \"c\"]"),
-            "mainstay.toml:6: [[beacon.check]] guards: there is no guard c, there are a, b",
+            "mainstay.toml:6: [[beacon.check]] guards: item 2: there is no guard c, there are a, b",
         ),
         (http.replace("\"/\"", "\"eth/v1\""), "path: has to be a path, for example"),
         (http.replace("\"/\"", "\"/a b\""), "path: is no path that can be asked for"),
@@ -173,11 +177,19 @@ fn what_is_wrong_is_told_with_its_line() {
             "mainstay.toml:3: [[beacon.check]] name: a name has letters, digits",
         ),
         (http.replace("\"x\"", "\"peers\""), "name: peers is a check of mainstay's own, take another name"),
+        (
+            http.replace("\"x\"", "\"traffic\""),
+            "name: traffic is a check of mainstay's own, take another name",
+        ),
         (format!("{rpc}params = \"[1,\""), "params: is not JSON: "),
         (format!("{rpc}params = \"7\""), "params: has to be a list or an object"),
         (
             rpc.replace("guards = [\"a\"]", ""),
             "mainstay.toml:4: [[beacon.check]] kind: guard b has no execution node",
+        ),
+        (
+            rpc.replace("kind = \"jsonrpc\"", "").replace("guards = [\"a\"]", ""),
+            "mainstay.toml:5: [[beacon.check]] method: guard b has no execution node",
         ),
         (
             format!("{http}node = \"execution\""),
@@ -218,7 +230,7 @@ fn a_program_given_by_its_path_lies_beside_the_file() {
             Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
         let mut problems = Vec::new();
         let settings = resolve(&SECTION, &sources, &mut problems);
-        let checks = OwnCheck::from_tables(settings.tables("check"), &[], &mut problems);
+        let checks = OwnCheck::from_tables(settings.tables("check"), Some(&[]), &mut problems);
         (checks, problems)
     };
     let (checks, problems) = read();

@@ -106,12 +106,26 @@ async fn requests_pass_through_byte_for_byte() {
     let field = |name: &str| got.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(field("x-flashbots-signature"), Some("0x1:0x2"));
     assert_eq!(field("x-other"), None);
-    assert_eq!(field("content-type"), Some("application/x-odd"));
+    assert_eq!(field("content-type"), Some("application/json"), "curl -d says it is a form, which geth refuses");
     assert_eq!(field("accept-encoding"), Some("gzip"), "what the client can read it may get");
     assert_eq!(field("authorization"), Some("Basic bWU6c2VjcmV0"));
     // 14: neither user, password nor key is shown.
     let shown = format!("{}{}", text(&bed.get("/nodes").await), json!(bed.handle.snapshot()));
     assert!(!["me:", "secret", "hunter2"].iter().any(|secret| shown.contains(secret)), "{shown}");
+}
+
+/// For nodes that take more than JSON.
+#[tokio::test]
+async fn the_clients_content_type_is_passed_on_if_that_is_set() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "forward_headers = [\"Content-Type\"]\n").await;
+    for (given, sent) in [
+        (&[("content-type", "application/octet-stream")][..], "application/octet-stream"),
+        (&[], "application/json"),
+    ] {
+        assert_eq!(bed.post_with(given, CALL).await.status, 200);
+        assert_eq!(node.got().last().unwrap().headers["content-type"], sent);
+    }
 }
 
 /// What a client can read, its node may send, and mainstay passes it on as it is.

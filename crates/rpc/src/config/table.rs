@@ -88,7 +88,7 @@ pub static SECTION: Section = Section::role(
         Key::new(
             "forward_headers",
             Kind::List(&Kind::Text),
-            "Request headers that nodes get; Accept-Encoding, Content-Type and X-Request-ID always",
+            "Request headers that nodes get; Accept-Encoding and X-Request-ID always. Content-Type is application/json if it isn't one of them",
         ),
         Key::new(
             "redis",

@@ -106,7 +106,11 @@ async fn requests_pass_through_byte_for_byte() {
     let field = |name: &str| got.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(field("x-flashbots-signature"), Some("0x1:0x2"));
     assert_eq!(field("x-other"), None);
-    assert_eq!(field("content-type"), Some("application/json"), "curl -d says it is a form, which geth refuses");
+    assert_eq!(
+        field("content-type"),
+        Some("application/json"),
+        "curl -d says it is a form, which geth refuses"
+    );
     assert_eq!(field("accept-encoding"), Some("gzip"), "what the client can read it may get");
     assert_eq!(field("authorization"), Some("Basic bWU6c2VjcmV0"));
     // 14: neither user, password nor key is shown.

@@ -7,7 +7,7 @@ use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::check::Flip;
+use crate::check::{Condition, Flip};
 use crate::clock;
 use crate::config::{Builtin, Config, Guarded};
 use crate::finding::{Finding, Verdict};
@@ -100,7 +100,10 @@ impl Core {
             let own = post.own.iter().map(|check| check.tuning.over(config.timing));
             let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
             let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
-            guards.push(Guard::new(&rules, config.timing.rules, config.warm_up, now));
+            let guard = Guard::new(&rules, config.timing.rules, config.warm_up, now);
+            let holds = guard.checks().iter().map(|check| *check.condition() == Condition::Holds);
+            post.telemetry.begins(holds, clock::unix());
+            guards.push(guard);
             posts.push(Arc::new(post));
         }
         let count = posts.len();
@@ -263,7 +266,7 @@ impl Core {
         }
         for (place, check) in guard.failing() {
             let saw = match check.condition() {
-                crate::check::Condition::Fails(finding) => finding.saw.clone(),
+                Condition::Fails(finding) => finding.saw.clone(),
                 _ => "not yet checked".to_owned(),
             };
             let since = clock::wall_at(check.since());

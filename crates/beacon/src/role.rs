@@ -45,14 +45,15 @@ impl Beacon {
     /// Serves until `stop`, then lets what is in flight be answered for as long as `grace`; event streams end at once. Listeners are
     /// those of the guards, in their order.
     pub async fn serve(self, listeners: Vec<Listeners>, stop: CancellationToken, grace: Duration) {
-        let options = server::Options {
-            max_connections: self.core.config.max_connections,
-            ..server::Options::default()
-        };
         let mut serving = JoinSet::new();
         for (post, listeners) in self.core.posts.iter().zip(listeners) {
+            let options = server::Options {
+                max_connections: self.core.config.max_connections,
+                tls: post.config.tls.clone(),
+                ..server::Options::default()
+            };
             let service = Service { core: self.core.clone(), post: post.clone() };
-            serving.spawn(server::serve(listeners.clients, service, options.clone(), stop.clone(), grace));
+            serving.spawn(server::serve(listeners.clients, service, options, stop.clone(), grace));
             if let Some(listener) = listeners.agent {
                 serving.spawn(agent::serve(self.core.clone(), post.clone(), listener, stop.clone()));
             }

@@ -24,6 +24,7 @@ fn guard(name: &str, beacon_node: &str, execution_node: Option<Execution>) -> Gu
         min_peers: 3,
         attnets: None,
         agent_check: None,
+        tls: None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::finding::{Finding, Verdict};
 use crate::fleet::{self, Chain, Fork, Known};
 use crate::gate::{Gate, Gates, Opening};
 use crate::guard::{Grade, Guard, Turn};
-use crate::own::{self, OwnCheck};
+use crate::own::{self, Connect, OwnCheck};
 use crate::refusal::{Reason, refusal};
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -91,12 +91,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, metrics: &Metrics) -> Result<Self, BadEndpoint> {
+    /// `connect` makes the clients for the guards' nodes.
+    pub(crate) fn new(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
         let now = clock::now();
         let mut posts = Vec::new();
         let mut guards = Vec::new();
         for (index, guarded) in config.guards.iter().enumerate() {
-            let post = post(index, guarded, &config, metrics)?;
+            let post = post(index, guarded, &config, metrics, connect)?;
             let own = post.own.iter().map(|check| check.tuning.over(config.timing));
             let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
             let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
@@ -371,7 +372,13 @@ fn turned(post: &Post, state: &mut State, fit: bool, why: String, now: Instant) 
     state.guards[post.index].note(Turn { at: now, check: None, good: fit, saw: why });
 }
 
-fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> Result<Post, BadEndpoint> {
+fn post(
+    index: usize,
+    guarded: &Guarded,
+    config: &Config,
+    metrics: &Metrics,
+    connect: Connect<'_>,
+) -> Result<Post, BadEndpoint> {
     let made = |check: &Builtin| match check {
         Builtin::Syncing | Builtin::Health | Builtin::Chain => true,
         Builtin::Execution => guarded.execution_node.is_some(),
@@ -391,13 +398,13 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
     };
     let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
     let execution = match &guarded.execution_node {
-        Some(execution) => Some(Client::new(&execution.url, asked.clone())?),
+        Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
     Ok(Post {
         index,
-        node: Client::new(&guarded.beacon_node, passed)?,
-        asked: Client::new(&guarded.beacon_node, asked)?,
+        node: connect(&guarded.beacon_node, passed)?,
+        asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
         gates: Gates::new(refusal(&[], config.timing.interval)),
@@ -405,7 +412,7 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
         checks,
         builtins,
         own,
-        context: own::Context::new(guarded)?,
+        context: own::Context::new(guarded, connect)?,
         recheck: Notify::new(),
         config: guarded.clone(),
     })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_wire::client::{BadEndpoint, Client};
 use mainstay_wire::server;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -12,6 +13,7 @@ use crate::agent;
 use crate::config::Config;
 use crate::core::Core;
 use crate::handle::Handle;
+use crate::own::Connect;
 use crate::rounds;
 use crate::service::Service;
 use crate::telemetry::Metrics;
@@ -35,8 +37,12 @@ impl Beacon {
     /// # Errors
     /// The system's certificates can't be read, and a node is reached by TLS. A node that doesn't answer is no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let core = Core::new(config, metrics).map_err(|error| error.to_string())?;
-        let core = Arc::new(core);
+        Self::over(config, metrics, &Client::new).map_err(|error| error.to_string())
+    }
+
+    /// As [`Beacon::build`], with clients for the guards' nodes that `connect` makes.
+    fn over(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
+        let core = Arc::new(Core::new(config, metrics, connect)?);
         rounds::start(&core);
         tokio::spawn(core.clone().keep_time());
         Ok(Self { core })
@@ -77,3 +83,6 @@ impl Drop for Beacon {
         self.core.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,5 +63,5 @@ fn moment() -> SystemTime {
 }
 
 async fn ask(text: &str, guard: &Guarded) -> Finding {
-    check(text).ask(&Context::new(guard).unwrap(), in_time(), moment()).await
+    check(text).ask(&Context::new(guard, &Client::new).unwrap(), in_time(), moment()).await
 }

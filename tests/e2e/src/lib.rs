@@ -11,10 +11,13 @@
 //! | [`lab`] | one scenario: folder, secret, logs, overall deadline |
 //! | [`process`] | a child process: kill, freeze, thaw, terminate |
 //! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
-//! | [`lodestar`] | a beacon node with all validators; [`watch`] says which slots have blocks |
+//! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
+//! | [`pair`] | two beacon nodes, each with its geth |
+//! | [`relay`] | carries blocks between two beacon nodes |
+//! | [`events`] | a client of a beacon node's event stream |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
-//! | [`mainstay`] | the binary under test |
+//! | [`mainstay`] | the binary under test; [`guards`] is its `beacon` role |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -22,16 +25,21 @@
     reason = "the harness is all shell: it looks at real clocks and starts real processes"
 )]
 
+pub mod attestations;
 pub mod ethereumjs;
+pub mod events;
 pub mod execution;
 pub mod failure;
 pub mod geth;
+pub mod guards;
 pub mod lab;
 pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
+pub mod pair;
 pub mod process;
 pub mod proxy;
+pub mod relay;
 pub mod rpc;
 pub mod tools;
 pub mod watch;

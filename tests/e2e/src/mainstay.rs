@@ -12,8 +12,8 @@ use crate::process::{Process, free_port};
 use crate::rpc::{Endpoint, LIMIT, exchange, get, post};
 use crate::{Failure, Lab, Result, ensure, fail, until};
 
-const START_LIMIT: Duration = Duration::from_secs(10);
-const STOP_LIMIT: Duration = Duration::from_secs(12);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(12);
 /// What the role is called where no name is given to it.
 const ROLE: &str = "engine";
 
@@ -182,7 +182,8 @@ impl Mainstay {
     }
 }
 
-fn spawn(lab: &Lab, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
+/// Starts the binary with these arguments.
+pub(crate) fn spawn(lab: &Lab, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
     let mut command = Command::new(binary);
     command.args(arguments);
     // The harness has variables of its own, and a variable that mainstay doesn't know is an error to it.
@@ -194,7 +195,7 @@ fn spawn(lab: &Lab, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
 }
 
 /// `$E2E_MAINSTAY`, else the binary that cargo has built beside the running test.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("E2E_MAINSTAY") {
         return Ok(std::path::absolute(path)?);
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -68,6 +69,16 @@ pub async fn exchange(request: Request<Bytes>, limit: Duration) -> Result<(Statu
 }
 
 async fn exchange_at_leisure(request: Request<Bytes>) -> Result<(StatusCode, Bytes)> {
+    let reply = send(request).await?;
+    let status = reply.status();
+    Ok((status, reply.into_body().collect().await?.to_bytes()))
+}
+
+/// Sends a request over a connection of its own and gives its reply as soon as the head is there.
+///
+/// # Errors
+/// If there is none.
+pub async fn send(request: Request<Bytes>) -> Result<Response<Incoming>> {
     let (mut parts, body) = request.into_parts();
     let authority = parts.uri.authority().ok_or_else(|| Failure::new("the address has no host"))?.to_string();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -78,9 +89,7 @@ async fn exchange_at_leisure(request: Request<Bytes>) -> Result<(StatusCode, Byt
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection ends by itself when the sender is dropped.
     tokio::spawn(connection);
-    let reply = sender.send_request(Request::from_parts(parts, Full::new(body))).await?;
-    let status = reply.status();
-    Ok((status, reply.into_body().collect().await?.to_bytes()))
+    Ok(sender.send_request(Request::from_parts(parts, Full::new(body))).await?)
 }
 
 /// The JSON at `url`, or `None` where there is none (404).

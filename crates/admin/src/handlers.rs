@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
+use mainstay_node::{Action, Level, Refused};
 use mainstay_wire::body::{self, BodyError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::lifecycle::Phase;
 use crate::reply::{self, Error};
 use crate::server::Admin;
-use crate::{ActError, Action, Level, Role, openapi};
+use crate::{Role, openapi};
 
 /// Bytes that a request's body may have.
 const MAX_BODY: usize = 64 * 1024;
@@ -179,7 +180,7 @@ pub(crate) struct Report {
 impl Report {
     fn of(role: &dyn Role) -> Self {
         let (status, reasons) = role.health();
-        Self { role: role.kind(), name: role.name(), status, reasons }
+        Self { role: role.kind(), name: role.name().to_owned(), status, reasons }
     }
 }
 
@@ -217,7 +218,7 @@ async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Re
     let task = tokio::spawn(async move { acting.act(action).await });
     match tokio::time::timeout(ACT_TIMEOUT, task).await {
         Ok(Ok(Ok(()))) => Ok(list_nodes(role.as_ref())),
-        Ok(Ok(Err(error))) => Err(error.into()),
+        Ok(Ok(Err(refused))) => Err(refused.into()),
         Ok(Err(_)) => Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "failed: see the log")),
         Err(_) => {
             Err(Error::new(StatusCode::GATEWAY_TIMEOUT, "not done yet, but it is still being worked on"))
@@ -225,12 +226,14 @@ async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Re
     }
 }
 
-impl From<ActError> for Error {
-    fn from(error: ActError) -> Self {
-        match error {
-            ActError::NotFound(message) => Self::new(StatusCode::NOT_FOUND, message),
-            ActError::Refused(message) => Self::new(StatusCode::BAD_REQUEST, message),
-            ActError::Unsupported(message) => Self::new(StatusCode::METHOD_NOT_ALLOWED, message),
-        }
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::NoSuchNode(_) => StatusCode::NOT_FOUND,
+            Refused::Bad(_) => StatusCode::BAD_REQUEST,
+            Refused::Unsupported(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refused.to_string())
     }
 }

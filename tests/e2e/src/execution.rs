@@ -32,21 +32,28 @@ pub struct Execution {
     process: Process,
     port: u16,
     endpoint: Endpoint,
+    rpc: String,
 }
 
 impl Execution {
-    /// Starts what `command` builds and waits until its engine port answers.
+    /// Starts what `command` builds and waits until its engine port answers; its other port is for anyone.
     pub(crate) async fn start(
         lab: &Lab,
         name: &str,
-        engine_port: u16,
+        (engine_port, rpc_port): (u16, u16),
         command: impl Fn() -> Command + Send + Sync + 'static,
     ) -> Result<Execution> {
         let process = Process::spawn(lab, name, command())?;
         let endpoint = Endpoint::new(format!("http://127.0.0.1:{engine_port}"), &lab.secret);
         let command = Box::new(command);
-        let mut execution =
-            Execution { name: name.to_owned(), command, process, port: engine_port, endpoint };
+        let mut execution = Execution {
+            name: name.to_owned(),
+            command,
+            process,
+            port: engine_port,
+            endpoint,
+            rpc: format!("http://127.0.0.1:{rpc_port}"),
+        };
         execution.answers().await?;
         Ok(execution)
     }
@@ -64,6 +71,11 @@ impl Execution {
     /// Its engine endpoint; `eth_…` works there too.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Where anyone may call `eth_…`, without a token.
+    pub fn rpc(&self) -> &str {
+        &self.rpc
     }
 
     /// `kill -9`.

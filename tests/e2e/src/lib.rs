@@ -17,7 +17,7 @@
 //! | [`events`] | a client of a beacon node's event stream |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
-//! | [`mainstay`] | the binary under test; [`guards`] is its `beacon` role |
+//! | [`mainstay`], [`balancer`], [`guards`] | the binary under test: `engine`, `rpc` and `beacon`; [`program`] is what all are |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -26,6 +26,7 @@
 )]
 
 pub mod attestations;
+pub mod balancer;
 pub mod ethereumjs;
 pub mod events;
 pub mod execution;
@@ -38,6 +39,7 @@ pub mod mainstay;
 pub mod minicl;
 pub mod pair;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod relay;
 pub mod rpc;

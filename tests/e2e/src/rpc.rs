@@ -60,18 +60,26 @@ pub fn unix_time() -> Duration {
 /// # Errors
 /// If there is no whole answer within `limit`. Any HTTP status is an answer.
 pub async fn exchange(request: Request<Bytes>, limit: Duration) -> Result<(StatusCode, Bytes)> {
+    let reply = ask(request, limit).await?;
+    Ok((reply.status(), reply.into_body()))
+}
+
+/// The same with all of the answer's headers.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn ask(request: Request<Bytes>, limit: Duration) -> Result<Response<Bytes>> {
     let shown = format!("{} {}", request.method(), request.uri());
-    match tokio::time::timeout(limit, exchange_at_leisure(request)).await {
+    match tokio::time::timeout(limit, ask_at_leisure(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(failure)) => fail!("{shown}: {failure}"),
         Err(_) => fail!("{shown}: no answer within {limit:?}"),
     }
 }
 
-async fn exchange_at_leisure(request: Request<Bytes>) -> Result<(StatusCode, Bytes)> {
-    let reply = send(request).await?;
-    let status = reply.status();
-    Ok((status, reply.into_body().collect().await?.to_bytes()))
+async fn ask_at_leisure(request: Request<Bytes>) -> Result<Response<Bytes>> {
+    let (head, body) = send(request).await?.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
 }
 
 /// Sends a request over a connection of its own and gives its reply as soon as the head is there.

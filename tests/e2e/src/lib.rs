@@ -13,6 +13,7 @@
 //! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
 //! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
 //! | [`pair`] | two beacon nodes, each with its geth |
+//! | [`peering`] | keeps the two peered, or parts them |
 //! | [`relay`] | carries blocks between two beacon nodes |
 //! | [`events`] | a client of a beacon node's event stream |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
@@ -38,6 +39,7 @@ pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
 pub mod pair;
+pub mod peering;
 pub mod process;
 pub mod program;
 pub mod proxy;

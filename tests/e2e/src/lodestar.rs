@@ -167,7 +167,9 @@ impl Lodestar {
         add(&["--jwt-secret", &lab.secret.path().display().to_string(), "--chain.blsVerifyAllMainThread"]);
         add(&["--rest", "--rest.address", "127.0.0.1", "--rest.port", &rest.to_string()]);
         add(&["--rest.namespace", "*", "--listenAddress", "127.0.0.1", "--port", &p2p.to_string()]);
-        add(&["--discv5", "false", "--mdns", "false", "--targetPeers", "0"]);
+        add(&["--discv5", "false", "--mdns", "false"]);
+        // With 0 it would turn away whoever dials it.
+        add(&["--targetPeers", "5"]);
         add(&["--network.connectToDiscv5Bootnodes", "false", "--metrics", "false"]);
         let command = {
             let base = chain.command(lab, "dev", name);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::execution::{Execution, Genesis};
 use crate::lodestar::{Chain, Lodestar};
+use crate::peering::{self, Peering};
 use crate::relay::Relay;
 use crate::{Lab, Result, geth};
 
@@ -15,7 +16,8 @@ pub struct Pair {
     pub execution: [Execution; 2],
     /// The beacon node of each.
     pub beacon: [Lodestar; 2],
-    relay: Option<Relay>,
+    peering: Option<Peering>,
+    _relay: Relay,
 }
 
 impl Pair {
@@ -33,18 +35,24 @@ impl Pair {
             Lodestar::start_node(lab, "beacon-1", execution.0.endpoint().url(), &chain),
             Lodestar::start_node(lab, "beacon-2", execution.1.endpoint().url(), &chain)
         )?;
-        let mut pair = Pair { chain, execution: execution.into(), beacon: beacon.into(), relay: None };
-        pair.start_relay();
+        let relay = Relay::start(&beacon.0, &beacon.1);
+        let mut pair =
+            Pair { chain, execution: execution.into(), beacon: beacon.into(), peering: None, _relay: relay };
+        pair.meet();
         Ok(pair)
     }
 
-    /// From now on each gets the other's blocks.
-    pub fn start_relay(&mut self) {
-        self.relay = Some(Relay::start(&self.beacon[0], &self.beacon[1]));
+    /// From now on the beacon nodes are peers.
+    pub fn meet(&mut self) {
+        self.peering = Some(Peering::start(&self.beacon[0], &self.beacon[1]));
     }
 
-    /// From now on neither gets the other's blocks.
-    pub fn stop_relay(&mut self) {
-        self.relay = None;
+    /// From now on they are not.
+    ///
+    /// # Errors
+    /// If they don't part.
+    pub async fn part(&mut self) -> Result<()> {
+        self.peering = None;
+        peering::part(&self.beacon[0], &self.beacon[1]).await
     }
 }

@@ -10,7 +10,12 @@ async fn look(lab: &Lab, pair: &Pair, guards: &Guards) {
     for at in [0, 1] {
         let api = pair.beacon[at].api();
         let s = mainstay_e2e::rpc::get(&format!("{api}/eth/v1/node/syncing")).await;
-        lab.say(format!("   node {} {s:?} peers {:?} guard {:?}", at + 1, peers(api).await, guards.closed(at).await));
+        lab.say(format!(
+            "   node {} {s:?} peers {:?} guard {:?}",
+            at + 1,
+            peers(api).await,
+            guards.closed(at).await
+        ));
     }
 }
 

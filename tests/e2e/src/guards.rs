@@ -65,12 +65,18 @@ impl Guards {
         Ok(body["message"].as_str().map(str::to_owned))
     }
 
-    /// Waits until guard `index` is closed, and gives what it says why.
+    /// Waits until guard `index` is closed for one of these reasons (parts of what it says), and gives all that it says.
     ///
     /// # Errors
-    /// If it is not after `limit`.
-    pub async fn closes(&self, index: usize, limit: Duration) -> Result<String> {
-        until(&format!("guard {index} to close"), limit, async || self.closed(index).await).await
+    /// If it is not after `limit`; says what it said.
+    pub async fn closes(&self, index: usize, limit: Duration, why: &[&str]) -> Result<String> {
+        until(&format!("guard {index} to close with {why:?}"), limit, async || {
+            match self.closed(index).await? {
+                Some(told) if why.iter().any(|why| told.contains(why)) => Ok(Some(told)),
+                told => Err(Failure::new(told.unwrap_or_else(|| "it is open".to_owned()))),
+            }
+        })
+        .await
     }
 
     /// Waits until guard `index` lets requests through.

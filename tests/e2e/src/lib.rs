@@ -11,6 +11,7 @@
 //! | [`lab`] | one scenario: folder, secret, logs, overall deadline |
 //! | [`process`] | a child process: kill, freeze, thaw, terminate |
 //! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
+//! | [`feed`] | gives one what it has missed |
 //! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
 //! | [`pair`] | two beacon nodes, each with its geth |
 //! | [`peering`] | keeps the two peered, or parts them |
@@ -32,6 +33,7 @@ pub mod ethereumjs;
 pub mod events;
 pub mod execution;
 pub mod failure;
+pub mod feed;
 pub mod geth;
 pub mod guards;
 pub mod lab;

@@ -34,12 +34,12 @@ pub async fn feed(from: &Execution, to: &Execution, limit: Duration) -> Result<(
     let mut next = to.head().await?.number + 1;
     until(&format!("{} to be at the tip of {}", to.name(), from.name()), limit, async || {
         let tip = from.head().await?;
-        for number in next..=tip.number {
-            let block =
-                from.endpoint().call("eth_getBlockByNumber", json!([format!("{number:#x}"), true])).await?;
+        while next <= tip.number {
+            let number = json!([format!("{next:#x}"), true]);
+            let block = from.endpoint().call("eth_getBlockByNumber", number).await?;
             let status = to.endpoint().call("engine_newPayloadV2", json!([payload(&block)?])).await?;
-            ensure!(status["status"] == "VALID", "block {number} is {status} to {}", to.name());
-            next = number + 1;
+            ensure!(status["status"] == "VALID", "block {next} is {status} to {}", to.name());
+            next += 1;
         }
         Ok((to.head().await?.number >= tip.number).then_some(()))
     })

@@ -90,4 +90,19 @@ impl Guards {
         })
         .await
     }
+
+    /// Waits until the node behind guard `index` has taken one more post of attestations.
+    ///
+    /// # Errors
+    /// If it has not after `limit`.
+    pub async fn attests(&self, index: usize, limit: Duration) -> Result<()> {
+        let guard = format!("guard=\"beacon-{}\"", index + 1);
+        let labels = [&*guard, "path=\"/eth/v1/beacon/pool/attestations\"", "status=\"200\"", "by=\"node\""];
+        let taken = async || self.metric("mainstay_beacon_requests_total", &labels).await;
+        let before = taken().await?;
+        until(&format!("attestations to come through guard {index}"), limit, async || {
+            Ok((taken().await? > before).then_some(()))
+        })
+        .await
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A test is one [`scenario`]: it gets a [`Lab`] (a folder, the tools, one JWT secret), starts clients in
 //! it, hurts them and looks at what became of the chain. Everything listens on loopback and finds no
-//! peers. Everything started dies with the scenario; where that failed, the folder is kept and the ends
+//! peers but those that a scenario names. Everything started dies with the scenario; where that failed, the folder is kept and the ends
 //! of all logs are printed.
 //!
 //! | module | what it runs or asks |

@@ -134,6 +134,21 @@ impl Program {
         Ok(())
     }
 
+    /// The value of the metric whose line begins with `name` and has all of `labels` (`key="value"`); 0 where there is none yet.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64> {
+        let request = Request::get(format!("{}/metrics", self.admin)).body(Bytes::new())?;
+        let (status, body) = exchange(request, LIMIT).await?;
+        ensure!(status.is_success(), "GET {}/metrics: {status}", self.admin);
+        let text = String::from_utf8_lossy(&body);
+        let line = text.lines().find(|line| {
+            line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label))
+        });
+        Ok(line.and_then(|line| line.rsplit(' ').next()).map_or(Ok(0), str::parse)?)
+    }
+
     /// What `/healthz` says: the status and why.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Carries blocks between two beacon nodes: two Lodestars on one machine don't stay peered. Without it one of them is
-//! really unsynced.
+//! Carries blocks between two beacon nodes. Peers tell each other of new ones; what a node has missed while it was away, or had no peer, it
+//! gets here.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -53,7 +53,11 @@ async fn carry(from: String, to: String) {
 /// Hands what `to` has not got yet over to it, oldest first, beginning so many slots before the older of the heads.
 async fn round(from: &str, to: &str, back: u64, carried: &mut HashSet<String>) -> Result<()> {
     let tip = header(from, "head").await?.ok_or_else(|| Failure::new("no head"))?;
-    let reached = header(to, "head").await?.ok_or_else(|| Failure::new("no head"))?;
+    let reached = match header(to, "head").await? {
+        Some(reached) => reached,
+        // A Lodestar 1.5.1 that was just restarted may know the state of its head but not the block.
+        None => Header { slot: head_slot(to).await?, root: String::new() },
+    };
     if tip.root == reached.root {
         return Ok(());
     }
@@ -98,6 +102,11 @@ async fn header(api: &str, id: &str) -> Result<Option<Header>> {
     let header: Value = serde_json::from_slice(&body)?;
     let (slot, root) = (number(&header, "/data/header/message/slot")?, text(&header, "/data/root")?);
     Ok(Some(Header { slot, root }))
+}
+
+async fn head_slot(api: &str) -> Result<u64> {
+    let (_, body) = ask(Request::get(format!("{api}/eth/v1/node/syncing")), Bytes::new()).await?;
+    number(&serde_json::from_slice(&body)?, "/data/head_slot")
 }
 
 async fn ask(request: Builder, body: Bytes) -> Result<(StatusCode, Bytes)> {

@@ -12,16 +12,18 @@ use mainstay_e2e::feed::feed;
 use mainstay_e2e::guards::Guards;
 use mainstay_e2e::lodestar::{SLOTS_PER_EPOCH, VALIDATORS, Validators};
 use mainstay_e2e::pair::Pair;
-use mainstay_e2e::{Lab, Result, ensure, geth, scenario, until};
+use mainstay_e2e::{Failure, Lab, Result, ensure, geth, scenario, until};
 use tokio::time::Instant;
 
 const SLOT: Duration = Duration::from_secs(3);
-/// How long each fault lasts, in slots.
-const FAULT: u64 = 3;
+/// How long a fault lasts after everyone has moved on, in slots.
+const FAULT: u64 = 2;
 /// Between a fault and the first 503. A check's round and its timeout take 2 s; the rest is for a busy machine.
 const CLOSES: Duration = Duration::from_secs(10);
 /// From a node's return to an open guard: it has to be at the tip, and then to stay well for `rise` and `warm_up`.
 const OPENS: Duration = Duration::from_secs(45);
+/// Until the validator client uses another beacon node.
+const MOVES: Duration = Duration::from_secs(15);
 
 /// Node 1 is the one that fails, and the one that the validator client prefers.
 struct Network {
@@ -60,22 +62,28 @@ impl Network {
         Instant::now()
     }
 
-    /// The first guard says 503 and `why`, the client of its event stream has seen the end of it and is refused; then the fault takes
-    /// its time.
+    /// The first guard says 503 and `why`, the client of its event stream sees the end of it and is refused, and attestations come through
+    /// the second guard.
     async fn out(&self, lab: &Lab, fault: &str, since: Instant, why: &[&str]) -> Result<()> {
         let told = self.guards.closes(0, CLOSES, why).await?;
         lab.say(format!("{fault}: closed after {:.1?}: {told}", since.elapsed()));
         self.sees(since, &[Note::Ended, Note::Refused(503)]).await?;
-        tokio::time::sleep(self.pair.chain.time_to(self.pair.chain.now() + FAULT)).await;
-        ensure!(self.guards.closed(0).await?.is_some(), "{fault}: open again while it lasts");
-        Ok(())
+        self.guards.attests(1, MOVES).await
     }
 
-    /// The first guard lets requests through, and the client of its event stream hears of heads again.
+    /// The fault takes its time; gives the moment at which it is to end.
+    async fn lasts(&self, fault: &str) -> Result<Instant> {
+        tokio::time::sleep(self.pair.chain.time_to(self.pair.chain.now() + FAULT)).await;
+        ensure!(self.guards.closed(0).await?.is_some(), "{fault}: open again while it lasts");
+        Ok(Instant::now())
+    }
+
+    /// The first guard lets requests through, the client of its event stream hears of heads again, and attestations come through it.
     async fn back(&self, lab: &Lab, fault: &str, healed: Instant) -> Result<()> {
         self.guards.opens(0, OPENS).await?;
         let opened = Instant::now();
         lab.say(format!("{fault}: open again {:.1?} after the node's return", opened - healed));
+        self.guards.attests(0, MOVES).await?;
         self.sees(opened, &[Note::Head]).await
     }
 
@@ -85,7 +93,7 @@ impl Network {
             let notes = self.events[0].since(since);
             let mut seen = notes.iter();
             let all = wanted.iter().all(|note| seen.any(|other| other == note));
-            if all { Ok(Some(())) } else { Err(mainstay_e2e::Failure::new(format!("{notes:?}"))) }
+            if all { Ok(Some(())) } else { Err(Failure::new(format!("{notes:?}"))) }
         })
         .await
     }
@@ -117,7 +125,7 @@ async fn stopped_execution_client(lab: &Lab, net: &mut Network) -> Result<()> {
     let since = net.next_epoch().await;
     net.pair.execution[0].stop().await?;
     net.out(lab, FAULT, since, &["execution: connection re"]).await?;
-    let healed = Instant::now();
+    let healed = net.lasts(FAULT).await?;
     net.pair.execution[0].restart(lab).await?;
     net.back(lab, FAULT, healed).await
 }
@@ -130,8 +138,8 @@ async fn execution_client_that_syncs(lab: &Lab, net: &mut Network) -> Result<()>
     old.stop().await?;
     *old = geth::start_at(lab, "geth-1-new", Genesis::Shanghai, old.port()).await?;
     net.out(lab, FAULT, since, &["execution: block 0 is", "syncing: is_optimistic: true"]).await?;
+    let healed = net.lasts(FAULT).await?;
     let [new, other] = &net.pair.execution;
-    let healed = Instant::now();
     feed(other, new, OPENS).await?;
     net.back(lab, FAULT, healed).await
 }
@@ -141,7 +149,7 @@ async fn frozen(lab: &Lab, net: &mut Network) -> Result<()> {
     let since = net.next_epoch().await;
     net.pair.beacon[0].freeze()?;
     net.out(lab, FAULT, since, &["no answer within"]).await?;
-    let healed = Instant::now();
+    let healed = net.lasts(FAULT).await?;
     net.pair.beacon[0].thaw()?;
     net.back(lab, FAULT, healed).await
 }
@@ -151,19 +159,18 @@ async fn killed(lab: &Lab, net: &mut Network) -> Result<()> {
     let since = net.next_epoch().await;
     net.pair.beacon[0].kill()?;
     net.out(lab, FAULT, since, &["connection re"]).await?;
-    let healed = Instant::now();
+    let healed = net.lasts(FAULT).await?;
     net.pair.beacon[0].restart(lab).await?;
     net.back(lab, FAULT, healed).await
 }
 
+/// SIGTERM, and a new start at once.
 async fn restarted(lab: &Lab, net: &mut Network) -> Result<()> {
     const FAULT: &str = "beacon node restarted";
     let since = net.next_epoch().await;
     net.pair.beacon[0].stop().await?;
-    let told = net.guards.closes(0, CLOSES, &["connection re"]).await?;
-    lab.say(format!("{FAULT}: closed after {:.1?}: {told}", since.elapsed()));
-    net.sees(since, &[Note::Ended, Note::Refused(503)]).await?;
     let healed = Instant::now();
+    net.out(lab, FAULT, since, &["connection re"]).await?;
     net.pair.beacon[0].restart(lab).await?;
     net.back(lab, FAULT, healed).await
 }
@@ -173,7 +180,7 @@ async fn without_peers(lab: &Lab, net: &mut Network) -> Result<()> {
     let since = net.next_epoch().await;
     net.pair.part().await?;
     net.out(lab, FAULT, since, &["peers: 0 peers, at least 1"]).await?;
-    let healed = Instant::now();
+    let healed = net.lasts(FAULT).await?;
     net.pair.meet();
     net.back(lab, FAULT, healed).await
 }
@@ -194,5 +201,5 @@ async fn judge(lab: &Lab, net: &Network) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{wrong:?}; faults began in {:?}", net.hurt);
-    net.pair.beacon[1].finalizes(last - 2, SLOT * 16).await
+    net.pair.beacon[1].finalizes(last.saturating_sub(2), SLOT * 16).await
 }

@@ -11,6 +11,7 @@ use mainstay_wire::jwt::Secret;
 use url::Url;
 
 use crate::check;
+use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
 
 pub use table::{GUARD, SECTION, TUNE};
@@ -101,6 +102,8 @@ pub struct Config {
     pub guards: Vec<Guarded>,
     /// By [`Builtin`], in the order of [`Builtin::ALL`].
     pub timings: [Timing; Builtin::ALL.len()],
+    /// The operator's own.
+    pub checks: Vec<OwnCheck>,
     /// What holds where a check has no other.
     pub timing: Timing,
     pub warm_up: Duration,

@@ -14,6 +14,7 @@ use crate::finding::{Finding, Verdict};
 use crate::fleet::{self, Chain, Fork, Known};
 use crate::gate::{Gate, Gates, Opening};
 use crate::guard::{Grade, Guard, Turn};
+use crate::own::{self, OwnCheck};
 use crate::refusal::{Reason, refusal};
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -32,6 +33,8 @@ pub(crate) struct Post {
     /// For checks: its connections are its own, and its answers are small.
     pub(crate) asked: Client,
     pub(crate) execution: Option<Client>,
+    /// What the operator's own checks ask with.
+    pub(crate) context: own::Context,
     /// What stands before every path.
     pub(crate) prefix: String,
     pub(crate) gates: Gates,
@@ -39,6 +42,8 @@ pub(crate) struct Post {
     pub(crate) checks: Vec<Arc<str>>,
     /// Which of mainstay's own checks are made, by their place in `checks`.
     builtins: Vec<Builtin>,
+    /// The operator's own, after those in `checks`.
+    own: Vec<Arc<OwnCheck>>,
     pub(crate) telemetry: Telemetry,
     /// Makes all checks now.
     pub(crate) recheck: Notify,
@@ -48,6 +53,11 @@ impl Post {
     /// The place of a check in this guard; `None` if it isn't made.
     pub(crate) fn place(&self, check: Builtin) -> Option<usize> {
         self.builtins.iter().position(|made| *made == check)
+    }
+
+    /// The operator's own checks with their places.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (usize, &Arc<OwnCheck>)> {
+        (self.builtins.len()..).zip(&self.own)
     }
 
     fn traffic(&self) -> usize {
@@ -87,7 +97,9 @@ impl Core {
         let mut guards = Vec::new();
         for (index, guarded) in config.guards.iter().enumerate() {
             let post = post(index, guarded, &config, metrics)?;
-            let rules: Vec<_> = post.builtins.iter().map(|check| config.timing_of(*check).rules).collect();
+            let own = post.own.iter().map(|check| check.tuning.over(config.timing));
+            let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
+            let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
             guards.push(Guard::new(&rules, config.timing.rules, config.warm_up, now));
             posts.push(Arc::new(post));
         }
@@ -365,8 +377,10 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
         Builtin::Lag => config.guards.len() > 1,
     };
     let builtins: Vec<Builtin> = Builtin::ALL.into_iter().filter(made).collect();
-    let names = builtins.iter().map(|check| check.word()).chain([TRAFFIC]);
-    let checks: Vec<Arc<str>> = names.map(Arc::from).collect();
+    let own: Vec<Arc<OwnCheck>> =
+        config.checks.iter().filter(|check| check.is_for(&guarded.name)).cloned().map(Arc::new).collect();
+    let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
+    let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
     let asked = client::Options {
         idle_timeout: config.node_idle_timeout,
         max_reply: MAX_ANSWER,
@@ -387,6 +401,8 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,
         builtins,
+        own,
+        context: own::Context::new(guarded)?,
         recheck: Notify::new(),
         config: guarded.clone(),
     })

@@ -1,4 +1,4 @@
-//! The tasks that make mainstay's own checks of a guard, one for each.
+//! The tasks that make the checks of a guard, one for each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +9,10 @@ use mainstay_wire::client::{CallError, Client, Fault};
 use mainstay_wire::jwt::{self, Claims};
 
 use crate::clock;
-use crate::config::Builtin;
+use crate::config::{Builtin, Timing};
 use crate::core::{Core, Post, slot};
 use crate::finding::Finding;
+use crate::own::OwnCheck;
 use crate::reading::{self, Syncing, UNREADABLE};
 
 /// How long a chain's genesis is believed without being asked again: a restart that nobody saw may have brought another.
@@ -33,24 +34,34 @@ pub(crate) fn start(core: &Arc<Core>) {
             if check != Builtin::Lag
                 && let Some(place) = post.place(check)
             {
-                tokio::spawn(run(core.clone(), post.clone(), check, place));
+                let timing = core.config.timing_of(check);
+                tokio::spawn(run(core.clone(), post.clone(), Asked::Builtin(check), place, timing));
             }
+        }
+        for (place, check) in post.own() {
+            let timing = check.tuning.over(core.config.timing);
+            tokio::spawn(run(core.clone(), post.clone(), Asked::Own(check.clone()), place, timing));
         }
     }
 }
 
-async fn run(core: Arc<Core>, post: Arc<Post>, check: Builtin, place: usize) {
-    let interval = core.config.timing_of(check).interval;
+/// What a task asks.
+enum Asked {
+    Builtin(Builtin),
+    Own(Arc<OwnCheck>),
+}
+
+async fn run(core: Arc<Core>, post: Arc<Post>, asked: Asked, place: usize, timing: Timing) {
     let rounds = async {
         loop {
             let began = tokio::time::Instant::now();
             // Asked for before the round, so that a wish during it isn't lost.
             let wish = post.recheck.notified();
-            once(&core, &post, check, place).await;
+            once(&core, &post, &asked, place, began.into_std() + timing.timeout).await;
             tokio::select! {
                 biased;
                 () = wish => {}
-                () = tokio::time::sleep_until(began + interval) => {}
+                () = tokio::time::sleep_until(began + timing.interval) => {}
             }
         }
     };
@@ -62,9 +73,16 @@ async fn run(core: Arc<Core>, post: Arc<Post>, check: Builtin, place: usize) {
 }
 
 /// Makes one round of a check.
-async fn once(core: &Core, post: &Post, check: Builtin, place: usize) {
+async fn once(core: &Core, post: &Post, asked: &Asked, place: usize, deadline: Instant) {
     let began = clock::now();
-    let ask = Ask { post, deadline: began + core.config.timing_of(check).timeout };
+    let check = match asked {
+        Asked::Builtin(check) => *check,
+        Asked::Own(check) => {
+            let found = check.ask(&post.context, deadline, clock::wall()).await;
+            return core.observe(post, place, found, began, false);
+        }
+    };
+    let ask = Ask { post, deadline };
     let found = match check {
         Builtin::Syncing => return syncing(core, &ask, place, began).await,
         Builtin::Health => health(&ask).await,

@@ -83,6 +83,28 @@ fn nodes_survive_kill_9_and_a_dead_one_stops_no_start() {
 }
 
 #[test]
+fn while_redis_is_down_a_change_is_a_503_on_both_listeners() {
+    let place = Place::new();
+    let node = Node::start("one");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut running = rpc(&place, &["-n", &node.url, "--redis", &free], &[]);
+    let (address, admin) = (running.address("rpc"), running.address("admin"));
+    assert!(ask(&address, "POST", "/", CALL).fine().contains("one"));
+    assert_eq!(ask(&admin, "GET", "/healthz", "").status, 206);
+    let forced = r#"{"uri":"http://127.0.0.1:1","force":true}"#;
+    let name = node.url.strip_prefix("http://").unwrap();
+    for (address, method, path, body) in [
+        (&address, "POST", "/nodes", forced),
+        (&address, "DELETE", "/nodes", &uri(&node.url)),
+        (&admin, "POST", "/api/v1/rpc/rpc/nodes", forced),
+        (&admin, "DELETE", &format!("/api/v1/rpc/rpc/nodes/{name}"), ""),
+    ] {
+        assert_eq!(ask(address, method, path, body).status, 503, "{method} {path}");
+    }
+    assert_eq!(ask(&address, "GET", "/nodes", "").fine(), format!("[\"{}\"]\n", node.url));
+}
+
+#[test]
 fn sigterm_under_load_loses_no_request() {
     let place = Place::new();
     let node = Node::start("one");

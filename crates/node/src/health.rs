@@ -20,6 +20,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use mainstay_wire::client::{CallError, Fault};
 use serde::Serialize;
 
 /// The numbers of the state machine.
@@ -81,6 +82,19 @@ impl fmt::Display for Cause {
                 "401: this node's jwt secret differs from the one configured here, or its clock is off by over 60 s",
             ),
             Self::Unreadable => f.write_str("unreadable answer"),
+        }
+    }
+}
+
+/// What a call without a whole answer says of the node.
+impl From<&CallError> for Cause {
+    fn from(error: &CallError) -> Self {
+        match error.fault {
+            Fault::Refused => Self::Refused,
+            Fault::Unreachable | Fault::Tls => Self::Unreachable,
+            Fault::Reset => Self::Reset,
+            Fault::Timeout => Self::Timeout,
+            Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Self::Unreadable,
         }
     }
 }

@@ -85,6 +85,3 @@ impl Config {
         settings.validate(problems, read::config)
     }
 }
-
-#[cfg(test)]
-mod tests;

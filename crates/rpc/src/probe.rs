@@ -88,7 +88,7 @@ const CLIENT_VERSION: &[u8] = br#"{"jsonrpc":"2.0","id":4,"method":"web3_clientV
 
 async fn ask(client: &Client, body: &'static [u8], limit: Duration) -> Result<Bytes, Cause> {
     let reply = client.post(Bytes::from_static(body), None, Instant::now() + limit).await;
-    let reply = reply.map_err(|error| node::cause(&error))?;
+    let reply = reply.map_err(|error| Cause::from(&error))?;
     match reply.status.as_u16() {
         ..400 => Ok(reply.body),
         status => Err(Cause::Http(status)),

@@ -226,10 +226,13 @@ impl Slot {
         self.node
     }
 
-    /// Which try of the request this is, from 1; tries of the same node count once.
+    /// Whether a node is usable, free or not, to which the request wasn't sent.
     #[must_use]
-    pub fn nodes_tried(&self) -> usize {
-        self.call.as_ref().map_or(0, |call| call.tried.nodes().len()) + 1
+    pub fn has_untried(&self) -> bool {
+        let Some(call) = &self.call else { return false };
+        let mut tried = call.tried.clone();
+        tried.add(self.node);
+        self.queue.inner.shared.has_untried(&tried)
     }
 
     /// Gives the slot back; as drop, for one who has read the clock.
@@ -249,13 +252,16 @@ impl Slot {
         queue.ticket(key, told)
     }
 
-    /// A slot of another node for a second copy of the request, if one is free.
+    /// A slot of another node for a second copy of the request, if one is free. Whichever of the two slots is used for a retry
+    /// later, the request was sent to both nodes.
     #[must_use]
-    pub fn hedge(&self, now: Instant) -> Option<Self> {
-        let mut call = self.call.clone()?;
-        call.tried.add(self.node);
-        let node = self.queue.inner.shared.hedge(&call.tried, now)?;
-        Some(self.queue.slot(node, call))
+    pub fn hedge(&mut self, now: Instant) -> Option<Self> {
+        let call = self.call.as_mut()?;
+        let mut copy = call.clone();
+        copy.tried.add(self.node);
+        let node = self.queue.inner.shared.hedge(&copy.tried, now)?;
+        call.tried.add(node);
+        Some(self.queue.slot(node, copy))
     }
 
     fn give_back(&mut self, now: Instant) {

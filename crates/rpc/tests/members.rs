@@ -165,6 +165,55 @@ async fn the_settings_size_of_a_node_is_the_right_one() {
     assert!(bed.view(&node).fit);
 }
 
+/// What the list shows can be sent back to take the node out, also where that isn't all of its URI.
+#[tokio::test]
+async fn a_node_is_taken_out_by_what_the_list_shows_of_it() {
+    let node = Node::new().await;
+    let (one, other) =
+        (node.uri.replace("http://", "http://me:one@"), node.uri.replace("http://", "http://me:two@"));
+    let bed = Bed::of(&[one, other.clone(), format!("{}/v3/0123456789abcdef0123", node.uri)], "").await;
+    let shown = node.uri.replace("http://", "http://***@");
+    assert_eq!(
+        text(&bed.get("/nodes").await),
+        format!("[\"{shown}\",\"{shown}\",\"{}/v3/***\"]\n", node.uri)
+    );
+    let status = async |what: &str| bed.ask(Method::DELETE, "/nodes", &uri(what)).await.status.as_u16();
+    assert_eq!(status(&shown).await, 404, "it could be either");
+    assert_eq!(status(&other).await, 200);
+    assert_eq!(status(&shown).await, 200);
+    assert_eq!(status(&format!("{}/v3/***", node.uri)).await, 200);
+    assert!(bed.views().is_empty());
+}
+
+/// A node that was removed while it worked leaves no label behind, whatever becomes of its call.
+#[tokio::test]
+async fn a_removed_node_leaves_the_metrics() {
+    let (mut going, other) = (Node::new().await, Node::new().await);
+    let bed = Bed::new(&[&going, &other], "").await;
+    [&going, &other].into_iter().for_each(|node| node.act(Act::Gate));
+    let requests = [bed.start(&[], CALL), bed.start(&[], CALL)];
+    bed.until("both work", |_| going.in_flight() + other.in_flight() == 2).await;
+    bed.handle.remove(&going.uri).await.unwrap();
+    going.kill().await;
+    other.open(2);
+    for request in requests {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    let label = format!("node=\"{}\"", going.address);
+    assert!(!bed.page().contains(&label), "{}", bed.page());
+}
+
+/// prio-load-balancer knows a node by its text: written another way, it would have it twice on a list that both share.
+#[tokio::test]
+async fn nodes_are_stored_as_they_were_written() {
+    let written = ["http://localhost:1?_workers=8", "http://localhost:2/", "http://localhost:3"];
+    let store = Arc::new(MemoryStore::new());
+    let list = NodeList::open(store.clone(), |one, other| one == other).await;
+    list.add("http://localhost:2").await.unwrap();
+    let _bed = Bed::on(store, &written.map(str::to_owned), "").await;
+    assert_eq!(list.load().await.unwrap(), ["http://localhost:2", written[0], written[2]]);
+}
+
 #[tokio::test]
 async fn the_api_can_be_bound_to_the_admin_listener_alone() {
     let node = Node::new().await;

@@ -13,6 +13,8 @@
 
 mod endpoint;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzed;
 mod incoming;
 mod link;
 mod outgoing;

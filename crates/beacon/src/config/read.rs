@@ -11,6 +11,7 @@ use url::Url;
 
 use super::{Builtin, Config, Execution, Guarded, Timing};
 use crate::check::Rules;
+use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
 
 /// Where a single guard listens unless told otherwise.
@@ -23,6 +24,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
             problems.push(s.problem(key, "has to be longer than nothing"));
         }
     }
+    let before = problems.len();
     let mut guards = listed(s, problems);
     for table in s.tables("guard") {
         let first = guards.len() + 1;
@@ -32,6 +34,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         problems.push(s.problem("beacon_node", "name at least one beacon node, here or in [[beacon.guard]]"));
     }
     check_names(s, &guards, problems);
+    let whole = (problems.len() == before).then_some(&guards[..]);
+    let checks = OwnCheck::from_tables(s.tables("check"), whole, problems);
     let timing = Timing {
         interval: s.duration("interval")?,
         timeout: s.duration("timeout")?,
@@ -44,6 +48,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     Some(Config {
         name: s.text("name")?.to_owned(),
         guards,
+        checks,
         timings: timings(s, timing, problems),
         timing,
         warm_up: s.duration("warm_up")?,

@@ -2,6 +2,8 @@
 
 use mainstay_settings::{Key, Kind, Section};
 
+use crate::own::CHECK;
+
 const OFF: &[&str] = &["off"];
 const PEERS: Kind = Kind::Integer { min: 0, max: 100_000 };
 const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
@@ -89,6 +91,7 @@ pub static SECTION: Section = Section::role(
             .default("16384"),
         Key::new("guard", Kind::Tables(&GUARD), "Guards, in place of the lists or beside them"),
         Key::new("tune", Kind::Tables(&TUNE), "Interval, timeout, rise and fall of one check"),
+        Key::new("check", Kind::Tables(&CHECK), "Checks of your own"),
     ],
 );
 

@@ -25,6 +25,8 @@ pub enum Act {
     Hang,
     /// Answers 200 once the test lets one through.
     Gate,
+    /// Answers this once the test lets one through.
+    GateReply(u16, Bytes),
 }
 
 /// A request as a node got it.
@@ -118,6 +120,12 @@ impl Shared {
             }
             Act::Hang => std::future::pending().await,
             Act::Gate => self.gate.acquire().await.unwrap().forget(),
+            Act::GateReply(status, body) => {
+                self.gate.acquire().await.unwrap().forget();
+                let mut response = Response::new(body.into());
+                *response.status_mut() = status.try_into().unwrap();
+                return response;
+            }
         }
         let id = serde_json::from_slice::<serde_json::Value>(body).map(|call| call["id"].clone());
         let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":"ok"}}"#, id.unwrap_or_default());

@@ -5,21 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::clock;
 use crate::core::Core;
-use crate::job::REQUEST_ID;
 use crate::lane::Lane;
 use crate::node::{Node, Uris};
 use crate::telemetry::Outcome;
-
-const QUEUE_DURATION: HeaderName = HeaderName::from_static("x-priolb-queuedurationus");
-const SIM_DURATION: HeaderName = HeaderName::from_static("x-priolb-simdurationus");
-const TOTAL_DURATION: HeaderName = HeaderName::from_static("x-priolb-totaldurationus");
-const QUEUE_SIZE_START: HeaderName = HeaderName::from_static("x-priolb-queuesizestart");
-const QUEUE_SIZE_END: HeaderName = HeaderName::from_static("x-priolb-queuesizeend");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A request's account.
 pub(crate) struct Account {
@@ -93,19 +85,22 @@ impl Account {
         let lane = self.lane.index();
         let (queued, sim) = self.times();
         let total = now.saturating_duration_since(self.since);
-        headers.insert(QUEUE_DURATION, micros(queued).into());
-        headers.insert(SIM_DURATION, micros(sim).into());
-        headers.insert(TOTAL_DURATION, micros(total).into());
-        headers.insert(QUEUE_SIZE_START, self.start[lane].into());
-        headers.insert(QUEUE_SIZE_END, self.end[lane].into());
-        let timing = [("queue;dur=", queued), (", node;dur=", sim), (", total;dur=", total)];
-        headers.insert(SERVER_TIMING, server_timing(timing));
+        headers.insert("x-priolb-queuedurationus", micros(queued).into());
+        headers.insert("x-priolb-simdurationus", micros(sim).into());
+        headers.insert("x-priolb-totaldurationus", micros(total).into());
+        headers.insert("x-priolb-queuesizestart", self.start[lane].into());
+        headers.insert("x-priolb-queuesizeend", self.end[lane].into());
+        let timing =
+            format!("queue;dur={}, node;dur={}, total;dur={}", millis(queued), millis(sim), millis(total));
+        if let Ok(timing) = HeaderValue::try_from(timing) {
+            headers.insert("server-timing", timing);
+        }
         self.identify(headers);
     }
 
     /// Echoes the request's id.
     pub(crate) fn identify(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.id.clone());
+        headers.insert("x-request-id", self.id.clone());
     }
 
     /// The status that the client gets.
@@ -183,29 +178,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Each time in milliseconds after its words, without floating point.
-fn server_timing(times: [(&str, Duration); 3]) -> HeaderValue {
-    let (mut text, mut digits) = (Vec::with_capacity(80), itoa::Buffer::new());
-    for (words, time) in times {
-        let micros = micros(time);
-        text.extend_from_slice(words.as_bytes());
-        text.extend_from_slice(digits.format(micros / 1000).as_bytes());
-        text.extend_from_slice(b".");
-        // Always three digits.
-        text.extend_from_slice(&digits.format(1000 + micros % 1000).as_bytes()[1..]);
-    }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_milliseconds_with_three_digits() {
-        let times = [0, 1_007, 12_345_678].map(Duration::from_micros);
-        let [queue, node, total] = times;
-        let timing = server_timing([("queue;dur=", queue), (", node;dur=", node), (", total;dur=", total)]);
-        assert_eq!(timing, "queue;dur=0.000, node;dur=1.007, total;dur=12345.678");
-    }
+/// Milliseconds as `Server-Timing` wants them, without floating point.
+fn millis(time: Duration) -> String {
+    format!("{}.{:03}", time.as_millis(), time.as_micros() % 1000)
 }

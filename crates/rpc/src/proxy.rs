@@ -77,7 +77,7 @@ pub(crate) fn outcome(status: u16) -> Outcome {
 }
 
 fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
-    let Answer { mut reply, slot, node } = answer;
+    let Answer { reply, slot, node } = answer;
     let mut headers = HeaderMap::with_capacity(12);
     for name in PASSED_ON {
         if let Some(value) = reply.headers.get(&name) {
@@ -87,19 +87,8 @@ fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
     account.begin_reply(&mut headers, clock::now());
     let status = reply.status;
     account.set_status(status.as_u16());
-    let outcome = outcome(status.as_u16());
-    let body = match reply.body.ready() {
-        Some(whole) => {
-            drop(slot);
-            account.close(outcome);
-            ReplyBody::from(whole)
-        }
-        None => {
-            let hold = Hold { core: core.clone(), slot, node, account, outcome };
-            ReplyBody::streamed(Held::new(reply.body, hold))
-        }
-    };
-    let mut response = Response::new(body);
+    let hold = Hold { core: core.clone(), slot, node, account, outcome: outcome(status.as_u16()) };
+    let mut response = Response::new(ReplyBody::streamed(Held::new(reply.body, hold)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

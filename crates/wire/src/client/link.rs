@@ -159,14 +159,6 @@ impl Link {
         }
     }
 
-    /// The whole body, if it is small and has come already.
-    pub(super) fn ready(&mut self) -> Option<Bytes> {
-        let Some(Framing::Length(length)) = self.body else { return None };
-        let length = usize::try_from(length).ok().filter(|length| *length < READ.min(self.input.len() + 1))?;
-        self.body = None;
-        Some(self.small(length))
-    }
-
     /// The whole body, of at most `max` bytes. Has no limit of its own on time.
     pub(super) async fn gather(&mut self, max: usize) -> Result<Bytes, CallError> {
         let too_large = || CallError::new(Fault::TooLarge, Delivered::Maybe);
@@ -183,7 +175,9 @@ impl Link {
             }
             self.body = None;
             return Ok(if length < READ {
-                self.small(length)
+                let body = Bytes::copy_from_slice(&self.input[..length]);
+                bytes::Buf::advance(&mut self.input, length);
+                body
             } else {
                 self.input.split_to(length).freeze()
             });
@@ -196,13 +190,6 @@ impl Link {
             whole.extend_from_slice(&data);
         }
         Ok(whole.freeze())
-    }
-
-    /// So much of the input as a copy: the room for it stays the connection's.
-    fn small(&mut self, length: usize) -> Bytes {
-        let body = Bytes::copy_from_slice(&self.input[..length]);
-        bytes::Buf::advance(&mut self.input, length);
-        body
     }
 
     /// Whether the body has been read to its end, as far as can be told without asking for more.

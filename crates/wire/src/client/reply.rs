@@ -67,13 +67,6 @@ impl ReplyBody {
         body
     }
 
-    /// The whole body, if nothing of it was read yet, it is small and all of it is here: a few kilobytes that came with the head.
-    pub fn ready(&mut self) -> Option<Bytes> {
-        let body = self.link.as_mut()?.ready()?;
-        self.settle();
-        Some(body)
-    }
-
     /// Gives the connection back once the body is complete: whoever knows its length may never ask for its end.
     fn settle(&mut self) {
         if let Some(link) = self.link.take_if(|link| link.is_over()) {

@@ -223,33 +223,3 @@ async fn large_bodies_go_and_come_whole() {
     };
     during(calls, script).await;
 }
-
-/// Also while its body is still to be read, the connection serves others once all of it is here.
-#[tokio::test]
-async fn a_small_body_that_has_come_with_its_head_is_there_at_once() {
-    for (reply, ready) in [
-        (&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"[..], Some("hello")),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe", None),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", None),
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", None),
-    ] {
-        let (listener, client) = node().await;
-        let script = async {
-            let mut stream = accept(&listener).await;
-            read_request(&mut stream).await.unwrap();
-            stream.write_all(reply).await.unwrap();
-            stream
-        };
-        let opened = client.open(Request::post("/").body(Bytes::new()).unwrap(), Instant::now() + SOON, SOON);
-        let (opened, stream) = tokio::join!(opened, script);
-        let mut opened = opened.unwrap();
-        assert_eq!(opened.body.ready().as_deref(), ready.map(str::as_bytes));
-        assert_eq!(opened.body.ready(), None);
-        if ready.is_some() {
-            assert!(opened.body.is_end_stream());
-            assert!(client.shared.pool.take(Instant::now()).is_some(), "the connection isn't free");
-        }
-        drop(stream);
-    }
-}

@@ -7,9 +7,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 11] = [
-    ("mainstay", &["admin", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
+const ALLOWED: [(&str, &[&str]); 12] = [
+    (
+        "mainstay",
+        &["admin", "antelope", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"],
+    ),
     ("admin", &["node", "wire"]),
+    ("antelope", &[]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
     ("engine", &["node", "settings", "wire"]),

@@ -178,6 +178,16 @@ fn made(wanted: &str, message: Message<'_>) {
     assert_eq!(made.message().unwrap(), message, "{wanted}");
 }
 
+/// A stranger may say that a parent has the last number that there is.
+#[test]
+fn the_block_after_the_last_number() {
+    let bytes = nodeos().iter().map(hex_of).find(|bytes| frame(bytes).kind() == Kind::SignedBlock).unwrap();
+    let frame = frame(&bytes);
+    let mut header = frame.block_header().unwrap().unwrap();
+    header.previous = Id([0xff; 32]);
+    assert_eq!((header.block_num(), header.id().block_num()), (0, 0));
+}
+
 /// Keys and signatures of the longer kind, which no frame here has.
 #[test]
 fn webauthn_keys_and_signatures() {

@@ -210,6 +210,8 @@ fn errors_say_what_and_where() {
     );
     let vote = format!("4501000009{}02{}", "11".repeat(32), "00".repeat(291));
     assert_eq!(told(&vote), "strong: 2 is neither 0 nor 1 (at byte 37 of the frame)");
+    let vote = format!("4501000009{}ff{}", "11".repeat(32), "00".repeat(291));
+    assert_eq!(told(&vote), "strong: 255 is neither 0 nor 1 (at byte 37 of the frame)");
     let vote = format!("4501000009{}0161{}", "11".repeat(32), "00".repeat(290));
     assert_eq!(told(&vote), "finalizer_key: 97 bytes long, not 96 (at byte 38 of the frame)");
     // A number of items that no frame can hold costs the time of those that are there.

@@ -15,6 +15,7 @@ mod logging;
 mod plan;
 mod probe;
 mod process;
+mod relay;
 mod roles;
 mod run;
 mod sections;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
+        Some(("relay", matches)) => relay::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

@@ -45,6 +45,8 @@ fn what_a_beacon_node_says_of_its_sync() {
         r#"{"data":{"head_slot":"1","sync_distance":"0"}}"#,
         r#"{"data":{"head_slot":"1","sync_distance":"0","is_syncing":"false"}}"#,
         "<html>",
+        r#"{"data":["1","0",false,false,false]}"#,
+        r#"[{"head_slot":"1","sync_distance":"0","is_syncing":false}]"#,
     ] {
         assert_eq!(Syncing::read(unreadable.as_bytes()), None, "{unreadable}");
     }
@@ -59,7 +61,9 @@ fn peers() {
         Some(56)
     );
     assert_eq!(peer_count(br#"{"data":{"connected":56}}"#), Some(56));
-    assert_eq!(peer_count(br#"{"data":{}}"#), None);
+    for unreadable in [&br#"{"data":{}}"#[..], br#"{"data":[7]}"#, br#"[{"connected":"7"}]"#] {
+        assert_eq!(peer_count(unreadable), None);
+    }
     assert!(enough_peers(64, 64).is_good());
     assert_eq!(enough_peers(63, 64), Finding::soft("63 peers, at least 64"));
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::jwt::Secret;
+use mainstay_wire::server::Tls;
 use url::Url;
 
 use crate::check;
@@ -92,6 +93,8 @@ pub struct Guarded {
     pub min_peers: u64,
     pub attnets: Option<Subnets>,
     pub agent_check: Option<SocketAddr>,
+    /// `tls_cert` with `tls_key`; of the section if the guard has none. `None`: clients are served without TLS.
+    pub tls: Option<Tls>,
 }
 
 /// The validated settings.

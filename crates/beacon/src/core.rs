@@ -7,14 +7,14 @@ use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::check::Flip;
+use crate::check::{Condition, Flip};
 use crate::clock;
 use crate::config::{Builtin, Config, Guarded};
 use crate::finding::{Finding, Verdict};
 use crate::fleet::{self, Chain, Fork, Known};
 use crate::gate::{Gate, Gates, Opening};
 use crate::guard::{Grade, Guard, Turn};
-use crate::own::{self, OwnCheck};
+use crate::own::{self, Connect, OwnCheck};
 use crate::refusal::{Reason, refusal};
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -91,16 +91,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, metrics: &Metrics) -> Result<Self, BadEndpoint> {
+    /// `connect` makes the clients for the guards' nodes.
+    pub(crate) fn new(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
         let now = clock::now();
         let mut posts = Vec::new();
         let mut guards = Vec::new();
         for (index, guarded) in config.guards.iter().enumerate() {
-            let post = post(index, guarded, &config, metrics)?;
+            let post = post(index, guarded, &config, metrics, connect)?;
             let own = post.own.iter().map(|check| check.tuning.over(config.timing));
             let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
             let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
-            guards.push(Guard::new(&rules, config.timing.rules, config.warm_up, now));
+            let guard = Guard::new(&rules, config.timing.rules, config.warm_up, now);
+            let holds = guard.checks().iter().map(|check| *check.condition() == Condition::Holds);
+            post.telemetry.begins(holds, clock::unix());
+            guards.push(guard);
             posts.push(Arc::new(post));
         }
         let count = posts.len();
@@ -263,7 +267,7 @@ impl Core {
         }
         for (place, check) in guard.failing() {
             let saw = match check.condition() {
-                crate::check::Condition::Fails(finding) => finding.saw.clone(),
+                Condition::Fails(finding) => finding.saw.clone(),
                 _ => "not yet checked".to_owned(),
             };
             let since = clock::wall_at(check.since());
@@ -368,7 +372,13 @@ fn turned(post: &Post, state: &mut State, fit: bool, why: String, now: Instant) 
     state.guards[post.index].note(Turn { at: now, check: None, good: fit, saw: why });
 }
 
-fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> Result<Post, BadEndpoint> {
+fn post(
+    index: usize,
+    guarded: &Guarded,
+    config: &Config,
+    metrics: &Metrics,
+    connect: Connect<'_>,
+) -> Result<Post, BadEndpoint> {
     let made = |check: &Builtin| match check {
         Builtin::Syncing | Builtin::Health | Builtin::Chain => true,
         Builtin::Execution => guarded.execution_node.is_some(),
@@ -388,13 +398,13 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
     };
     let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
     let execution = match &guarded.execution_node {
-        Some(execution) => Some(Client::new(&execution.url, asked.clone())?),
+        Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
     Ok(Post {
         index,
-        node: Client::new(&guarded.beacon_node, passed)?,
-        asked: Client::new(&guarded.beacon_node, asked)?,
+        node: connect(&guarded.beacon_node, passed)?,
+        asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
         gates: Gates::new(refusal(&[], config.timing.interval)),
@@ -402,7 +412,7 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
         checks,
         builtins,
         own,
-        context: own::Context::new(guarded)?,
+        context: own::Context::new(guarded, connect)?,
         recheck: Notify::new(),
         config: guarded.clone(),
     })

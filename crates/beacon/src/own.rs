@@ -197,8 +197,8 @@ struct Place {
 }
 
 impl Place {
-    fn new(url: &Url, secret: Option<Secret>) -> Result<Self, BadEndpoint> {
-        let client = client(url)?;
+    fn new(url: &Url, secret: Option<Secret>, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
+        let client = connect(url, options())?;
         let base = url.path().trim_end_matches('/').to_owned();
         Ok(Self { client, base, origin: url.origin().ascii_serialization(), secret })
     }
@@ -208,11 +208,14 @@ impl Place {
     }
 }
 
-/// A client for checks.
-fn client(url: &Url) -> Result<Client, BadEndpoint> {
+/// Makes a client: [`Client::new`], or something that takes its place in tests.
+pub(crate) type Connect<'a> = &'a dyn Fn(&Url, Options) -> Result<Client, BadEndpoint>;
+
+/// Those of a client for checks.
+fn options() -> Options {
     // Node.js closes an idle connection after 5 s.
     let idle_timeout = Duration::from_secs(4);
-    Client::new(url, Options { max_idle: 2, max_reply: MAX_BODY, idle_timeout, ..Options::default() })
+    Options { max_idle: 2, max_reply: MAX_BODY, idle_timeout, ..Options::default() }
 }
 
 fn host_and_port(url: &Url) -> String {
@@ -221,11 +224,11 @@ fn host_and_port(url: &Url) -> String {
 }
 
 impl Context {
-    /// For the checks of `guard`. Opens no connection.
+    /// For the checks of `guard`, whose nodes `connect` makes clients for. Opens no connection.
     ///
     /// # Errors
     /// What about the URL of one of its nodes can't be used.
-    pub fn new(guard: &Guarded) -> Result<Self, BadEndpoint> {
+    pub(crate) fn new(guard: &Guarded, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
         let execution = guard.execution_node.as_ref();
         Ok(Self {
             facts: Facts {
@@ -236,8 +239,10 @@ impl Context {
                 listen: guard.listen.to_string(),
                 attnets: guard.attnets.map(|wanted| wanted.numbers().collect()),
             },
-            beacon: Place::new(&guard.beacon_node, None)?,
-            execution: execution.map(|node| Place::new(&node.url, node.secret.clone())).transpose()?,
+            beacon: Place::new(&guard.beacon_node, None, connect)?,
+            execution: execution
+                .map(|node| Place::new(&node.url, node.secret.clone(), connect))
+                .transpose()?,
         })
     }
 

@@ -158,6 +158,18 @@ fn what_is_wrong_is_told_with_its_line() {
             "mainstay.toml:4: [beacon] jwt_secret: ",
         ),
         (
+            "beacon_node = [\"http://a\"]\ntls_cert = \"/nowhere/cert.pem\"",
+            "mainstay.toml:3: [beacon] tls_cert: needs the certificate's private key: tls_key",
+        ),
+        (
+            "[[beacon.guard]]\nlisten = \"127.0.0.1:1\"\nbeacon_node = \"http://a\"\ntls_key = \"/nowhere/key.pem\"",
+            "mainstay.toml:5: [[beacon.guard]] tls_key: needs the key's certificate: tls_cert",
+        ),
+        (
+            "beacon_node = [\"http://a\"]\ntls_cert = \"/nowhere/cert.pem\"\ntls_key = \"/nowhere/key.pem\"",
+            "mainstay.toml:3: [beacon] tls_cert: /nowhere/cert.pem: cannot be read: ",
+        ),
+        (
             "[[beacon.guard]]\nlisten = \"127.0.0.1:1\"\nbeacon_node = \"http://a\"\nname = \"x\"\n[[beacon.guard]]\nlisten = \"127.0.0.1:2\"\nbeacon_node = \"http://b\"\nname = \"x\"",
             "mainstay.toml:9: [[beacon.guard]] name: another guard is called \"x\" too",
         ),

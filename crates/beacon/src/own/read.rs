@@ -11,10 +11,11 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Client;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Node, OwnCheck, Question, Target, Tuning, client};
+use super::{Node, OwnCheck, Question, Target, Tuning, options};
 use crate::config::{Builtin, Guarded};
 use crate::core::TRAFFIC;
 use crate::expect::Expectation;
@@ -207,7 +208,7 @@ fn target(s: &Settings, path: &str) -> Result<Target, String> {
     if s.is_set("node") {
         return Err("is a URL of its own, leave out node".to_owned());
     }
-    let client = client(&url).map_err(|error| error.to_string())?;
+    let client = Client::new(&url, options()).map_err(|error| error.to_string())?;
     let target = url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     Ok(Target::Url(client, asked(&target).map_err(|_| "is no URL that can be asked for".to_owned())?))
 }

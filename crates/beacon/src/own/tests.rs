@@ -24,6 +24,7 @@ fn guard(name: &str, beacon_node: &str, execution_node: Option<Execution>) -> Gu
         min_peers: 3,
         attnets: None,
         agent_check: None,
+        tls: None,
     }
 }
 
@@ -62,5 +63,5 @@ fn moment() -> SystemTime {
 }
 
 async fn ask(text: &str, guard: &Guarded) -> Finding {
-    check(text).ask(&Context::new(guard).unwrap(), in_time(), moment()).await
+    check(text).ask(&Context::new(guard, &Client::new).unwrap(), in_time(), moment()).await
 }

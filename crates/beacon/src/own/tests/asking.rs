@@ -212,7 +212,7 @@ async fn nodes_that_answer_badly_or_not_at_all() {
         assert_eq!(found.verdict, wanted, "{does}: {found:?}");
     }
     let hangs = guard("g", &node_that("hang").await, None);
-    let context = Context::new(&hangs).unwrap();
+    let context = Context::new(&hangs, &Client::new).unwrap();
     let soon = || tokio::time::Instant::now().into_std() + Duration::from_millis(50);
     let found = check(&http("/x", "true")).ask(&context, soon(), moment()).await;
     assert_eq!(found.verdict, Verdict::Hard);

@@ -69,7 +69,7 @@ async fn a_program_that_can_t_be_started_is_a_failed_check() {
     let program = folder.path().join("gone");
     let mut check = check(&shell("exit 0", "true"));
     check.question = Question::Command { program, args: Vec::new() };
-    let context = Context::new(&guard("g", "http://127.0.0.1:1", None)).unwrap();
+    let context = Context::new(&guard("g", "http://127.0.0.1:1", None), &Client::new).unwrap();
     let found = check.ask(&context, in_time(), moment()).await;
     assert_eq!(found.verdict, Verdict::Hard);
     assert!(found.saw.starts_with("the program can't be started: No such file"), "{found:?}");
@@ -108,7 +108,7 @@ async fn ended(pid: i32) {
 async fn what_a_program_started_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let context = Context::new(&guard("g", "http://127.0.0.1:1", None)).unwrap();
+    let context = Context::new(&guard("g", "http://127.0.0.1:1", None), &Client::new).unwrap();
     let leaves = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}", file.display());
 
     // It is over, but what it started keeps its output open.

@@ -1,7 +1,7 @@
 //! The lock of the shared queue, by itself so that the model checker's can stand in its place.
 
 use std::hint::spin_loop;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::yield_now;
 
 /// How often a taken lock is tried again before the thread sleeps, and for how long it looks away in between. A step takes
@@ -21,16 +21,23 @@ impl<T> Lock<T> {
         Self(Mutex::new(value))
     }
 
+    #[inline]
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.0.try_lock().unwrap_or_else(|_| self.wait());
+        run(&mut value)
+    }
+
+    #[inline(never)]
+    fn wait(&self) -> MutexGuard<'_, T> {
         for tries in 0..TRIES + YIELDS {
             match self.0.try_lock() {
-                Ok(mut value) => return run(&mut value),
+                Ok(value) => return value,
                 Err(TryLockError::WouldBlock) if tries < TRIES => (0..SPINS).for_each(|_| spin_loop()),
                 Err(TryLockError::WouldBlock) => yield_now(),
                 Err(TryLockError::Poisoned(_)) => break,
             }
         }
         // A panic elsewhere must not make every request fail: the queue's steps leave it whole.
-        run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
 #   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server
-#   tests/tools.sh bench     haproxy, which only the benchmarks need
+#   tests/tools.sh bench     haproxy and nginx, which only the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
 set -euo pipefail
@@ -78,7 +78,10 @@ apt_tool() {
     { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
 
-haproxy() { apt_tool haproxy "the benchmarks compare with it"; }
+proxies() {
+  apt_tool haproxy "the benchmarks compare with it"
+  apt_tool nginx "the benchmarks compare with it"
+}
 redis() { apt_tool redis-server "the tests of what instances share run it"; }
 
 clients() {
@@ -90,7 +93,7 @@ clients() {
 
 case ${1:-} in
   "") clients ;;
-  bench) haproxy ;;
+  bench) proxies ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
   *) fail "unknown argument '$1': none, bench, deny or fuzz" ;;

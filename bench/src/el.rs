@@ -9,13 +9,14 @@ use crate::Result;
 use crate::http::{Reader, reply};
 
 /// How a method is found in the first bytes of a body, and its result. The first that is found counts.
-const RESULTS: [(&str, &str); 6] = [
+const RESULTS: [(&str, &str); 7] = [
     ("engine_newPayload", PAYLOAD_STATUS),
     (
         "engine_forkchoiceUpdated",
         r#"{"payloadStatus":{"status":"VALID","latestValidHash":"0x1111111111111111111111111111111111111111111111111111111111111111","validationError":null},"payloadId":null}"#,
     ),
     ("eth_chainId", "\"0x1\""),
+    ("eth_callBundle", r#"{"bundleGasPrice":"0x1"}"#),
     ("eth_syncing", "false"),
     ("eth_blockNumber", "\"0x64\""),
     ("web3_clientVersion", "\"bench/v0\""),

@@ -42,7 +42,7 @@ const PARENT: &str = "0xpppppppppppppppppppppppppppppppppppppppppppppppppppppppp
 
 impl Payloads {
     pub(crate) fn new(bytes: usize, host: &str, token: &str, client: usize) -> Self {
-        let request = post(host, token, &body(bytes));
+        let request = post(host, Some(token), &body(bytes));
         let find = |part: &str| {
             let found = request.windows(part.len()).position(|window| window == part.as_bytes());
             found.expect("the body has both hashes")
@@ -97,7 +97,7 @@ fn body(bytes: usize) -> String {
 /// Every round measures each size both ways, one connection each.
 pub(crate) async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Size>> {
     let direct = bench.start(Way::Direct, None).await?;
-    let mainstay = bench.start(Way::Mainstay, None).await?;
+    let mainstay = bench.start(Way::Engine, None).await?;
     let mut sizes = Vec::new();
     for bytes in SIZES {
         let mut size = Size { bytes, direct: Vec::new(), mainstay: Vec::new() };

@@ -85,9 +85,10 @@ fn parse(bytes: &[u8], is_request: bool) -> Result<Option<Message>> {
 }
 
 /// A POST of JSON, as the bytes that go out.
-pub(crate) fn post(host: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(host: &str, token: Option<&str>, body: &str) -> Vec<u8> {
+    let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
-        "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\n\
+        "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n{authorization}\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )

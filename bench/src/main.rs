@@ -1,8 +1,8 @@
-//! What mainstay adds, measured against direct calls and HAProxy on the same machine in the same run.
+//! What mainstay adds, measured against direct calls, HAProxy and nginx on the same machine in the same run.
 //!
 //! Simulated execution clients (EL) with fixed replies ([`el`]), closed-loop clients ([`load`]), and the proxies as processes
 //! of their own ([`proxy`]). Each question has a module that interleaves what it compares, in rounds, so that a machine
-//! that is slower for a while is slower for all: [`fan_out`], [`small`], [`memory`]. [`report`] writes it down.
+//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`]. [`report`] writes it down.
 
 mod el;
 mod fan_out;
@@ -14,18 +14,21 @@ mod options;
 mod proxy;
 mod queue;
 mod report;
-mod small;
+mod single;
 mod stats;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use options::Options;
+use single::Case;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How many ELs the fan-out has.
 const NODES: usize = 3;
+/// Bytes of a request through `rpc`: a transaction, and a block to validate.
+const REQUESTS: [usize; 2] = [200, 120_000];
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("queue") {
@@ -56,7 +59,9 @@ fn run(options: &Options) -> Result<()> {
     let machine = machine::Machine::look();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let nodes = el::start(NODES)?;
-    let (fan_out, small, memory, compared) = runtime.block_on(async {
+    eprintln!("bench: the queue");
+    let queue = queue::measure(100);
+    let (compared, engine, calls) = runtime.block_on(async {
         let mut bench = proxy::Bench::new(options, nodes)?;
         let compared = bench.compared().await?;
         eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
@@ -64,12 +69,20 @@ fn run(options: &Options) -> Result<()> {
         eprintln!("bench: eth_chainId, {} rounds", options.rounds);
         // On the clients' own thread, which is then the only one that has to stay awake.
         bench.prefer(el::start_here().await?);
-        let small = small::measure(&bench, options, machine.cores).await?;
+        let calls = single::measure(&bench, options, machine.cores, &Case::chain_id()).await?;
         eprintln!("bench: memory");
         let memory = memory::measure(&bench).await?;
-        Result::Ok((fan_out, small, memory, compared))
+        let engine = report::Engine { fan_out, calls, memory };
+        let mut sizes = Vec::new();
+        for bytes in REQUESTS {
+            eprintln!("bench: requests of {bytes} bytes, {} rounds", options.rounds);
+            let calls = single::measure(&bench, options, machine.cores, &Case::bundle(bytes)).await?;
+            sizes.push((bytes, calls));
+        }
+        Result::Ok((compared, engine, sizes))
     })?;
-    let text = report::write(&report::Findings { machine, options, compared, fan_out, small, memory });
+    let rpc = report::Rpc { calls, queue };
+    let text = report::write(&report::Findings { machine, options, compared, engine, rpc });
     match &options.out {
         Some(path) => {
             std::fs::write(path, text).map_err(|why| format!("cannot write {}: {why}", path.display()))?;

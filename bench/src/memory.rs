@@ -26,7 +26,7 @@ pub(crate) struct Memory {
 
 /// A fresh mainstay, its memory before and after.
 pub(crate) async fn measure(bench: &Bench) -> Result<Memory> {
-    let proxy = bench.start(Way::Mainstay, None).await?;
+    let proxy = bench.start(Way::Engine, None).await?;
     let pid = proxy.pid().ok_or("mainstay has no process")?;
     tokio::time::sleep(SETTLE).await;
     let (idle, _) = memory(pid)?;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::Result;
 
 pub(crate) const HELP: &str = "\
-Measures mainstay against direct calls and HAProxy, and writes what it found as Markdown.
+Measures mainstay against direct calls, HAProxy and nginx, and writes what it found as Markdown.
 
   --mainstay FILE   the release binary [the one beside this program]
   --haproxy FILE    [haproxy of the PATH, else /usr/sbin/haproxy]
+  --nginx FILE      [nginx of the PATH, else /usr/sbin/nginx]
   --rounds N        rounds of every comparison [5]
-  --seconds S       seconds of one measurement in a round [1.2]
+  --seconds S       seconds of one measurement in a round [1.0]
   --out FILE        where to write, - for standard output [docs/benchmarks.md]
 
   queue             as the only argument: measures the queue of the rpc role, and prints a table
@@ -21,6 +22,7 @@ Measures mainstay against direct calls and HAProxy, and writes what it found as 
 pub(crate) struct Options {
     pub(crate) mainstay: PathBuf,
     pub(crate) haproxy: PathBuf,
+    pub(crate) nginx: PathBuf,
     pub(crate) rounds: usize,
     pub(crate) slice: Duration,
     pub(crate) out: Option<PathBuf>,
@@ -33,8 +35,9 @@ impl Options {
         let mut options = Self {
             mainstay: beside,
             haproxy: "haproxy".into(),
+            nginx: "nginx".into(),
             rounds: 5,
-            slice: Duration::from_millis(1200),
+            slice: Duration::from_secs(1),
             out: Some("docs/benchmarks.md".into()),
         };
         while let Some(flag) = arguments.next() {
@@ -46,6 +49,7 @@ impl Options {
             match flag.as_str() {
                 "--mainstay" => options.mainstay = value.into(),
                 "--haproxy" => options.haproxy = value.into(),
+                "--nginx" => options.nginx = value.into(),
                 "--rounds" => match value.parse() {
                     Ok(rounds @ 1..=1000) => options.rounds = rounds,
                     _ => return Err(wrong("a number from 1 to 1000").into()),

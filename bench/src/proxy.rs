@@ -22,8 +22,12 @@ const SECRET: &str = "7365637265747365637265747365637265747365637265747365637265
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
     Direct,
-    Mainstay,
+    /// `mainstay engine` before all nodes.
+    Engine,
+    /// `mainstay rpc` before the first node.
+    Rpc,
     Haproxy,
+    Nginx,
 }
 
 /// Everything that measurements start their processes with.
@@ -34,12 +38,15 @@ pub(crate) struct Bench {
     mainstay: PathBuf,
     /// `None`: it isn't installed.
     haproxy: Option<PathBuf>,
+    /// `None`: it isn't installed.
+    nginx: Option<PathBuf>,
 }
 
 /// What is compared, by version.
 pub(crate) struct Compared {
     pub(crate) mainstay: String,
     pub(crate) haproxy: Option<String>,
+    pub(crate) nginx: Option<String>,
 }
 
 /// A process under test; killed when it is dropped.
@@ -53,23 +60,23 @@ impl Bench {
     pub(crate) fn new(options: &Options, nodes: Vec<SocketAddr>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("jwt.hex"), SECRET)?;
-        let candidates = [options.haproxy.clone(), "/usr/sbin/haproxy".into()];
-        let haproxy = candidates.into_iter().find(|path| version(path, "-v").is_some());
-        if haproxy.is_none() {
-            eprintln!("bench: haproxy is not installed: its columns stay empty");
-        }
+        let (haproxy, nginx) = (installed(&options.haproxy), installed(&options.nginx));
         let mainstay = options.mainstay.clone();
-        Ok(Self { secret: Secret::from_hex(SECRET)?, folder, nodes, mainstay, haproxy })
+        Ok(Self { secret: Secret::from_hex(SECRET)?, folder, nodes, mainstay, haproxy, nginx })
     }
 
     /// What is compared. Starts mainstay once, so that a binary that doesn't serve is told before minutes have passed.
     pub(crate) async fn compared(&self) -> Result<Compared> {
-        self.mainstay(None).await?;
-        let haproxy = self.haproxy.as_deref().and_then(|path| version(path, "-v"));
-        let short = |text: String| text.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        self.engine(None).await?;
+        self.rpc(None).await?;
+        let short = |path: &Option<PathBuf>| {
+            let text = version(path.as_deref()?, "-v")?;
+            Some(text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+        };
         Ok(Compared {
             mainstay: version(&self.mainstay, "--version").ok_or("mainstay tells no version")?,
-            haproxy: haproxy.map(short),
+            haproxy: short(&self.haproxy),
+            nginx: short(&self.nginx),
         })
     }
 
@@ -78,11 +85,13 @@ impl Bench {
         self.nodes[0] = node;
     }
 
-    /// The ways that can be compared here.
-    pub(crate) fn ways(&self) -> Vec<Way> {
-        let mut ways = vec![Way::Direct, Way::Mainstay];
-        ways.extend(self.haproxy.as_ref().map(|_| Way::Haproxy));
-        ways
+    /// Whether this way can be measured here.
+    pub(crate) fn has(&self, way: Way) -> bool {
+        match way {
+            Way::Direct | Way::Engine | Way::Rpc => true,
+            Way::Haproxy => self.haproxy.is_some(),
+            Way::Nginx => self.nginx.is_some(),
+        }
     }
 
     /// A token that is good for a minute.
@@ -95,25 +104,43 @@ impl Bench {
     pub(crate) async fn start(&self, way: Way, core: Option<&str>) -> Result<Proxy> {
         match way {
             Way::Direct => Ok(Proxy { child: None, address: self.nodes[0] }),
-            Way::Mainstay => self.mainstay(core).await,
+            Way::Engine => self.engine(core).await,
+            Way::Rpc => self.rpc(core).await,
             Way::Haproxy => self.haproxy(core).await,
+            Way::Nginx => self.nginx(core).await,
         }
     }
 
     /// mainstay with its defaults before all nodes; returns when all of them are fit.
-    async fn mainstay(&self, core: Option<&str>) -> Result<Proxy> {
+    async fn engine(&self, core: Option<&str>) -> Result<Proxy> {
         let (address, admin) = (free_address()?, free_address()?);
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("http://{node}")).collect();
         let mut command = pinned(core, &self.mainstay);
         command.args(["engine", "--nodes", &nodes.join(",")]).arg("--jwt-secret").arg(self.path("jwt.hex"));
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
-        let mut proxy = self.spawn(command, "mainstay", address)?;
+        let mut proxy = self.spawn(command, "engine", address)?;
         let wanted = nodes.len();
         proxy
             .until("every node to be fit", async || {
-                let Ok(state) = get(address, "/metrics").await else { return false };
+                let Ok((_, state)) = get(address, "/metrics").await else { return false };
                 let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
                 state["alive_nodes"].as_array().is_some_and(|alive| alive.len() == wanted)
+            })
+            .await?;
+        Ok(proxy)
+    }
+
+    /// mainstay with its defaults before the first node, but for the line that it writes of each request: the others write none.
+    /// Returns when the node is fit.
+    async fn rpc(&self, core: Option<&str>) -> Result<Proxy> {
+        let (address, admin) = (free_address()?, free_address()?);
+        let mut command = pinned(core, &self.mainstay);
+        command.args(["rpc", "--nodes", &format!("http://{}", self.nodes[0]), "--log-level", "warn"]);
+        command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+        let mut proxy = self.spawn(command, "rpc", address)?;
+        proxy
+            .until("the node to be fit", async || {
+                get(admin, "/healthz").await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
             })
             .await?;
         Ok(proxy)
@@ -138,6 +165,33 @@ impl Bench {
         command.args(["-db", "-f"]).arg(file);
         let mut proxy = self.spawn(command, "haproxy", address)?;
         proxy.until("haproxy to listen", async || TcpStream::connect(address).await.is_ok()).await?;
+        Ok(proxy)
+    }
+
+    /// nginx before the first node, with one worker, which is the process itself. Bodies stay in memory, connections stay open.
+    async fn nginx(&self, core: Option<&str>) -> Result<Proxy> {
+        let binary = self.nginx.as_deref().ok_or("nginx is not installed")?;
+        let (address, node, folder) = (free_address()?, self.nodes[0], self.folder.path().display());
+        let file = self.path("nginx.conf");
+        let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("  {kind}_temp_path {folder}/{kind};\n"))
+            .concat();
+        std::fs::write(
+            &file,
+            format!(
+                "daemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr;\n\
+                 events {{\n  worker_connections 4096;\n}}\n\
+                 http {{\n{scratch}  access_log off;\n  keepalive_requests 1000000000;\n  \
+                 client_max_body_size 16m;\n  client_body_buffer_size 256k;\n  \
+                 upstream b {{\n    server {node};\n    keepalive 256;\n    keepalive_requests 1000000000;\n  }}\n  \
+                 server {{\n    listen {address};\n    location / {{\n      proxy_pass http://b;\n      \
+                 proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n"
+            ),
+        )?;
+        let mut command = pinned(core, binary);
+        command.args(["-e", "stderr", "-c"]).arg(file);
+        let mut proxy = self.spawn(command, "nginx", address)?;
+        proxy.until("nginx to listen", async || TcpStream::connect(address).await.is_ok()).await?;
         Ok(proxy)
     }
 
@@ -198,9 +252,21 @@ fn pinned(core: Option<&str>, binary: &Path) -> Command {
     }
 }
 
+/// Where a program is: as it was named, or where Debian has it.
+fn installed(program: &Path) -> Option<PathBuf> {
+    let candidates = [program.to_owned(), Path::new("/usr/sbin").join(program)];
+    let found = candidates.into_iter().find(|path| version(path, "-v").is_some());
+    if found.is_none() {
+        eprintln!("bench: {} is not installed: its rows are left out", program.display());
+    }
+    found
+}
+
+/// The first line of what a program says of itself; nginx says it on standard error.
 fn version(binary: &Path, flag: &str) -> Option<String> {
     let output = Command::new(binary).arg(flag).output().ok().filter(|output| output.status.success())?;
-    String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).ok()?;
+    said.lines().next().map(str::to_owned)
 }
 
 /// A port that was free a moment ago.
@@ -208,11 +274,13 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-async fn get(address: SocketAddr, path: &str) -> Result<String> {
+/// The status line and the body.
+async fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut reply = String::new();
     tokio::time::timeout(Duration::from_secs(2), stream.read_to_string(&mut reply)).await??;
-    Ok(reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_default();
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }

@@ -58,13 +58,15 @@ pub(crate) fn measure(runs: usize) -> Vec<Series> {
     all
 }
 
-/// A small table.
+/// A table, of columns that line up.
 pub(crate) fn table(all: &[Series]) -> String {
-    let mut text = String::from("   items  readers   median µs     best µs   ns per item\n");
+    let mut text = String::from(
+        "| requests | readers | median µs | best µs | ns per request |\n|---------:|--------:|----------:|--------:|---------------:|\n",
+    );
     for series in all {
         let median = series.median();
         text.push_str(&format!(
-            "{:>8} {:>8} {:>11.0} {:>11.0} {:>13.1}\n",
+            "| {:>8} | {:>7} | {:>9.0} | {:>7.0} | {:>14.1} |\n",
             series.items,
             series.readers,
             median,

@@ -145,6 +145,13 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         |filter| on(filter, handlers::roles),
     ),
     read(
+        "/api/v1/{role}",
+        "listRolesOfKind",
+        "All roles of a kind with their state",
+        &[gives(200, "There is one at least", Content::Json("Roles"))],
+        |filter| on(filter, handlers::roles_of_kind),
+    ),
+    read(
         "/api/v1/{role}/{name}",
         "getRole",
         "One role with its state",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
+use mainstay_node::{Action, Level, Refused};
 use mainstay_wire::body::{self, BodyError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::lifecycle::Phase;
 use crate::reply::{self, Error};
 use crate::server::Admin;
-use crate::{ActError, Action, Level, Role, openapi};
+use crate::{Role, openapi};
 
 /// Bytes that a request's body may have.
 const MAX_BODY: usize = 64 * 1024;
@@ -80,6 +81,16 @@ pub(crate) async fn status(State(admin): Shared) -> Reply {
 pub(crate) async fn roles(State(admin): Shared) -> Reply {
     let roles: Vec<Value> = admin.roles.iter().map(|role| whole(role.as_ref())).collect();
     reply::json(StatusCode::OK, &json!({"roles": roles}))
+}
+
+pub(crate) async fn roles_of_kind(State(admin): Shared, Path(kind): Path<String>) -> Result<Reply, Error> {
+    let of_kind = admin.roles.iter().filter(|role| role.kind() == kind);
+    let roles: Vec<Value> = of_kind.map(|role| whole(role.as_ref())).collect();
+    if roles.is_empty() {
+        let what = format!("no role of the kind {kind} runs here: /api/v1/roles lists those that do");
+        return Err(Error::new(StatusCode::NOT_FOUND, what));
+    }
+    Ok(reply::json(StatusCode::OK, &json!({"roles": roles})))
 }
 
 pub(crate) async fn role(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
@@ -169,7 +180,7 @@ pub(crate) struct Report {
 impl Report {
     fn of(role: &dyn Role) -> Self {
         let (status, reasons) = role.health();
-        Self { role: role.kind(), name: role.name(), status, reasons }
+        Self { role: role.kind(), name: role.name().to_owned(), status, reasons }
     }
 }
 
@@ -207,7 +218,7 @@ async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Re
     let task = tokio::spawn(async move { acting.act(action).await });
     match tokio::time::timeout(ACT_TIMEOUT, task).await {
         Ok(Ok(Ok(()))) => Ok(list_nodes(role.as_ref())),
-        Ok(Ok(Err(error))) => Err(error.into()),
+        Ok(Ok(Err(refused))) => Err(refused.into()),
         Ok(Err(_)) => Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "failed: see the log")),
         Err(_) => {
             Err(Error::new(StatusCode::GATEWAY_TIMEOUT, "not done yet, but it is still being worked on"))
@@ -215,12 +226,14 @@ async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Re
     }
 }
 
-impl From<ActError> for Error {
-    fn from(error: ActError) -> Self {
-        match error {
-            ActError::NotFound(message) => Self::new(StatusCode::NOT_FOUND, message),
-            ActError::Refused(message) => Self::new(StatusCode::BAD_REQUEST, message),
-            ActError::Unsupported(message) => Self::new(StatusCode::METHOD_NOT_ALLOWED, message),
-        }
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::NoSuchNode(_) => StatusCode::NOT_FOUND,
+            Refused::Bad(_) => StatusCode::BAD_REQUEST,
+            Refused::Unsupported(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refused.to_string())
     }
 }

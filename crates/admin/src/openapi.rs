@@ -82,6 +82,7 @@ fn errors(endpoint: &Endpoint) -> Vec<(u16, &'static str)> {
             (401, "The admin token is missing or wrong"),
             (403, "From a page of another origin, or not from this machine and no admin token is set"),
             (405, "This kind of role doesn't do that"),
+            (503, "What the role keeps its nodes in can't be asked"),
             (504, "Not done in 20 s; it is still being worked on"),
         ]);
     }

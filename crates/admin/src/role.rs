@@ -1,93 +1,46 @@
-//! What the admin listener knows of a role.
+//! What the admin listener knows of a role: its handle, whichever it is.
 
-use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 
-use serde::Serialize;
+use mainstay_node::{Action, Level, Operated, Refused};
+use serde_json::Value;
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How well a role serves its clients; the greater, the worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it was meant to.
-    Well,
-    /// Its clients are served, but something that could be there isn't.
-    Degraded,
-    /// Its clients cannot be served.
-    Down,
-}
-
-/// A running role. `health` and `state` are asked for at any time, on async threads: they don't block.
+/// [`Operated`] in the form in which roles of every kind fit in one list. Not for roles to implement.
 pub trait Role: Send + Sync + 'static {
     /// For example `engine`; the first part of its path.
     fn kind(&self) -> &'static str;
     /// Which of the roles of its kind; the second part of its path.
-    fn name(&self) -> String;
+    fn name(&self) -> &str;
     /// How well it is, and every reason why not better.
     fn health(&self) -> (Level, Vec<String>);
     /// All that there is to show, without secrets. Nodes are in the array `nodes`.
-    fn state(&self) -> serde_json::Value;
+    fn state(&self) -> Value;
     /// Changes something. Runs to its end even if who asked has gone.
-    fn act(&self, action: Action) -> BoxFuture<'static, Result<(), ActError>>;
+    fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>>;
 }
 
-/// What can be asked of a role. Nodes are named by their name.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Add a node.
-    Add {
-        /// As in the configuration; may hold credentials.
-        uri: String,
-    },
-    /// Forget a node.
-    Remove {
-        /// Which.
-        node: String,
-    },
-    /// Give a node no new work, and let it end what it has.
-    Drain {
-        /// Which.
-        node: String,
-    },
-    /// Don't rely on a node any more, whatever its health.
-    Cordon {
-        /// Which.
-        node: String,
-    },
-    /// End a cordon or a drain.
-    Uncordon {
-        /// Which.
-        node: String,
-    },
-    /// Check all nodes now.
-    Recheck,
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A URI may hold credentials.
-            Self::Add { .. } => f.write_str("Add"),
-            Self::Remove { node } => write!(f, "Remove({node:?})"),
-            Self::Drain { node } => write!(f, "Drain({node:?})"),
-            Self::Cordon { node } => write!(f, "Cordon({node:?})"),
-            Self::Uncordon { node } => write!(f, "Uncordon({node:?})"),
-            Self::Recheck => f.write_str("Recheck"),
-        }
+impl<T: Operated> Role for T {
+    fn kind(&self) -> &'static str {
+        Operated::kind(self)
     }
-}
 
-/// Why an action was not done. The text is shown to who asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ActError {
-    /// There is no such node: 404.
-    NotFound(String),
-    /// It can't be done as asked: 400.
-    Refused(String),
-    /// This kind of role doesn't do that: 405.
-    Unsupported(String),
+    fn name(&self) -> &str {
+        Operated::name(self)
+    }
+
+    fn health(&self) -> (Level, Vec<String>) {
+        Operated::health(self)
+    }
+
+    fn state(&self) -> Value {
+        serde_json::to_value(self.snapshot()).unwrap_or_default()
+    }
+
+    fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>> {
+        let role = self.clone();
+        Box::pin(async move { Operated::act(&role, action).await })
+    }
 }

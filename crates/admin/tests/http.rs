@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_admin::{ActError, Action, Admin, BoxFuture, Level, Lifecycle, Role, Token, serve};
+use mainstay_admin::{Admin, Lifecycle, Role, Token, serve};
+use mainstay_node::{Action, Level, Operated, Refused};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -15,15 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "a-token-of-the-tests";
 
+#[derive(Clone)]
 struct Fake {
     name: &'static str,
-    health: Mutex<(Level, Vec<String>)>,
-    done: Mutex<Vec<Action>>,
+    health: Arc<Mutex<(Level, Vec<String>)>>,
+    done: Arc<Mutex<Vec<Action>>>,
 }
 
 impl Fake {
-    fn named(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name, health: Mutex::new((Level::Well, vec![])), done: Mutex::default() })
+    fn named(name: &'static str) -> Self {
+        Self { name, health: Arc::new(Mutex::new((Level::Well, vec![]))), done: Arc::default() }
     }
 
     fn becomes(&self, level: Level, reason: &str) {
@@ -31,31 +33,34 @@ impl Fake {
     }
 }
 
-impl Role for Fake {
+impl Operated for Fake {
+    type Snapshot = Value;
+
     fn kind(&self) -> &'static str {
         "engine"
     }
-    fn name(&self) -> String {
-        self.name.to_owned()
+    fn name(&self) -> &str {
+        self.name
     }
     fn health(&self) -> (Level, Vec<String>) {
         self.health.lock().unwrap().clone()
     }
-    fn state(&self) -> Value {
+    fn snapshot(&self) -> Value {
         json!({"primary": "geth-1", "nodes": [{"name": "geth-1"}, {"name": "geth 2"}]})
     }
-    fn act(&self, action: Action) -> BoxFuture<'static, Result<(), ActError>> {
+    async fn act(&self, action: Action) -> Result<(), Refused> {
         let result = match &action {
-            Action::Remove { node } if node == "nobody" => {
-                Err(ActError::NotFound("no node nobody".to_owned()))
+            Action::Remove { node } if node == "nobody" => Err(Refused::NoSuchNode(node.clone())),
+            Action::Remove { node } if node == "kept" => {
+                Err(Refused::Unavailable("the list is away".to_owned()))
             }
-            Action::Add { uri } if uri == "ftp://x" => Err(ActError::Refused("not http".to_owned())),
-            Action::Drain { .. } => Err(ActError::Unsupported("engine nodes are not drained".to_owned())),
+            Action::Add { uri } if uri == "ftp://x" => Err(Refused::Bad("not http".to_owned())),
+            Action::Drain { .. } => Err(Refused::Unsupported("engine nodes are not drained".to_owned())),
             Action::Uncordon { .. } => panic!("as the test wants it"),
             _ => Ok(()),
         };
         self.done.lock().unwrap().push(action);
-        Box::pin(async { result })
+        result
     }
 }
 
@@ -66,7 +71,7 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-async fn start(roles: Vec<Arc<Fake>>, token: Option<&str>) -> Running {
+async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
     let mut registry = Registry::default();
     let counter: Counter = Counter::default();
     counter.inc();
@@ -76,7 +81,7 @@ async fn start(roles: Vec<Arc<Fake>>, token: Option<&str>) -> Running {
     let lifecycle = Lifecycle::new();
     lifecycle.serving();
     let admin = Admin {
-        roles: roles.into_iter().map(|role| role as Arc<dyn Role>).collect(),
+        roles: roles.into_iter().map(|role| Arc::new(role) as Arc<dyn Role>).collect(),
         registry: Arc::new(registry),
         token: token.map(|token| Token::new(token).unwrap()),
         version: "1.2.3".to_owned(),
@@ -221,9 +226,17 @@ async fn roles_and_nodes_are_shown() {
     let roles = running.get("/api/v1/roles").await.json();
     assert_eq!(roles["roles"][0]["state"]["primary"], "geth-1");
     assert_eq!(running.get("/api/v1/engine/a").await.json()["state"]["primary"], "geth-1");
+    assert_eq!(running.get("/api/v1/engine").await.json(), roles);
     let nodes = running.get("/api/v1/engine/a/nodes").await.json();
     assert_eq!(nodes, json!({"nodes": [{"name": "geth-1"}, {"name": "geth 2"}]}));
-    for path in ["/api/v1/engine/x/nodes", "/api/v1/sync/a/nodes", "/api/v1/sync/a", "/nothing", "/api/v1"] {
+    for path in [
+        "/api/v1/engine/x/nodes",
+        "/api/v1/sync/a/nodes",
+        "/api/v1/sync/a",
+        "/api/v1/sync",
+        "/nothing",
+        "/api/v1",
+    ] {
         let missing = running.get(path).await;
         assert_eq!(missing.status, 404, "{path}");
         assert!(missing.error().contains("/api/v1/"), "{path}: {}", missing.body);
@@ -255,7 +268,9 @@ async fn every_action_reaches_its_role() {
 async fn what_a_role_refuses_is_said() {
     let running = start(vec![Fake::named("a")], None).await;
     let missing = running.ask("DELETE", "/api/v1/engine/a/nodes/nobody", &[], "").await;
-    assert_eq!((missing.status, missing.error()), (404, "no node nobody".to_owned()));
+    assert_eq!((missing.status, missing.error()), (404, "no node is called nobody".to_owned()));
+    let away = running.ask("DELETE", "/api/v1/engine/a/nodes/kept", &[], "").await;
+    assert_eq!((away.status, away.error()), (503, "the list is away".to_owned()));
     let refused = running.post("/api/v1/engine/a/nodes", r#"{"uri":"ftp://x"}"#).await;
     assert_eq!((refused.status, refused.error()), (400, "not http".to_owned()));
     let unsupported = running.post("/api/v1/engine/a/nodes/geth-1/drain", "").await;

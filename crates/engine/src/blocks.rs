@@ -80,6 +80,13 @@ impl Blocks {
         self.order.back().and_then(|hash| self.by_hash.get(hash))
     }
 
+    /// A block and those that it builds on, as far back as they are kept; the last is the parent of the oldest.
+    pub fn line<'a>(&'a self, block: &'a str) -> impl Iterator<Item = &'a str> {
+        let parent = |block: &&'a str| self.by_hash.get(*block).map(|payload| payload.parent.as_str());
+        // Hashes come from outside: a ring of them must not hold us.
+        std::iter::successors(Some(block), parent).take(self.order.len() + 1)
+    }
+
     /// The block kept last, if it comes after `head`; else `head`. A payload comes before the forkchoiceUpdated that makes it
     /// the head, so a node that is led to the head only would miss its successor.
     #[must_use]
@@ -176,6 +183,20 @@ mod tests {
         assert_eq!(blocks.tip("elsewhere"), "elsewhere");
         blocks.keep(payload("x5", "h4", 5, 10));
         assert_eq!(blocks.tip("h5"), "h5", "a branch isn't followed");
+    }
+
+    #[test]
+    fn the_line_of_a_block_goes_back_as_far_as_blocks_are_kept() {
+        let mut blocks = Blocks::new(3, 1 << 20);
+        chain(5, &mut blocks);
+        let line = |block| blocks.line(block).collect::<Vec<_>>();
+        assert_eq!(line("h5"), ["h5", "h4", "h3", "h2"]);
+        assert_eq!(line("h3"), ["h3", "h2"]);
+        assert_eq!(line("x"), ["x"]);
+        let mut ring = Blocks::new(3, 1 << 20);
+        ring.keep(payload("a", "b", 1, 10));
+        ring.keep(payload("b", "a", 2, 10));
+        assert_eq!(ring.line("a").collect::<Vec<_>>(), ["a", "b", "a"]);
     }
 
     #[test]

@@ -256,7 +256,7 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
 }
 
 fn secret(path: &Path) -> Result<Secret, String> {
-    Secret::from_file(path).map_err(|e| format!("{}: {e}", path.display()))
+    Secret::from_file(path).map_err(|e| e.to_string())
 }
 
 fn nodes(

@@ -22,6 +22,7 @@ use crate::probe;
 use crate::records::Records;
 use crate::round::Round;
 use crate::telemetry::Telemetry;
+use crate::verdict::Vote;
 
 /// The consensus client's last forkchoiceUpdated, for nodes that have to be brought there.
 #[derive(Clone, Debug)]
@@ -222,6 +223,8 @@ impl Core {
     /// Chooses the primary: where calls for a single node go. `None` if no node is fit. Called when a node changes, and after
     /// every probe, since the time for a failback comes by itself.
     pub fn primary(&self) -> Option<Arc<Node>> {
+        // Locked before it is looked who is fit: of two who choose at once the one with the older view must not be the last.
+        let mut primary = lock(&self.primary);
         let nodes = self.nodes();
         let now = Instant::now().into_std();
         let candidates: Vec<Candidate> = nodes
@@ -239,7 +242,6 @@ impl Core {
             })
             .collect();
         let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
-        let mut primary = lock(&self.primary);
         let before = primary.current();
         let chosen = primary.choose(&candidates, now);
         let node = named(chosen).cloned();
@@ -260,12 +262,7 @@ impl Core {
     /// Whether another node could be tried should this one fail.
     #[must_use]
     pub fn has_another(&self, than: &Node) -> bool {
-        self.nodes().iter().any(|node| {
-            let state = node.state();
-            node.id != than.id
-                && state.standing.may_serve()
-                && !matches!(state.health.condition(), Condition::Misconfigured { .. })
-        })
+        self.nodes().iter().any(|node| node.id != than.id && node.may_be_asked())
     }
 
     /// The nodes in the order in which to try them for a call that needs only one: the primary, then other fit ones, then
@@ -293,6 +290,27 @@ impl Core {
             self.nodes().iter().filter_map(|node| Some((rank(node)?, node.clone()))).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// Who said INVALID of a block, or of one that it builds on, and hasn't taken it back.
+    #[must_use]
+    pub fn objectors(&self, block: &str) -> Vec<u64> {
+        let memory = lock(&self.memory);
+        if memory.is_empty() {
+            return Vec::new();
+        }
+        memory.objectors(lock(&self.blocks).line(block))
+    }
+
+    /// Remembers what a node said of a block.
+    pub fn remember(&self, block: &str, node: u64, vote: Vote) {
+        let mut memory = lock(&self.memory);
+        match vote {
+            Vote::Valid if memory.is_empty() => {}
+            Vote::Valid => memory.take_back(lock(&self.blocks).line(block), node),
+            Vote::Invalid => memory.say(block, node),
+            Vote::Syncing => {}
+        }
     }
 
     /// What a node is compared with.
@@ -328,6 +346,10 @@ impl Core {
 
     /// A node's condition changed from `before`: tells it, and starts what follows from it.
     pub fn changed(&self, node: &Arc<Node>, before: &Condition) {
+        if node.removed.is_cancelled() {
+            // A call that was under way when it was taken out: nobody wants to know any more.
+            return;
+        }
         let now = node.condition();
         self.telemetry.condition(node.name(), before, &now);
         match &now {

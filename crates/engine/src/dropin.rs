@@ -68,7 +68,11 @@ pub async fn recheck_all(core: &Arc<Core>) {
     let mut probes = tokio::task::JoinSet::new();
     for node in core.nodes().iter() {
         let (core, node) = (core.clone(), node.clone());
-        probes.spawn(async move { probe::once(&core, &node).await });
+        probes.spawn(async move {
+            probe::once(&core, &node).await;
+            // When it is to be probed next may have changed by that.
+            node.probe.notify_one();
+        });
     }
     while probes.join_next().await.is_some() {}
 }

@@ -224,7 +224,7 @@ fn skips(core: &Core, node: &Node) -> bool {
     }
     let hangs = matches!(state.health.condition(), Condition::Unfit(cause) if *cause != Cause::Refused);
     drop(state);
-    hangs && core.nodes().iter().any(|n| n.condition() == Condition::Fit)
+    hangs && core.nodes().iter().any(|n| n.serves())
 }
 
 fn read(method: Method, outcome: &Result<Reply, Failed>) -> Heard {
@@ -291,7 +291,10 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
     for payload in payloads {
         let method = Method::of(&payload.method);
         let heard = send(core, node, payload.request, method, &head.caller).await;
-        remember(core, node, &payload.hash, &heard);
+        // What it says in a replay counts as what it says in a round.
+        if let Some(vote) = heard.vote() {
+            core.remember(&payload.hash, node.id, vote);
+        }
         match heard {
             Heard::Silent(_) => {
                 core.telemetry.replayed(node.name(), sent, "it stopped answering");
@@ -311,19 +314,10 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
     end
 }
 
-/// What a node says of a block in a replay counts as what it says of it in a round.
-fn remember(core: &Core, node: &Node, block: &str, heard: &Heard) {
-    match heard.vote() {
-        Some(Vote::Valid) => lock(&core.memory).take_back(block, node.id),
-        Some(Vote::Invalid) => lock(&core.memory).say(block, node.id),
-        Some(Vote::Syncing) | None => {}
-    }
-}
-
 async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
     let heard = send(core, node, head.request.clone(), Method::of(&head.method), &head.caller).await;
-    remember(core, node, &head.hash, &heard);
     let Some(vote) = heard.vote() else { return Replayed::Failed };
+    core.remember(&head.hash, node.id, vote);
     if node.state().standing.voted(vote) {
         core.telemetry.standing(node.name(), "votes", "it follows the head again");
     }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_node::{Condition, Tier};
+use mainstay_node::{Action, Condition, Level, Operated, Refused, Tier};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::ballot::Part;
+use crate::config::SECTION;
 use crate::core::Core;
 use crate::dropin::recheck_all;
 use crate::node::{Node, lock};
@@ -73,55 +74,24 @@ pub struct Snapshot {
     pub nodes: Vec<NodeView>,
 }
 
-/// How well an engine is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All nodes vote.
-    Well,
-    /// It serves, and something needs a look.
-    Degraded,
-    /// It can't serve.
-    Down,
-}
-
-/// Why a change wasn't made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No node has this name.
-    NoSuchNode(String),
-    /// What is wrong.
-    Bad(String),
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
-            Self::Bad(what) => f.write_str(what),
-        }
-    }
-}
-
 /// A handle on a running engine.
 #[derive(Clone)]
 pub struct Handle {
     core: Arc<Core>,
 }
 
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
     }
 
-    /// The engine's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.core.config.name
     }
 
-    /// The state.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let best = self.core.others().best_head;
         Snapshot {
             name: self.name().to_owned(),
@@ -132,9 +102,7 @@ impl Handle {
         }
     }
 
-    /// How well it is, and why not better.
-    #[must_use]
-    pub fn health(&self) -> (Level, Vec<String>) {
+    fn health(&self) -> (Level, Vec<String>) {
         let nodes = self.core.nodes();
         let mut reasons = Vec::new();
         let mut voters = 0;
@@ -180,6 +148,26 @@ impl Handle {
         (level, reasons)
     }
 
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Add { uri } => self.add(vec![uri]).await,
+            Action::Remove { node } => self.remove(&node),
+            Action::Drain { node } => self.drain(&node),
+            Action::Cordon { node } => self.cordon(&node),
+            Action::Uncordon { node } => self.uncordon(&node),
+            Action::Recheck => {
+                self.recheck().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
     /// Adds nodes, all or none.
     ///
     /// # Errors
@@ -219,7 +207,7 @@ impl Handle {
         self.hold(name, Hold::Drained)
     }
 
-    /// Puts a cordoned or drained node back; what it missed is replayed.
+    /// Puts a cordoned or drained node back; what it missed is replayed at once.
     ///
     /// # Errors
     /// No such node.
@@ -251,6 +239,9 @@ impl Handle {
         if before == Hold::Drained {
             // It has missed calls: it follows first and votes then.
             node.state().standing.mute();
+        }
+        if before == Hold::Drained || hold == Hold::None {
+            // What was in vain before may not be so any more: its operator has seen to it.
             node.feed.came_back();
         }
         let now = match hold {

@@ -41,6 +41,7 @@ pub mod verdict;
 
 pub use config::{Config, SECTION};
 pub use engine::Engine;
-pub use handle::{Handle, Level, NodeView, Refused, Snapshot};
+pub use handle::{Handle, NodeView, Snapshot};
+pub use mainstay_node::{Level, Operated, Refused};
 pub use round::Round;
 pub use telemetry::Metrics;

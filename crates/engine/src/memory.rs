@@ -1,8 +1,11 @@
 //! Who said INVALID of which block: what keeps a fast answer from becoming an unsafe one.
 //!
 //! A reply that comes after the consensus client got its VALID is kept here; the next forkchoiceUpdated to that head, or
-//! newPayload of that block, is then answered SYNCING. A node takes it back by saying VALID of the block, and loses its say
-//! when it loses its vote (see [`crate::standing`]).
+//! newPayload of that block, is then answered SYNCING. So are those of blocks that build on it: VALID of a block says VALID of all
+//! that it builds on. For the same reason a node takes its word back by saying VALID of the block or of a later one on it. It
+//! loses its say when it loses its vote (see [`crate::standing`]).
+//!
+//! Where a *line* is asked for it is a block and those that it builds on ([`crate::blocks::Blocks::line`]).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -34,20 +37,28 @@ impl InvalidMemory {
         self.by_block.insert(block.to_owned(), vec![node]);
     }
 
-    /// `node` said VALID of `block`.
-    pub fn take_back(&mut self, block: &str, node: u64) {
-        let Some(nodes) = self.by_block.get_mut(block) else { return };
-        nodes.retain(|n| *n != node);
-        if nodes.is_empty() {
-            self.by_block.remove(block);
-            self.order.retain(|b| b != block);
+    /// `node` said VALID of the first block of `line`.
+    pub fn take_back<'a>(&mut self, line: impl Iterator<Item = &'a str>, node: u64) {
+        for block in line {
+            let Some(nodes) = self.by_block.get_mut(block) else { continue };
+            nodes.retain(|n| *n != node);
+            if nodes.is_empty() {
+                self.by_block.remove(block);
+                self.order.retain(|b| b != block);
+            }
         }
     }
 
-    /// Whether `node` said INVALID of `block` and didn't take it back.
+    /// Who said INVALID of a block of `line` and didn't take it back. A node may come more than once.
     #[must_use]
-    pub fn said(&self, block: &str, node: u64) -> bool {
-        self.by_block.get(block).is_some_and(|nodes| nodes.contains(&node))
+    pub fn objectors<'a>(&self, line: impl Iterator<Item = &'a str>) -> Vec<u64> {
+        line.filter_map(|block| self.by_block.get(block)).flatten().copied().collect()
+    }
+
+    /// Whether nothing is held against any block.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_block.is_empty()
     }
 
     /// Forgets everything that `node` said.
@@ -65,17 +76,36 @@ impl InvalidMemory {
 mod tests {
     use super::*;
 
+    fn said(memory: &InvalidMemory, line: &[&str]) -> Vec<u64> {
+        memory.objectors(line.iter().copied())
+    }
+
     #[test]
     fn said_taken_back_forgotten() {
         let mut memory = InvalidMemory::default();
+        assert!(memory.is_empty());
         memory.say("0xa", 1);
         memory.say("0xa", 2);
         memory.say("0xb", 1);
-        assert!(memory.said("0xa", 1) && memory.said("0xa", 2) && memory.said("0xb", 1));
-        memory.take_back("0xa", 1);
-        assert!(!memory.said("0xa", 1) && memory.said("0xa", 2));
+        assert_eq!((said(&memory, &["0xa"]), said(&memory, &["0xb"])), (vec![1, 2], vec![1]));
+        memory.take_back(["0xa"].into_iter(), 1);
+        assert_eq!(said(&memory, &["0xa"]), [2]);
         memory.forget_node(2);
-        assert!(!memory.said("0xa", 2) && memory.said("0xb", 1));
+        assert_eq!((said(&memory, &["0xa"]), said(&memory, &["0xb"])), (vec![], vec![1]));
+        assert_eq!(memory.order.len(), memory.by_block.len());
+    }
+
+    #[test]
+    fn what_is_said_of_a_block_is_said_of_those_on_it_until_one_of_them_is_valid() {
+        let mut memory = InvalidMemory::default();
+        memory.say("b", 1);
+        memory.say("d", 2);
+        assert_eq!(said(&memory, &["c", "b", "a"]), [1]);
+        assert_eq!(said(&memory, &["e", "d", "c", "b", "a"]), [2, 1]);
+        assert!(said(&memory, &["x", "a"]).is_empty(), "another branch");
+        memory.take_back(["c", "b", "a"].into_iter(), 1);
+        memory.take_back(["c", "b", "a"].into_iter(), 2);
+        assert_eq!(said(&memory, &["e", "d", "c", "b", "a"]), [2], "VALID of an ancestor takes nothing back");
         assert_eq!(memory.order.len(), memory.by_block.len());
     }
 
@@ -88,6 +118,7 @@ mod tests {
         }
         assert_eq!(memory.by_block.len(), LIMIT);
         assert_eq!(memory.order.len(), LIMIT);
-        assert!(memory.said(&(10 * LIMIT - 1).to_string(), 1) && !memory.said("0", 1));
+        let last = (10 * LIMIT - 1).to_string();
+        assert_eq!((said(&memory, &[&last]), said(&memory, &["0"])), (vec![1], vec![]));
     }
 }

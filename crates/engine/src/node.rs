@@ -143,6 +143,13 @@ impl Node {
         *state.health.condition() == Condition::Fit && state.standing.may_serve()
     }
 
+    /// The operator lets it serve, and it isn't on another chain. It may be down.
+    #[must_use]
+    pub fn may_be_asked(&self) -> bool {
+        let state = self.state();
+        state.standing.may_serve() && !matches!(state.health.condition(), Condition::Misconfigured { .. })
+    }
+
     /// The shorter of its own timeout and `limit`.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Duration {
@@ -194,7 +201,7 @@ impl From<&CallError> for Failed {
             Fault::Unreachable | Fault::Tls => Cause::Unreachable,
             Fault::Reset => Cause::Reset,
             Fault::Timeout => Cause::Timeout,
-            Fault::TooLarge | Fault::Protocol => Cause::Unreadable,
+            Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Cause::Unreadable,
         };
         Self { cause, delivered: error.delivered, detail: error.to_string() }
     }

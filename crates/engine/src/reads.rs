@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_node::{Condition, Tier};
+use mainstay_node::Tier;
 use mainstay_wire::envelope::{self, Call, Outcome, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -39,7 +39,7 @@ fn ask_all(
 
 /// Takes replies until `enough` says so, all are in, or the deadline passes.
 async fn gather(
-    mut replies: mpsc::Receiver<(usize, Result<Reply, Failed>)>,
+    replies: &mut mpsc::Receiver<(usize, Result<Reply, Failed>)>,
     deadline: Instant,
     mut enough: impl FnMut(usize, Result<Reply, Failed>) -> bool,
 ) {
@@ -61,11 +61,12 @@ fn fit(core: &Core) -> Vec<Arc<Node>> {
     if !serving.is_empty() {
         return serving;
     }
-    all.iter().filter(|n| n.state().standing.may_serve()).cloned().collect()
+    all.iter().filter(|n| n.may_be_asked()).cloned().collect()
 }
 
-/// getPayload: asked of all that gave an id for this build, the highest block value wins.
-pub async fn get_payload(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answer {
+/// getPayload: asked of all that gave an id for this build, the highest block value wins of those that come within
+/// `getpayload_wait`; if none does, the first to come while the CL still waits.
+pub async fn get_payload(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> Answer {
     let params = call.params.clone().unwrap_or_default();
     let Some(ours) = envelope::first_element(&params).and_then(|id| envelope::string(&id)) else {
         return Answer::Error(INVALID_PARAMS, "the first parameter has to be a payload id".into());
@@ -77,11 +78,8 @@ pub async fn get_payload(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answ
     let mut asked = Vec::new();
     let mut places = Vec::new();
     for (place, node) in nodes.iter().enumerate() {
-        let state = node.state();
-        let usable = state.standing.may_serve()
-            && !matches!(state.health.condition(), Condition::Misconfigured { .. });
-        drop(state);
-        if let Some((_, id)) = builders.iter().find(|(n, _)| *n == node.id).filter(|_| usable) {
+        let id = builders.iter().find(|(n, _)| *n == node.id);
+        if let Some((_, id)) = id.filter(|_| node.may_be_asked()) {
             asked.push((node.clone(), with_id(call, &elements, id)));
             places.push((place, node.spec.tier == Tier::Backup));
         }
@@ -89,10 +87,12 @@ pub async fn get_payload(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answ
     if asked.is_empty() {
         return unknown();
     }
-    let until = Instant::now() + core.config.getpayload_wait.min(core.config.timeout);
+    let last = deadline(core, method);
+    let enough = last.min(Instant::now() + core.config.getpayload_wait);
+    let mut replies = ask_all(core, asked, caller, last);
     let mut built: Vec<(Built, Reply)> = Vec::new();
     let mut error: Option<Reply> = None;
-    gather(ask_all(core, asked, caller, until), until, |i, reply| {
+    let mut take = |i: usize, reply: Result<Reply, Failed>| {
         if let (Ok(reply), Some((place, backup))) = (reply, places.get(i)) {
             match &reply.outcome {
                 Outcome::Result(result) if !envelope::is_null(result) => {
@@ -102,9 +102,18 @@ pub async fn get_payload(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answ
                 Outcome::Result(_) => {}
             }
         }
+        !built.is_empty()
+    };
+    let mut any = false;
+    gather(&mut replies, enough, |i, reply| {
+        any = take(i, reply);
         false
     })
     .await;
+    if !any {
+        // Whoever is later still is better than a slot without a block.
+        gather(&mut replies, last, take).await;
+    }
     let candidates: Vec<Built> = built.iter().map(|(b, _)| b.clone()).collect();
     let best = merge::best(&candidates).map(|b| b.place);
     match (built.into_iter().find(|(b, _)| Some(b.place) == best), error) {
@@ -144,7 +153,7 @@ pub async fn get_blobs(core: &Arc<Core>, call: &Call, method: Method, caller: &C
     let mut whole: Option<Reply> = None;
     let mut null = None;
     let mut error = None;
-    gather(ask_all(core, asked, caller, until), until, |_, reply| {
+    gather(&mut ask_all(core, asked, caller, until), until, |_, reply| {
         let Ok(reply) = reply else { return false };
         match &reply.outcome {
             Outcome::Error { .. } => {
@@ -227,7 +236,7 @@ async fn results(
     let mut found: Vec<Option<Bytes>> = vec![None; nodes.len()];
     let mut error = None;
     let asked = nodes.into_iter().map(|node| (node, call.raw.clone())).collect();
-    gather(ask_all(core, asked, caller, until), until, |i, reply| {
+    gather(&mut ask_all(core, asked, caller, until), until, |i, reply| {
         let Ok(reply) = reply else { return false };
         match (&reply.outcome, found.get_mut(i)) {
             (Outcome::Result(result), Some(slot)) => *slot = Some(result.clone()),

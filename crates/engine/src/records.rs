@@ -38,7 +38,7 @@ pub struct Disagreement {
 /// Keeps evidence.
 pub struct Records {
     config: Option<EvidenceConfig>,
-    store: Arc<OnceLock<Result<Store, String>>>,
+    store: Arc<OnceLock<Store>>,
     recorded: Mutex<VecDeque<String>>,
 }
 
@@ -70,10 +70,17 @@ impl Records {
         };
         let store = self.store.clone();
         let saved = tokio::task::spawn_blocking(move || {
-            let open = || Store::open(&config.dir, config.files, config.bytes).map_err(|e| e.to_string());
             let record = record(disagreement);
-            let store = store.get_or_init(open).as_ref().map_err(Clone::clone)?;
-            store.save(&record).map_err(|e| e.to_string())?;
+            // A folder that can't be opened now may be mended by the next time.
+            let opened = match store.get() {
+                Some(store) => store,
+                None => {
+                    let opened = Store::open(&config.dir, config.files, config.bytes);
+                    let opened = opened.map_err(|e| e.to_string())?;
+                    store.get_or_init(|| opened)
+                }
+            };
+            opened.save(&record).map_err(|e| e.to_string())?;
             Ok(record.id.as_str().to_owned())
         });
         let saved = saved.await.unwrap_or_else(|e| Err(e.to_string()));

@@ -98,7 +98,7 @@ impl Service {
         let started = tokio::time::Instant::now();
         // Boxed: each is as large as all that it awaits, and the small calls below would be moved about with room for it.
         let answer = match method.family {
-            Family::GetPayload => Box::pin(reads::get_payload(core, call, caller)).await,
+            Family::GetPayload => Box::pin(reads::get_payload(core, call, method, caller)).await,
             Family::GetBlobs => Box::pin(reads::get_blobs(core, call, method, caller)).await,
             Family::PayloadBodies => Box::pin(reads::get_bodies(core, call, method, caller)).await,
             Family::ClientVersion => Box::pin(reads::client_version(core, call, method, caller)).await,

@@ -166,6 +166,18 @@ async fn a_builder_that_hangs_costs_the_wait_and_not_the_payload() {
     assert!(took < ms(290), "{took:?}");
 }
 
+/// A slot without a block is dearer than a late one.
+#[tokio::test]
+async fn where_nobody_is_quick_enough_the_first_to_come_is_taken_while_the_consensus_client_waits() {
+    let mut bed = builders(&[9, 2]).set("getpayload_wait", "100ms").ready().await;
+    let (_, id) = begin(&mut bed).await;
+    bed.els[0].set(Fault::Hang.on(Family::GetPayload));
+    bed.els[1].set(Fault::Lag(ms(300)).on(Family::GetPayload));
+    let (built, took) = timed(get(&bed, 5, &id)).await;
+    assert_eq!(builder(&result(built)), "el2");
+    assert!(took >= ms(300) && took < ms(850), "{took:?}");
+}
+
 #[tokio::test]
 async fn a_builder_that_fails_leaves_it_to_the_others() {
     let mut bed = builders(&[9, 8, 7]).ready().await;

@@ -218,6 +218,19 @@ async fn a_frozen_node_costs_nothing_and_is_led_back() {
     bed.advance().await;
 }
 
+/// A node that can't vote is no reason to leave out the only one that can.
+#[tokio::test]
+async fn a_voter_that_hung_is_asked_again_where_only_nodes_without_a_vote_are_fit() {
+    let setup = Setup::new(2).suffix(1, "#do-not-use").set("timeout", "300ms").set("probe_interval", "60s");
+    let mut bed = setup.ready().await;
+    bed.advance().await;
+    // Its probes fail, and nobody tells mainstay that it is back.
+    bed.els[0].set(Fault::Hang.on(Family::Eth));
+    bed.handle.recheck().await;
+    bed.condition("el1", "unfit").await;
+    bed.advance().await;
+}
+
 /// What makes a voter is what it answers.
 #[tokio::test]
 async fn a_node_thought_to_be_syncing_votes_if_it_answers_in_time() {
@@ -228,9 +241,12 @@ async fn a_node_thought_to_be_syncing_votes_if_it_answers_in_time() {
     bed.els[1].add(Fault::Lie);
     let block = bed.chain.grow();
     assert_eq!(bed.new_payload(&block).await["status"], "SYNCING", "its INVALID was in before the answer");
-    // It isn't waited for.
+    // It takes that back.
     bed.els[0].heal();
     bed.els[1].set(Fault::Syncing.on(Family::Eth));
+    bed.new_payload(&block).await;
+    while bed.round("engine_newPayload").await.votes[1].1 != "VALID" {}
+    // It isn't waited for.
     bed.els[1].add(Fault::Lag(ms(500)).on(Family::NewPayload));
     let block = bed.chain.grow();
     let (told, took) = timed(bed.new_payload(&block)).await;

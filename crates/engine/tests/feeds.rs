@@ -258,6 +258,25 @@ async fn a_node_that_comes_back_again_is_not_made_to_wait() {
     assert_eq!(bed.view("el3").replays_in_vain, 0);
 }
 
+/// Nor one that its operator puts back.
+#[tokio::test]
+async fn a_node_that_is_uncordoned_is_not_made_to_wait() {
+    let mut bed = Setup::new(3).ready().await;
+    bed.advance().await;
+    bed.handle.cordon("el3").unwrap();
+    bed.els[2].set(Fault::RpcError(-32000));
+    bed.advance().await;
+    // Its client lost some blocks, and says so.
+    bed.els[2].set(Fault::Syncing.on(Family::NewPayload));
+    bed.els[2].add(Fault::RpcError(-32000).on(Family::ForkchoiceUpdated));
+    bed.advance().await;
+    bed.until("a replay in vain", |bed| bed.view("el3").replays_in_vain == 1).await;
+    let tip = bed.chain.tip().clone();
+    bed.els[2].heal();
+    bed.handle.uncordon("el3").unwrap();
+    bed.els[2].wait_until(ms(1500), |el| el.head().hash == tip.hash).await.unwrap();
+}
+
 #[tokio::test]
 async fn do_not_use_and_cordoned_nodes_get_every_call_and_no_vote() {
     let mut bed = Setup::new(3).suffix(1, "#do-not-use").ready().await;

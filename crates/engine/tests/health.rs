@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use mainstay_engine::Level;
+use mainstay_engine::{Level, Operated};
 use mainstay_sim::request;
 use mainstay_sim::{El, ElHandle, ElServer, Family, Fault};
 
@@ -129,7 +129,10 @@ async fn a_node_on_another_chain_is_never_used() {
     let reply = bed.post(request::call(1, "eth_getBlockByNumber", "[\"latest\",false]")).await;
     assert_eq!(reply.status, 503, "rather nothing than another chain's answer");
     assert_eq!(bed.handle.health().0, Level::Down);
-    assert!(bed.els[2].calls().iter().all(|c| c.method != "eth_getBlockByNumber"));
+    assert_eq!(bed.post(request::call(2, "engine_getClientVersionV1", "[{}]")).await.status, 503);
+    assert_eq!(bed.post(request::call(3, "engine_getBlobsV1", "[[\"0x01\"]]")).await.status, 503);
+    let asked = ["eth_getBlockByNumber", "engine_getClientVersionV1", "engine_getBlobsV1"];
+    assert!(bed.els[2].calls().iter().all(|c| !asked.contains(&c.method.as_str())));
 }
 
 /// Whichever is probed first: the one that turns out to be alone is told at once, not an interval later.

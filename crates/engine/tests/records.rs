@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use mainstay_engine::Operated as _;
 use mainstay_engine::evidence::{Record, load};
 use mainstay_sim::{Family, Fault};
 
@@ -29,6 +30,25 @@ fn evident(n: usize) -> (Setup, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("evidence").display().to_string();
     (Setup::new(n).set("evidence_dir", &path), dir)
+}
+
+/// A folder that couldn't be opened at the first disagreement is tried again at the next.
+#[tokio::test]
+async fn a_folder_that_is_mended_gets_the_next_record() {
+    let (setup, dir) = evident(3);
+    let path = dir.path().join("evidence");
+    std::fs::write(&path, "in the way").unwrap();
+    let mut bed = setup.ready().await;
+    bed.els[1].set(Fault::Lie);
+    let block = bed.chain.grow();
+    bed.new_payload(&block).await;
+    bed.until("the attempt", |bed| bed.handle.health().1.iter().any(|r| r.contains("disagree"))).await;
+    let counted = async { while bed.metric("mainstay_engine_evidence_total").await != Some(1.0) {} };
+    tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let block = bed.chain.grow();
+    bed.new_payload(&block).await;
+    assert_eq!(records(&path, 1).await[0].block, Some(block.hash.to_string()));
 }
 
 #[tokio::test]

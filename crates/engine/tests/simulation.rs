@@ -4,8 +4,8 @@
 //!
 //! What has to hold:
 //!
-//! 1. The CL is never told VALID of a block of which a node with a vote has said INVALID and not taken it back (with
-//!    `on_dissent = "majority"`: unless that one is outvoted by two or more), nor of a block that is invalid.
+//! 1. The CL is never told VALID of a block of which, or of one that it builds on, a node with a vote has said INVALID and not
+//!    taken it back (with `on_dissent = "majority"`: unless that one is outvoted by two or more), nor of a block that is invalid.
 //! 2. Every answer is what the pure `ballot` says of the replies that had come, not before it says so, and of all replies unless
 //!    a late INVALID, a vote that nobody waits for or the deadline makes the difference; that INVALID is then held against the
 //!    block (1).
@@ -14,7 +14,8 @@
 //! 4. Every call is answered within its deadline, and no later than the longest straggler wait allows.
 //! 5. Every queue, memory and buffer stays within its bound.
 //! 6. Nine slots after all faults have healed every EL is at the head, every node has its vote, and the verdict is VALID.
-//! 7. No slot is missed while enough quick and honest ELs are up and nobody lies, whatever the others do.
+//! 7. No slot is missed while enough quick and honest ELs are up, and nobody with a vote lies or holds an INVALID against the
+//!    chain, whatever the others do.
 //! 8. getPayload goes only to who gave the id, one id a build, and the best payload wins. Merged reads hold what came, calls for
 //!    one node are answered while anybody quick is up, and nodes that are taken out are asked nothing.
 //!

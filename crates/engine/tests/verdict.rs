@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use mainstay_engine::Operated as _;
 use mainstay_sim::chain::Hash;
 use mainstay_sim::{Family, Fault};
 use serde_json::json;
@@ -212,6 +213,32 @@ async fn a_late_invalid_makes_the_next_answers_syncing_until_it_is_taken_back() 
     assert_eq!(status(&bed.forkchoice(block.hash).await), "VALID");
 }
 
+/// VALID of a block is VALID of all that it builds on: a slow node's INVALID isn't forgotten with the next block.
+#[tokio::test]
+async fn a_late_invalid_holds_for_the_blocks_that_build_on_it() {
+    let mut bed = Setup::new(3).set("straggler_wait", "0s").ready().await;
+    bed.advance().await;
+    bed.els[2].set(Fault::Lag(ms(150)).on(Family::NewPayload).times(1));
+    bed.els[2].add(Fault::Lie.on(Family::NewPayload).times(1));
+    let block = bed.chain.grow();
+    assert_eq!(bed.new_payload(&block).await["status"], "VALID");
+    while bed.round("engine_newPayload").await.votes[2].1 != "INVALID" {}
+    // After that it has nothing to say for a while.
+    bed.els[2].set(Fault::RpcError(-32000));
+    let next = bed.chain.grow();
+    assert_eq!(bed.new_payload(&next).await["status"], "SYNCING");
+    assert_eq!(status(&bed.forkchoice(next.hash).await), "SYNCING");
+    let reasons = |bed: &Bed| bed.handle.health().1.join("; ");
+    bed.until("the dispute", |bed| reasons(bed).contains(&format!("disagree about {}", next.hash))).await;
+    // Of a later block it says VALID.
+    bed.els[2].heal();
+    bed.new_payload(&next).await;
+    while bed.round("engine_newPayload").await.votes[2].1 != "VALID" {}
+    assert_eq!(status(&bed.forkchoice(block.hash).await), "VALID", "and by that of this one");
+    bed.advance().await;
+    bed.until("agreement", |bed| !reasons(bed).contains("disagree")).await;
+}
+
 /// Found while writing these: the INVALID can come in while the forkchoiceUpdated is being decided.
 #[tokio::test]
 async fn an_invalid_that_comes_in_during_the_next_round_counts_in_it() {
@@ -269,6 +296,20 @@ async fn quarantine_takes_the_vote_of_who_dissents_alone_until_it_agrees() {
     bed.els[2].heal();
     bed.advance().await;
     bed.standing("el3", "votes").await;
+}
+
+/// Who was quarantined as the primary serves nothing from that moment on, not from the next probe.
+#[tokio::test]
+async fn a_quarantined_primary_gives_its_place_away_at_once() {
+    let setup = Setup::new(3).set("quarantine_after", "1").set("probe_interval", "60s");
+    let mut bed = setup.ready().await;
+    bed.els[0].set(Fault::Lie);
+    let block = bed.chain.grow();
+    assert_eq!(bed.new_payload(&block).await["status"], "SYNCING");
+    // Counted after its standing is judged. (To look at the nodes would choose the primary anew.)
+    splits(&bed, 1.0).await;
+    result(bed.call("eth_getBlockByNumber", "[\"latest\",false]").await);
+    assert!(bed.els[0].calls().iter().all(|c| c.method != "eth_getBlockByNumber"));
 }
 
 /// Waits until `n` split votes have been noted, which is the last thing that a round does.

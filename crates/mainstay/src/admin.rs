@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use mainstay_admin::Token;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Problem, ReadError, Settings, read_text};
 
 /// The most that is read of the token's file.
 const LONGEST_TOKEN: u64 = 4096;
@@ -31,13 +31,10 @@ pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Opt
 }
 
 fn read_token(path: &Path) -> Result<Token, String> {
-    let length = std::fs::metadata(path).map_err(|why| why.to_string())?.len();
-    if length > LONGEST_TOKEN {
-        return Err(format!("longer than {LONGEST_TOKEN} bytes, this is no token"));
+    match read_text(path, LONGEST_TOKEN) {
+        Ok(text) => Token::new(&text).map_err(|weak| weak.to_string()),
+        Err(ReadError::Io(why)) => Err(why.to_string()),
+        Err(ReadError::TooLong) => Err(format!("longer than {LONGEST_TOKEN} bytes, this is no token")),
+        Err(ReadError::NotText) => Err("is not text".to_owned()),
     }
-    let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
-    Token::new(&text).map_err(|_| {
-        "a token has 16 printable characters at least and no blanks, make one with `openssl rand -hex 32`"
-            .to_owned()
-    })
 }

@@ -34,7 +34,8 @@ fn summary(plan: &Plan) -> String {
     for role in &plan.roles {
         if let Some(config) = &role.config {
             let name = role.kind.section.name;
-            parts.push(format!("{name} on {} with {}", config.listen(), config.summary()));
+            let listens: Vec<String> = config.listens().iter().map(ToString::to_string).collect();
+            parts.push(format!("{name} on {} with {}", listens.join(", "), config.summary()));
         }
     }
     match plan.admin_config.as_ref().and_then(|admin| admin.listen) {

@@ -8,6 +8,7 @@ use crate::dropin::{self, Extra};
 use crate::evidence;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, LOG, TOP};
+use crate::status;
 
 /// The shared sections that every command with a configuration takes flags of.
 pub(crate) static SHARED: [&Section; 3] = [&TOP, &LOG, &ADMIN];
@@ -56,6 +57,7 @@ pub(crate) fn command(name: &'static str) -> Command {
             "Print the role's as its flags say: ",
         ))
         .subcommand(evidence::subcommand())
+        .subcommand(status::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }
 
@@ -140,7 +142,8 @@ fn flag_arg(section: &Section, key: &Key, note: &str) -> Arg {
     match key.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::List(_) => arg.action(ArgAction::Append),
-        _ => arg,
+        // A negative one is told to be out of bounds, not to be a flag that there is none of.
+        _ => arg.allow_negative_numbers(true),
     }
 }
 

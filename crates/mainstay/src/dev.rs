@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_engine::{Handle, NodeView};
+use mainstay_engine::{Engine, Handle, NodeView, Operated};
 use mainstay_settings::Problem;
 use mainstay_sim::control::stdin_lines;
 use mainstay_sim::terminal::{Ink, slot_line};
@@ -35,7 +35,7 @@ use self::watch::{Notes, Watch};
 use crate::logging;
 use crate::plan::Environment;
 use crate::process::{AdminPart, Process, Signals};
-use crate::roles::Metrics;
+use crate::roles::{Built, Metrics};
 use crate::run::{refuse, runtime};
 
 /// For calls in flight at the end: there is nobody whose duty depends on them.
@@ -82,8 +82,9 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
     let (engine, admin, control) = bind(&options).await.map_err(Failed::Settings)?;
     let config = network.engine(engine.address, options.engine.clone()).map_err(Failed::Settings)?;
     let mut metrics = Metrics::default();
-    let role = crate::engine::build(config, &mut metrics)?;
+    let role = Engine::build(config, &metrics.of(mainstay_engine::Metrics::new))?;
     let handle = role.handle();
+    let role = Built::new(handle.clone(), |listener, stop, grace| role.serve(listener, stop, grace));
 
     let places = Places {
         engine: &engine,
@@ -98,8 +99,7 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
 
     let url = format!("http://{}", engine.address);
     let admin = AdminPart { listener: admin.listener, token: None };
-    let process =
-        Process::start(vec![(Box::new(role), engine.listener)], Some(admin), metrics.registry, GRACE);
+    let process = Process::start(vec![(role, vec![engine.listener])], Some(admin), metrics.registry, GRACE);
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();
     let controlling = tokio::spawn(nodes.clone().serve(control.listener, stop_control.clone()));

@@ -16,7 +16,7 @@ use crate::sections::LOG;
 
 /// Names under which the binary is one role alone, and what then stands before the arguments.
 const STAND_INS: [(&str, &[&str]); 2] =
-    [("executionbackup", &["engine"]), (prio::NAME, &["rpc", "--stand-in"])];
+    [("executionbackup", &["engine"]), (prio::NAME, &["rpc", prio::STAND_IN])];
 
 /// Flags that a role takes for the sake of another program.
 #[derive(Clone, Copy)]
@@ -208,6 +208,11 @@ mod tests {
             seen(&["/bin/prio-load-balancer", "-mock-node", "-http=:1", "--redis", "dev", "-help"]),
             "mainstay rpc --stand-in --mock-node --http=:1 --redis dev --help"
         );
+        assert_eq!(
+            seen(&["prio-load-balancer", "-nods", "-htp=:1", "-h", "-1"]),
+            "mainstay rpc --stand-in --nods --htp=:1 -h -1"
+        );
+        assert_eq!(seen(&["mainstay", "rpc", "-htp", "-h"]), "mainstay rpc --htp -h");
         assert_eq!(seen(&["mainstay", "rpc", "-nodes", "http://a"]), "mainstay rpc --nodes http://a");
         assert_eq!(
             seen(&["mainstay", "check", "--probe", "rpc", "-http", "a"]),

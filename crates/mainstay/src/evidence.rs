@@ -102,7 +102,7 @@ fn replay(dir: &Path, id: &str, matches: &ArgMatches) -> ExitCode {
     }
     let secret = matches.get_one::<String>("jwt-secret").and_then(|path| {
         let read = Secret::from_file(Path::new(path));
-        read.map_err(|why| problems.push(wrong("--jwt-secret", format!("{path}: {why}")))).ok()
+        read.map_err(|why| problems.push(wrong("--jwt-secret", why.to_string()))).ok()
     });
     let (Some(node), true) = (node, problems.is_empty()) else { return refuse(&problems) };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -8,12 +8,17 @@ mod logfmt;
 mod output;
 mod zap;
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
 use mainstay_settings::{Origin, Problem, Settings};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::logfmt::{Logfmt, LogfmtFields};
@@ -120,6 +125,20 @@ pub(crate) fn start(config: LogConfig) -> Guard {
         }
     }
     guard
+}
+
+/// Writes the fields of the spans around an event, outermost first, as the form's `FormatFields` wrote them.
+fn write_spans<S, N>(context: &FmtContext<'_, S, N>, writer: &mut Writer<'_>) -> fmt::Result
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+            writer.write_str(&fields.fields)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

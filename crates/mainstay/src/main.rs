@@ -10,17 +10,16 @@ mod check;
 mod cli;
 mod dev;
 mod dropin;
-mod engine;
 mod evidence;
 mod logging;
 mod plan;
 mod probe;
 mod process;
 mod roles;
-mod rpc;
 mod run;
 mod sections;
 mod show;
+mod status;
 
 use std::process::ExitCode;
 
@@ -52,6 +51,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
+        Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
         None => ExitCode::from(WRONG_CONFIG),

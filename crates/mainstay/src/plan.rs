@@ -176,17 +176,18 @@ impl Plan {
         }
         for role in &self.roles {
             let Some(config) = &role.config else { continue };
-            let listen = config.listen();
-            if listen.port() == 0 {
-                continue;
+            for listen in config.listens() {
+                if listen.port() == 0 {
+                    continue;
+                }
+                let clash = taken.iter().find(|(address, _)| clash(*address, listen));
+                if let Some((_, other)) = clash {
+                    let what = format!("{listen} is taken by {other} already, choose another port");
+                    self.problems.push(role.settings.problem("listen", what));
+                }
+                let name = role.kind.section.name;
+                taken.push((listen, format!("[{name}] ({})", role.settings.origin("listen"))));
             }
-            let clash = taken.iter().find(|(address, _)| clash(*address, listen));
-            if let Some((_, other)) = clash {
-                let what = format!("{listen} is taken by {other} already, choose another port");
-                self.problems.push(role.settings.problem("listen", what));
-            }
-            let name = role.kind.section.name;
-            taken.push((listen, format!("[{name}] ({})", role.settings.origin("listen"))));
         }
     }
 

@@ -20,7 +20,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 const INTERRUPTED: i32 = 130;
 
 /// A role that is built, and its listener.
-pub(crate) type Ready = (Box<dyn Built>, TcpListener);
+pub(crate) type Ready = (Built, Vec<TcpListener>);
 
 /// The signals that ask the process to end.
 pub(crate) struct Signals {
@@ -86,11 +86,13 @@ impl Process {
         let lifecycle = Lifecycle::new();
         let mut serving = JoinSet::new();
         let mut seen = Vec::new();
-        for (role, listener) in roles {
-            let shown = role.admin();
-            info!(role = shown.kind(), name = shown.name(), address = address(&listener), "listening");
-            seen.push(shown);
-            serving.spawn(role.serve(listener, stop.clone(), grace));
+        for (role, listeners) in roles {
+            let shown = &role.shown;
+            for listener in &listeners {
+                info!(role = shown.kind(), name = shown.name(), address = address(listener), "listening");
+            }
+            seen.push(shown.clone());
+            serving.spawn(role.serve(listeners, stop.clone(), grace));
         }
         let admin = admin.map(|AdminPart { listener, token }| {
             info!(role = "admin", address = address(&listener), "listening");

@@ -1,13 +1,18 @@
 //! What the process needs to know of a role, whichever it is.
 //!
-//! A new role is one more line in [`KINDS`] and a file like `engine.rs` that fills in the two traits.
+//! A new role is one more line in [`KINDS`], and a file like [`engine`] with its [`RoleKind`] and [`Configured`]. Flags, file,
+//! listings, checks, probes, health, metrics and the API come of that.
 
-use std::future::Future;
+mod beacon;
+mod engine;
+mod rpc;
+
+use std::any::Any;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstay_admin::Token;
+use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_settings::{Problem, Section, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -30,7 +35,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[crate::engine::KIND, crate::rpc::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, rpc::KIND, beacon::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
@@ -41,34 +46,109 @@ pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
 pub(crate) trait Configured {
     /// What tells it from others of its kind.
     fn name(&self) -> &str;
-    /// Where it listens.
-    fn listen(&self) -> SocketAddr;
+    /// Where it listens; one address at least.
+    fn listens(&self) -> Vec<SocketAddr>;
     /// For `mainstay check`: `3 nodes`.
     fn summary(&self) -> String;
     /// The nodes that `--probe` asks.
     fn targets(&self) -> Vec<Target>;
     /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
-    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>)
-    -> Result<Box<dyn Built>, String>;
+    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
 }
 
 /// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
-    pub(crate) engine: Option<mainstay_engine::Metrics>,
-    pub(crate) rpc: Option<mainstay_rpc::Metrics>,
+    /// One of each type.
+    registered: Vec<Box<dyn Any>>,
+}
+
+impl Metrics {
+    /// The metrics of a kind of role; `register` makes them the first time.
+    pub(crate) fn of<M: Any + Clone>(&mut self, register: fn(&mut Registry) -> M) -> M {
+        let known = self.registered.iter().find_map(|one| one.downcast_ref::<M>());
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let new = register(&mut self.registry);
+        self.registered.push(Box::new(new.clone()));
+        new
+    }
 }
 
 /// A role that can serve.
-pub(crate) trait Built: Send {
+pub(crate) struct Built {
     /// What the admin listener sees of it.
-    fn admin(&self) -> Arc<dyn mainstay_admin::Role>;
+    pub(crate) shown: Arc<dyn Role>,
+    serve: Box<Serve>,
+}
+
+type Serve = dyn FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
+
+impl Built {
+    /// A role with one listener.
+    pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(
+        handle: impl Role,
+        serve: impl FnOnce(TcpListener, CancellationToken, Duration) -> F + Send + 'static,
+    ) -> Self {
+        Self::with_many(handle, move |listeners: Vec<TcpListener>, stop, grace| async move {
+            if let Some(listener) = listeners.into_iter().next() {
+                serve(listener, stop, grace).await;
+            }
+        })
+    }
+
+    /// `handle` is the role's; `serve` does so until it is told to stop, and then for a grace what is in flight. It gets a listener for
+    /// each of [`Configured::listens`], in that order.
+    pub(crate) fn with_many<F: Future<Output = ()> + Send + 'static>(
+        handle: impl Role,
+        serve: impl FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> F + Send + 'static,
+    ) -> Self {
+        let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
+            Box::pin(serve(listeners, stop, grace))
+        });
+        Self { shown: Arc::new(handle), serve }
+    }
+
     /// Serves until `stop`, then for `grace` at most what is in flight.
-    fn serve(
-        self: Box<Self>,
-        listener: TcpListener,
+    pub(crate) fn serve(
+        self,
+        listeners: Vec<TcpListener>,
         stop: CancellationToken,
-        grace: std::time::Duration,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+        grace: Duration,
+    ) -> BoxFuture<'static, ()> {
+        (self.serve)(listeners, stop, grace)
+    }
+}
+
+/// `1 node`, `3 nodes`.
+fn count(nodes: usize) -> String {
+    let s = if nodes == 1 { "" } else { "s" };
+    format!("{nodes} node{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    #[test]
+    fn several_of_a_kind_share_their_metrics() {
+        fn register(registry: &mut Registry) -> Counter {
+            let counter = Counter::default();
+            registry.register("calls", "Calls", counter.clone());
+            counter
+        }
+        let mut metrics = Metrics::default();
+        metrics.of(register).inc();
+        metrics.of(register).inc();
+        let mut page = String::new();
+        encode(&mut page, &metrics.registry).unwrap();
+        assert_eq!(page.matches("calls_total").count(), 1, "{page}");
+        assert!(page.contains("calls_total 2\n"), "{page}");
+    }
 }

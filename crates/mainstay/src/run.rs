@@ -69,7 +69,7 @@ pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
 
 /// Everything that is bound, before anything of it serves.
 struct Bound {
-    roles: Vec<(PlannedRole, TcpListener)>,
+    roles: Vec<(PlannedRole, Vec<TcpListener>)>,
     admin: Option<TcpListener>,
     mock_node: Option<TcpListener>,
 }
@@ -78,11 +78,15 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut roles = Vec::new();
     for role in std::mem::take(&mut plan.roles) {
-        let Some(address) = role.config.as_ref().map(|config| config.listen()) else { continue };
-        match TcpListener::bind(address).await {
-            Ok(listener) => roles.push((role, listener)),
-            Err(why) => problems.push(role.settings.problem("listen", cannot_listen(address, &why))),
+        let Some(addresses) = role.config.as_ref().map(|config| config.listens()) else { continue };
+        let mut listeners = Vec::new();
+        for address in addresses {
+            match TcpListener::bind(address).await {
+                Ok(listener) => listeners.push(listener),
+                Err(why) => problems.push(role.settings.problem("listen", cannot_listen(address, &why))),
+            }
         }
+        roles.push((role, listeners));
     }
     let mut admin = None;
     if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.listen) {
@@ -158,17 +162,17 @@ async fn serve(mut plan: Plan) -> ExitCode {
 
 /// Builds every role, or says of which ones it cannot.
 fn build(
-    roles: Vec<(PlannedRole, TcpListener)>,
+    roles: Vec<(PlannedRole, Vec<TcpListener>)>,
     metrics: &mut Metrics,
     token: Option<&Token>,
 ) -> Result<Vec<Ready>, Vec<Problem>> {
     let mut built = Vec::new();
     let mut problems = Vec::new();
-    for (role, listener) in roles {
+    for (role, listeners) in roles {
         let Some(config) = role.config else { continue };
         let key = format!("[{}] {}", role.kind.section.name, config.name());
         match config.build(metrics, token) {
-            Ok(role) => built.push((role, listener)),
+            Ok(role) => built.push((role, listeners)),
             Err(what) => problems.push(Problem { origin: Origin::Default, key, what }),
         }
     }

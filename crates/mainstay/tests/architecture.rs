@@ -7,9 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 10] = [
-    ("mainstay", &["admin", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
-    ("admin", &["wire"]),
+const ALLOWED: [(&str, &[&str]); 11] = [
+    ("mainstay", &["admin", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"]),
+    ("admin", &["node", "wire"]),
+    ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
     ("engine", &["node", "settings", "wire"]),
     ("node", &["wire"]),

@@ -54,8 +54,8 @@ majorty = 0.6
             "error: m.toml:1: shutdown_grace: 10 has no unit, write \"10ms\" or \"10s\"",
             "error: m.toml:3: [log] level: \"loud\" is not one of off, error, warn, info, debug, trace",
             "error: m.toml:4: [sync]: unknown section, known are: log, admin, engine, rpc",
-            "error: m.toml:6: [engine] jwt_secret: none.hex: ",
-            "error: m.toml:7: [engine] nodes: ",
+            "error: m.toml:6: [engine] jwt_secret: cannot read the JWT secret none.hex: ",
+            "error: m.toml:7: [engine] nodes: item 2: scheme \"ftp\"",
             "error: m.toml:8: [engine] majority: 1.5 is not between 0 and 1",
             "error: m.toml:9: [engine] majorty: unknown key, did you mean `majority`?",
         ];
@@ -83,15 +83,19 @@ fn a_file_without_a_role_is_told() {
     place.file("m.toml", "[admin]\nlisten = \"off\"\n");
     place
         .run(&["run", "-c", "m.toml"], &[])
-        .refused(&["error: m.toml: has no role to run, add [engine] or [rpc]"]);
+        .refused(&["error: m.toml: has no role to run, add [engine] or [rpc] or [beacon]"]);
 }
 
 #[test]
 fn a_command_line_that_is_wrong_has_status_2() {
     let place = Place::new();
-    for arguments in
-        [&["engine", "--nodez", "x"][..], &["serve"], &[], &["engine", "--port", "1", "--port", "2"]]
-    {
+    for arguments in [
+        &["engine", "--nodez", "x"][..],
+        &["serve"],
+        &[],
+        &["engine", "--port", "1", "--port", "2"],
+        &["rpc", "-htp"],
+    ] {
         assert_eq!(place.run(arguments, &[]).status, Some(2), "{arguments:?}");
     }
     assert_eq!(place.run(&["--help"], &[]).status, Some(0));
@@ -206,6 +210,18 @@ fn no_secret_is_printed() {
         );
         assert!(text.contains("http://<set>@127.0.0.1:1") && text.contains("--nodes"), "{text}");
     }
+    let done = place.run(
+        &[
+            "config",
+            "rpc",
+            "--redis",
+            "redis-sentinel://:hunter2@h/m?sentinel_password=hunter2",
+            "-n",
+            "http://a?key=hunter2",
+        ],
+        &[],
+    );
+    assert!(!done.fine().contains("hunter2"), "{}", done.out);
     // A secret in the place of its file's name must not be shown in full either way.
     let done = place.run(&["check", "engine", "-n", "http://user:hunter2@", "-j", "jwt.hex"], &[]);
     assert!(!done.err.contains("hunter2"), "{}", done.err);
@@ -218,7 +234,18 @@ fn a_weak_token_is_told() {
     let done =
         place.run(&["check", "engine", "-n", NODE, "-j", "jwt.hex", "--admin-token-file", "token"], &[]);
     assert_eq!(done.status, Some(2));
-    assert!(done.err.starts_with("error: --admin-token-file: token: a token has 16"), "{}", done.err);
+    assert!(done.err.starts_with("error: --admin-token-file: token: an admin token has 16"), "{}", done.err);
+}
+
+#[test]
+fn a_file_without_an_end_is_told() {
+    let place = Place::new();
+    place
+        .run(&["check", "-c", "/dev/zero"], &[])
+        .refused(&["error: /dev/zero: is longer than 4 MiB, this is no config file"]);
+    place
+        .run(&["check", "engine", "-n", NODE, "-j", "jwt.hex", "--admin-token-file", "/dev/zero"], &[])
+        .refused(&["error: --admin-token-file: /dev/zero: longer than 4096 bytes, this is no token"]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn what_is_not_there_is_told_with_status_2() {
     let node = ["--node", "http://me:pw@", "--jwt-secret", "none.hex", "--evidence-dir", "kept"];
     let done = evidence(&[&["replay", "2026"], &node[..]].concat());
     assert!(done.err.contains("error: --node: expected a URL") && !done.err.contains("pw"), "{}", done.err);
-    assert!(done.err.contains("error: --jwt-secret: none.hex: "), "{}", done.err);
+    assert!(done.err.contains("error: --jwt-secret: cannot read the JWT secret none.hex: "), "{}", done.err);
     assert_eq!(done.status, Some(2));
 
     place.file("m.toml", "[[engine]]\nevidence_dir = \"a\"\n[[engine]]\nevidence_dir = \"b\"\n");

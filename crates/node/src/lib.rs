@@ -1,12 +1,16 @@
-//! An upstream node: how it is written in a config ([`spec`]), how fit it is ([`health`]) and which of several
-//! is the primary ([`choice`]).
+//! An upstream node: how it is written in a config ([`spec`]), how fit it is ([`health`]), what an execution client's answers to a
+//! probe say ([`eth`]), which of several nodes is the primary ([`choice`]), and the form in which an operator sees and changes a
+//! role's nodes ([`role`]).
 //!
-//! Everything here is a decision: synchronous functions of state, event and time. Sockets and clocks stay with the roles.
+//! Everything else here is a decision: synchronous functions of state, event and time. Sockets and clocks stay with the roles.
 
 pub mod choice;
+pub mod eth;
 pub mod health;
+pub mod role;
 pub mod spec;
 
 pub use choice::{Candidate, Primary};
 pub use health::{Cause, Condition, Health, Probe, Rules, Seen};
+pub use role::{Action, Level, Operated, Refused};
 pub use spec::{NodeSpec, SpecError, Tier};

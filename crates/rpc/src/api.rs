@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
+use mainstay_node::Refused;
 use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::jwt;
 use mainstay_wire::local;
@@ -17,7 +18,7 @@ use mainstay_wire::server::Response;
 use serde_json::Value;
 
 use crate::core::Core;
-use crate::handle::{Handle, Refused};
+use crate::handle::Handle;
 use crate::reply::{json, plain};
 
 /// Largest body of a change.
@@ -84,7 +85,9 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
     match done {
         Ok(()) => Response::new(Default::default()),
         Err(Refused::NoSuchNode(_)) => plain(StatusCode::NOT_FOUND, "node not found\n"),
-        Err(Refused::Bad(why)) => plain(StatusCode::BAD_REQUEST, format!("{what}{why}\n")),
+        Err(Refused::Bad(why) | Refused::Unsupported(why)) => {
+            plain(StatusCode::BAD_REQUEST, format!("{what}{why}\n"))
+        }
         Err(Refused::Unavailable(why)) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{what}{why}\n")),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 use mainstay_node::health;
 use mainstay_settings::{Problem, Settings};
+use mainstay_store::RedisAddress;
 
 use crate::classify::Rule;
 use crate::dispatch::Options;
@@ -38,25 +39,14 @@ pub enum Api {
 }
 
 /// Where nodes are kept that were added at run time.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
-    /// `host:port` or URLs; may hold a password: never show it.
-    pub address: String,
+    /// Where it is.
+    pub address: RedisAddress,
     /// What the keys begin with.
     pub prefix: String,
     /// Divide each node's workers over all instances that share them.
     pub shared_limits: bool,
-}
-
-impl std::fmt::Debug for Redis {
-    /// Without the password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redis")
-            .field("address", &mainstay_settings::redact(&self.address))
-            .field("prefix", &self.prefix)
-            .field("shared_limits", &self.shared_limits)
-            .finish()
-    }
 }
 
 /// The validated settings.

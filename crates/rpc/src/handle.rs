@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mainstay_node::Condition;
+use mainstay_node::{Action, Condition, Level, Operated, Refused};
 use mainstay_store::Reach;
 use serde::Serialize;
 
 use crate::clock;
+use crate::config::SECTION;
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::node::Node;
@@ -83,57 +84,24 @@ pub struct Snapshot {
     pub store: StoreView,
 }
 
-/// How well the role is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All nodes are fit.
-    Well,
-    /// It serves, and something needs a look.
-    Degraded,
-    /// It can't serve.
-    Down,
-}
-
-/// Why a change wasn't made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No node has this name or URI.
-    NoSuchNode(String),
-    /// What is wrong.
-    Bad(String),
-    /// The store of the list can't be asked; nothing was changed.
-    Unavailable(String),
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
-            Self::Bad(what) | Self::Unavailable(what) => f.write_str(what),
-        }
-    }
-}
-
 /// A handle on a running role.
 #[derive(Clone)]
 pub struct Handle {
     core: Arc<Core>,
 }
 
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
     }
 
-    /// The role's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.core.config.name
     }
 
-    /// The state.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let core = &self.core;
         let lengths = core.queue.lengths();
         let loads = core.queue.loads();
@@ -153,9 +121,7 @@ impl Handle {
         }
     }
 
-    /// How well it is, and why not better.
-    #[must_use]
-    pub fn health(&self) -> (Level, Vec<String>) {
+    fn health(&self) -> (Level, Vec<String>) {
         let nodes = self.core.nodes();
         let mut reasons = Vec::new();
         let mut usable = 0;
@@ -179,6 +145,26 @@ impl Handle {
             _ => Level::Degraded,
         };
         (level, reasons)
+    }
+
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Add { uri } => self.add(&uri, false).await,
+            Action::Remove { node } => self.remove(&node).await,
+            // Requests are all that a node of this role gets.
+            Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
+            Action::Uncordon { node } => self.undrain(&node),
+            Action::Recheck => {
+                self.recheck().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Adds a node, for all instances that share the list. One that is there already is left as it is.
@@ -220,27 +206,11 @@ impl Handle {
         self.set_draining(node, true)
     }
 
-    /// As [`Handle::drain`]: requests are all that a node of this role gets.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn cordon(&self, node: &str) -> Result<(), Refused> {
-        self.set_draining(node, true)
-    }
-
     /// Puts a drained node back.
     ///
     /// # Errors
     /// No such node.
     pub fn undrain(&self, node: &str) -> Result<(), Refused> {
-        self.set_draining(node, false)
-    }
-
-    /// As [`Handle::undrain`].
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn uncordon(&self, node: &str) -> Result<(), Refused> {
         self.set_draining(node, false)
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::classify::{Class, Request, classify, lane_of_headers};
@@ -70,7 +70,10 @@ impl Job {
             let _ = nature.set(class.nature);
             lane = class.lane;
         }
-        Self { lane, since: self.since, deadline: self.deadline, body, headers: self.headers.clone(), nature }
+        let mut headers = self.headers.clone();
+        // Its answer is read here.
+        headers.remove(ACCEPT_ENCODING);
+        Self { lane, since: self.since, deadline: self.deadline, body, headers, nature }
     }
 
     /// What may be done with it.
@@ -90,6 +93,10 @@ fn headers(core: &Core, given: &HeaderMap, id: &HeaderValue) -> HeaderMap {
     headers.insert(CONTENT_TYPE, given.get(CONTENT_TYPE).cloned().unwrap_or(JSON));
     headers.insert(ACCEPT, JSON);
     headers.insert(REQUEST_ID, id.clone());
+    // The answer's body goes to the client as it comes, so the client says in what encoding.
+    for encoding in given.get_all(ACCEPT_ENCODING) {
+        headers.append(ACCEPT_ENCODING, encoding.clone());
+    }
     for name in &core.config.forward_headers {
         if *name == REQUEST_ID {
             continue;

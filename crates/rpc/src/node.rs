@@ -131,7 +131,7 @@ pub(crate) fn cause(error: &CallError) -> Cause {
         Fault::Unreachable | Fault::Tls => Cause::Unreachable,
         Fault::Reset => Cause::Reset,
         Fault::Timeout => Cause::Timeout,
-        Fault::TooLarge | Fault::Protocol => Cause::Unreadable,
+        Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Cause::Unreadable,
     }
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn try_end(error: &CallError) -> TryEnd {
         Fault::Unreachable | Fault::Tls => TryEnd::Unreachable,
         Fault::Reset => TryEnd::Reset,
         Fault::Timeout => TryEnd::Timeout,
-        Fault::TooLarge | Fault::Protocol => TryEnd::Protocol,
+        Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => TryEnd::Protocol,
     }
 }
 

@@ -52,6 +52,7 @@ impl Failure {
             Fault::Reset => Self::Node("connection reset".to_owned()),
             Fault::TooLarge => Self::Node("the answer is too large".to_owned()),
             Fault::Protocol => Self::Node("the answer is no HTTP".to_owned()),
+            Fault::Caller | Fault::CallerTooLarge => Self::Node("the request did not come whole".to_owned()),
         }
     }
 

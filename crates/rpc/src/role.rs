@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_store::{FileStore, Fleet, MemoryStore, RedisAddress, RedisStore, Store};
+use mainstay_store::{FileStore, Fleet, MemoryStore, RedisStore, Store};
 use mainstay_wire::server;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -81,8 +81,8 @@ impl Drop for Rpc {
 
 fn store(config: &Config) -> Result<Arc<dyn Store>, String> {
     if let Some(redis) = &config.redis {
-        let address = RedisAddress::parse(&redis.address).map_err(|error| format!("redis: {error}"))?;
-        let store = RedisStore::open(address, &redis.prefix).map_err(|error| format!("redis: {error}"))?;
+        let opened = RedisStore::open(redis.address.clone(), &redis.prefix);
+        let store = opened.map_err(|error| format!("redis: {error}"))?;
         return Ok(Arc::new(store));
     }
     Ok(match &config.state_dir {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{Act, Bed, CALL, Node, PATIENCE, failed, ms, text};
 use http::Method;
-use mainstay_rpc::Level;
+use mainstay_rpc::{Level, Operated};
 use mainstay_store::{MemoryStore, NodeList};
 
 fn uri(uri: &str) -> String {

@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use mainstay_rpc::{Metrics, Rpc};
+use mainstay_rpc::{Metrics, Operated, Rpc};
 use mainstay_store::MemoryStore;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;

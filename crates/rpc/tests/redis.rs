@@ -7,7 +7,7 @@ mod common;
 use std::process::{Child, Command, Stdio};
 
 use common::{Act, Bed, CALL, Node, PATIENCE, failed, ms};
-use mainstay_rpc::Level;
+use mainstay_rpc::{Level, Operated};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 

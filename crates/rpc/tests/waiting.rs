@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Act, Bed, CALL, Node, header, ms, text};
+use mainstay_rpc::Operated;
 use tokio::time::Instant;
 
 const HIGH: (&str, &str) = ("X-High-Priority", "true");

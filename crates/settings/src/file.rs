@@ -1,5 +1,6 @@
 //! The config file, with the place of everything in it.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -9,6 +10,32 @@ use crate::origin::{Origin, Problem};
 
 /// The most that is read of a config file.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// Why [`read_text`] gives no text.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It can't be read.
+    Io(std::io::Error),
+    /// It has more bytes than it may have.
+    TooLong,
+    /// It is not UTF-8.
+    NotText,
+}
+
+/// Reads the text of a file that has `most` bytes at most. It isn't asked how long it is: what has no end (`/dev/zero`) says that
+/// it is empty.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_text(path: &Path, most: u64) -> Result<String, ReadError> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(ReadError::Io)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    if bytes.len() as u64 > most {
+        return Err(ReadError::TooLong);
+    }
+    String::from_utf8(bytes).map_err(|_| ReadError::NotText)
+}
 
 /// A config file that is valid TOML.
 #[derive(Debug)]
@@ -39,17 +66,11 @@ impl File {
                 what,
             }]
         };
-        let length = std::fs::metadata(path)
-            .map_err(|why| problem(format!("cannot read the config file: {why}")))?
-            .len();
-        if length > MAX_BYTES {
-            return Err(problem("is longer than 4 MiB, this is no config file".into()));
-        }
-        let text =
-            std::fs::read(path).map_err(|why| problem(format!("cannot read the config file: {why}")))?;
-        match String::from_utf8(text) {
+        match read_text(path, MAX_BYTES) {
             Ok(text) => Self::parse(path, &text),
-            Err(_) => Err(problem("is not UTF-8 text".into())),
+            Err(ReadError::Io(why)) => Err(problem(format!("cannot read the config file: {why}"))),
+            Err(ReadError::TooLong) => Err(problem("is longer than 4 MiB, this is no config file".into())),
+            Err(ReadError::NotText) => Err(problem("is not UTF-8 text".into())),
         }
     }
 

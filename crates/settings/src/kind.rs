@@ -125,7 +125,10 @@ impl Kind {
         let trimmed = text.trim();
         let read = |value| Ok(Read { value, text: trimmed.to_owned() });
         if trimmed.is_empty() {
-            return Err(format!("is empty, expected {}", self.expected()));
+            return Err(match self {
+                Self::Text => "is empty".to_owned(),
+                other => format!("is empty, expected {}", other.expected()),
+            });
         }
         match self {
             Self::Text => read(Value::Text(trimmed.to_owned())),

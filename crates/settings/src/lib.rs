@@ -46,7 +46,7 @@ mod table;
 mod units;
 
 pub use describe::{describe_json, describe_toml};
-pub use file::{File, Instance};
+pub use file::{File, Instance, ReadError, read_text};
 pub use kind::Kind;
 pub use origin::{Origin, Problem, redact, sort_problems};
 pub use resolve::{Flags, Sources, Variables, check_file, check_variables, resolve};

@@ -94,16 +94,46 @@ pub fn sort_problems(problems: &mut [Problem]) {
     });
 }
 
-/// `text` with the user and password of every URL in it replaced, so that it can be shown.
+/// Parts of the names of parameters whose values are secret.
+const SECRET: [&str; 4] = ["password", "secret", "token", "key"];
+
+/// `text` with the user and password of every URL in it replaced, and the values of parameters such as `?api_key=`, so that
+/// it can be shown.
 pub fn redact(text: &str) -> String {
+    without_secret_parameters(&without_users(text))
+}
+
+fn without_secret_parameters(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for part in text.split_inclusive(['?', '&', '#', ',', ' ', '"']) {
+        let is_parameter = shown.ends_with(['?', '&']);
+        let value = part.split_once('=').filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            is_parameter && SECRET.iter().any(|secret| name.contains(secret))
+        });
+        match value {
+            Some((name, value)) => {
+                shown.push_str(&format!("{name}=<set>"));
+                shown.extend(
+                    value.chars().last().filter(|last| matches!(last, '?' | '&' | '#' | ',' | ' ' | '"')),
+                );
+            }
+            None => shown.push_str(part),
+        }
+    }
+    shown
+}
+
+fn without_users(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
         shown.push_str(before);
         let end = after.find(['/', '?', '#', ',', ' ', '"']).unwrap_or(after.len());
-        // A password may itself hold any of these, so look for the last @ before a blank too.
-        let reach = after.find([',', ' ', '"']).unwrap_or(after.len());
+        // A password may itself hold any of these, so look for the last @ before a blank or the next URL too.
+        let next = after.find("://").and_then(|next| after[..next].rfind(','));
+        let reach = after.find([' ', '"']).unwrap_or(after.len()).min(next.unwrap_or(after.len()));
         match after[..end].rfind('@').or_else(|| after[..reach].rfind('@')) {
             Some(at) => {
                 shown.push_str("<set>");
@@ -127,7 +157,14 @@ mod tests {
             ("http://me:pw@h:1/x", "http://<set>@h:1/x"),
             ("http://me:p/w@h:1", "http://<set>@h:1"),
             ("http://a,https://me@b", "http://a,https://<set>@b"),
+            ("http://me:p,w@h,https://b", "http://<set>@h,https://b"),
             ("no url @ all", "no url @ all"),
+            ("http://h/?API_KEY=k&_workers=8#name=a", "http://h/?API_KEY=<set>&_workers=8#name=a"),
+            (
+                "redis-sentinel://h/m?db=1&sentinel_password=a=b",
+                "redis-sentinel://h/m?db=1&sentinel_password=<set>",
+            ),
+            ("http://a#jwt-secret=jwt.hex", "http://a#jwt-secret=jwt.hex"),
         ] {
             assert_eq!(redact(text), shown);
         }

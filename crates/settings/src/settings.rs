@@ -148,9 +148,15 @@ impl Settings {
         Problem { origin: self.origin(name).clone(), key: self.section.title(name), what: what.into() }
     }
 
-    /// Something that a role finds wrong with the item at `index` of a list.
+    /// Something that a role finds wrong with the item at `index` of a list. Says which item it is where the place doesn't.
     pub fn item_problem(&self, name: &str, index: usize, what: impl Into<String>) -> Problem {
-        Problem { origin: self.item_origin(name, index).clone(), ..self.problem(name, what) }
+        let origin = self.item_origin(name, index);
+        let items = self.entry(name).map_or(&[][..], |entry| &entry.item_origins);
+        let mut what = what.into();
+        if items.iter().filter(|other| *other == origin).count() > 1 {
+            what = format!("item {}: {what}", index + 1);
+        }
+        Problem { origin: origin.clone(), ..self.problem(name, what) }
     }
 
     /// Lets a role validate further, and drops what it says of keys that are known to be wrong.

@@ -165,7 +165,7 @@ zzz = 1
     );
     let expected = [
         r#"conf/mainstay.toml:2: [engine] listen: "localhost" is not an IP address with a port, for example "127.0.0.1:7000""#,
-        r#"conf/mainstay.toml:5: [engine] nodes: is empty, expected text in quotes"#,
+        r#"conf/mainstay.toml:5: [engine] nodes: is empty"#,
         r#"conf/mainstay.toml:6: [engine] nodes: expected text in quotes, found the number 7"#,
         r#"conf/mainstay.toml:8: [engine] majority: 1.5 is not between 0 and 1"#,
         r#"conf/mainstay.toml:9: [engine] timeout: "soon" is not a duration, write for example "250ms", "7.5s", "2m" or "1h""#,
@@ -192,7 +192,7 @@ fn problems_of_flags_and_variables_are_told_under_their_names() {
     assert_eq!(
         problems,
         [
-            "--nodes: is empty, expected text in quotes",
+            "--nodes: is empty",
             "--majority: \"x\" is not a number from 0 to 1",
             "MAINSTAY_ENGINE_MIN_VOTES: 0 is not between 1 and 100",
         ]

@@ -42,12 +42,27 @@ pub enum Fault {
     StaleHead,
     /// Sends the answer's body in pieces over this time.
     SlowBody(Duration),
+    /// Resets the connection in the answer's place.
+    Reset,
+    /// Answers 200 and nothing.
+    Empty,
+    /// Answers 200 and this text, as JSON: well-formed or not, of the shape that is expected or not.
+    Text(String),
+    /// Says that the answer is of this content type.
+    ContentType(&'static str),
+    /// Answers 200 and so many bytes of blanks.
+    Huge(u64),
 }
 
 impl Fault {
     /// Only for calls of one family.
     pub fn on(self, family: Family) -> Rule {
         Rule::from(self).on(family)
+    }
+
+    /// Only for calls whose method, or path, begins with this.
+    pub fn at(self, prefix: &str) -> Rule {
+        Rule::from(self).at(prefix)
     }
 
     /// Only for the next `times` calls.
@@ -81,6 +96,11 @@ impl fmt::Display for Fault {
             Fault::NullPayloadId => f.write_str("null payloadId"),
             Fault::StaleHead => f.write_str("stale head"),
             Fault::SlowBody(over) => write!(f, "slow body {} ms", over.as_millis()),
+            Fault::Reset => f.write_str("reset"),
+            Fault::Empty => f.write_str("empty"),
+            Fault::Text(text) => write!(f, "text {text}"),
+            Fault::ContentType(is) => write!(f, "content type {is}"),
+            Fault::Huge(bytes) => write!(f, "huge {bytes} bytes"),
         }
     }
 }
@@ -126,12 +146,13 @@ impl Family {
 pub struct Rule {
     fault: Fault,
     family: Option<Family>,
+    prefix: Option<String>,
     left: Option<u32>,
 }
 
 impl From<Fault> for Rule {
     fn from(fault: Fault) -> Rule {
-        Rule { fault, family: None, left: None }
+        Rule { fault, family: None, prefix: None, left: None }
     }
 }
 
@@ -142,7 +163,20 @@ impl Rule {
         self
     }
 
-    /// Only for the next `times` calls (of its family). [`Fault::Down`] stays until healed.
+    /// Only for calls whose method (of an execution client), or path (of a beacon node), begins with this.
+    /// [`Fault::Down`] stays for everything.
+    pub fn at(mut self, prefix: &str) -> Rule {
+        self.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    fn concerns(&self, what: &str) -> bool {
+        let family = self.family.is_none_or(|wanted| wanted == Family::of(what));
+        let prefix = self.prefix.as_ref().is_none_or(|prefix| what.starts_with(prefix));
+        family && prefix && self.left != Some(0)
+    }
+
+    /// Only for the next `times` calls (of those that it concerns). [`Fault::Down`] stays until healed.
     pub fn times(mut self, times: u32) -> Rule {
         self.left = Some(times);
         self
@@ -163,6 +197,35 @@ pub struct Picked {
     pub faults: Vec<Fault>,
     /// The rules whose end it waits for, because they make it hang.
     pub(crate) hangs: Vec<u64>,
+}
+
+impl Picked {
+    /// What another call of the same request suffers, too.
+    pub(crate) fn add(&mut self, other: &Picked) {
+        self.faults.extend(other.faults.iter().cloned());
+        self.hangs.extend(&other.hangs);
+    }
+
+    /// How long it waits before it is looked at.
+    pub(crate) fn lag(&self) -> Duration {
+        let lags = self.faults.iter().map(|fault| match fault {
+            Fault::Lag(by) => *by,
+            _ => Duration::ZERO,
+        });
+        lags.max().unwrap_or_default()
+    }
+
+    /// Whether it gets an HTTP error or a reset, so that nobody works on it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault, Fault::HttpError(..) | Fault::Reset))
+    }
+
+    /// Whether it gets something else than its answer.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let replaces =
+            |fault: &Fault| matches!(fault, Fault::Garbage | Fault::Empty | Fault::Text(_) | Fault::Huge(_));
+        self.is_refused() || self.faults.iter().any(replaces)
+    }
 }
 
 impl Faults {
@@ -188,12 +251,11 @@ impl Faults {
         self.rules.iter().any(|(_, rule)| rule.fault.takes_all())
     }
 
-    /// What a call of `method` that arrives now suffers; counts it.
-    pub fn pick(&mut self, method: &str) -> Picked {
-        let family = Family::of(method);
+    /// What a call of this method, or to this path, suffers that arrives now; counts it.
+    pub fn pick(&mut self, what: &str) -> Picked {
         let mut picked = Picked::default();
         for (id, rule) in &mut self.rules {
-            if rule.family.is_some_and(|wanted| wanted != family) || rule.left == Some(0) {
+            if !rule.concerns(what) {
                 continue;
             }
             if let Some(left) = &mut rule.left {
@@ -205,6 +267,11 @@ impl Faults {
             }
         }
         picked
+    }
+
+    /// Whether a call of this method, or to this path, would hang.
+    pub(crate) fn hangs(&self, what: &str) -> bool {
+        self.rules.iter().any(|(_, rule)| rule.fault == Fault::Hang && rule.concerns(what))
     }
 
     /// Whether one of these rules still holds. A rule that has no calls left holds for those it
@@ -260,6 +327,17 @@ mod tests {
         assert!(faults.is_down());
         faults.clear();
         assert_eq!(faults.describe(), None);
+    }
+
+    #[test]
+    fn a_rule_holds_for_what_begins_with_its_prefix() {
+        let mut faults = Faults::default();
+        faults.add(Fault::Hang.at("/eth/v1/node/"));
+        faults.add(Fault::Empty.at("eth_syncing"));
+        assert_eq!(faults.pick("/eth/v1/node/syncing").hangs.len(), 1);
+        assert!(faults.hangs("/eth/v1/node/syncing") && !faults.hangs("/eth/v1/events"));
+        assert_eq!(faults.pick("/eth/v1/beacon/genesis"), Picked::default());
+        assert_eq!(faults.pick("eth_syncing").faults, [Fault::Empty]);
     }
 
     #[test]

@@ -43,29 +43,58 @@ impl fmt::Debug for Received {
     }
 }
 
-/// The last calls of one node, bounded by number and bytes.
-pub(crate) struct CallLog {
-    inner: Mutex<Inner>,
-    arrived: Notify,
+/// What a log keeps.
+pub(crate) trait Entry: Clone {
+    /// Its number, counted from 0.
+    fn seq(&mut self) -> &mut u64;
+    /// About what it holds in memory.
+    fn bytes(&self) -> usize;
+    /// What it was, in a word.
+    fn label(&self) -> String;
 }
 
-struct Inner {
-    calls: VecDeque<Received>,
+impl Entry for Received {
+    fn seq(&mut self) -> &mut u64 {
+        &mut self.seq
+    }
+
+    fn bytes(&self) -> usize {
+        self.raw.len()
+    }
+
+    fn label(&self) -> String {
+        self.method.clone()
+    }
+}
+
+/// What one node was last asked, bounded by number and bytes.
+pub(crate) struct Log<T> {
+    inner: Mutex<Inner<T>>,
+    arrived: Notify,
+    most_bytes: usize,
+}
+
+/// What an execution client was last asked.
+pub(crate) type CallLog = Log<Received>;
+
+struct Inner<T> {
+    calls: VecDeque<T>,
     bytes: usize,
     next: u64,
     refused: u64,
 }
 
-/// So many calls and bytes are kept; older ones go first.
+/// So many calls are kept; older ones go first.
 const MOST_CALLS: usize = 4096;
-const MOST_BYTES: usize = 64 << 20;
+/// So many bytes of calls an execution client keeps.
+pub(crate) const MOST_BYTES: usize = 64 << 20;
 
 /// Nothing that a test waited for came in time.
 #[derive(Clone, Debug)]
 pub struct NotSeen {
     /// How long it waited.
     pub within: Duration,
-    /// The methods that were seen, oldest first, at most 32.
+    /// What was asked instead (methods; or methods and paths), oldest first, at most 32.
     pub seen: Vec<String>,
 }
 
@@ -78,32 +107,49 @@ impl fmt::Display for NotSeen {
 
 impl std::error::Error for NotSeen {}
 
-impl CallLog {
-    pub(crate) fn new() -> CallLog {
-        CallLog {
+impl<T: Entry> Log<T> {
+    pub(crate) fn new(most_bytes: usize) -> Log<T> {
+        Log {
             inner: Mutex::new(Inner { calls: VecDeque::new(), bytes: 0, next: 0, refused: 0 }),
             arrived: Notify::new(),
+            most_bytes,
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, mut call: Received) {
+    /// Keeps an entry and gives its number.
+    pub(crate) fn add(&self, mut call: T) -> u64 {
         let mut inner = self.inner();
-        call.seq = inner.next;
+        let seq = inner.next;
+        *call.seq() = seq;
         inner.next += 1;
-        inner.bytes += call.raw.len();
+        inner.bytes += call.bytes();
         inner.calls.push_back(call);
-        while inner.calls.len() > MOST_CALLS || inner.bytes > MOST_BYTES {
-            let Some(oldest) = inner.calls.pop_front() else {
-                break;
-            };
-            inner.bytes -= oldest.raw.len();
+        inner.trim(self.most_bytes);
+        drop(inner);
+        self.arrived.notify_waiters();
+        seq
+    }
+
+    /// Writes more into an entry, where it is still kept.
+    pub(crate) fn amend(&self, seq: u64, amend: impl FnOnce(&mut T)) {
+        let mut inner = self.inner();
+        if let Some(at) = inner.calls.iter_mut().position(|call| *call.seq() == seq) {
+            let before = inner.calls[at].bytes();
+            amend(&mut inner.calls[at]);
+            inner.bytes = inner.bytes - before + inner.calls[at].bytes();
+            inner.trim(self.most_bytes);
         }
         drop(inner);
         self.arrived.notify_waiters();
+    }
+
+    /// How many there ever were.
+    pub(crate) fn total(&self) -> u64 {
+        self.inner().next
     }
 
     /// Counts a request that got a 401.
@@ -121,13 +167,12 @@ impl CallLog {
         self.inner().refused
     }
 
-    pub(crate) fn calls(&self) -> Vec<Received> {
+    pub(crate) fn calls(&self) -> Vec<T> {
         self.inner().calls.iter().cloned().collect()
     }
 
-    pub(crate) fn count(&self, family: Family) -> usize {
-        let inner = self.inner();
-        inner.calls.iter().filter(|call| call.family() == family).count()
+    pub(crate) fn count(&self, counts: impl Fn(&T) -> bool) -> usize {
+        self.inner().calls.iter().filter(|call| counts(call)).count()
     }
 
     pub(crate) fn clear(&self) {
@@ -140,7 +185,7 @@ impl CallLog {
     pub(crate) async fn wait_for(
         &self,
         within: Duration,
-        mut enough: impl FnMut(&[Received]) -> bool,
+        mut enough: impl FnMut(&[T]) -> bool,
     ) -> Result<(), NotSeen> {
         let waiting = async {
             loop {
@@ -156,15 +201,25 @@ impl CallLog {
         };
         match tokio::time::timeout(within, waiting).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(NotSeen { within, seen: self.last_methods() }),
+            Err(_) => Err(NotSeen { within, seen: self.last_labels() }),
         }
     }
 
-    fn last_methods(&self) -> Vec<String> {
+    fn last_labels(&self) -> Vec<String> {
         let inner = self.inner();
         let skip = inner.calls.len().saturating_sub(32);
-        let last = inner.calls.iter().skip(skip);
-        last.map(|call| call.method.clone()).collect()
+        inner.calls.iter().skip(skip).map(T::label).collect()
+    }
+}
+
+impl<T: Entry> Inner<T> {
+    fn trim(&mut self, most_bytes: usize) {
+        while self.calls.len() > MOST_CALLS || self.bytes > most_bytes {
+            let Some(oldest) = self.calls.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes();
+        }
     }
 }
 
@@ -186,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_bounded_by_number_and_bytes() {
-        let log = CallLog::new();
+        let log = CallLog::new(MOST_BYTES);
         for _ in 0..MOST_CALLS + 5 {
             log.add(call("eth_chainId", 1));
         }
@@ -194,14 +249,14 @@ mod tests {
         assert_eq!(log.calls()[0].seq, 5);
         log.add(call("engine_newPayloadV4", MOST_BYTES - 10));
         assert_eq!(log.calls().len(), 11);
-        assert_eq!(log.count(Family::NewPayload), 1);
+        assert_eq!(log.count(|call| call.family() == Family::NewPayload), 1);
         log.clear();
         assert!(log.calls().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_with_the_call_or_the_deadline() {
-        let log = std::sync::Arc::new(CallLog::new());
+        let log = std::sync::Arc::new(CallLog::new(MOST_BYTES));
         let other = log.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::MAX_DOCUMENT;
+
 /// Why a store did not do what it was asked for. The texts are for people, and hold no credentials and no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -21,6 +23,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Refuses what is larger than a store keeps.
+    pub(crate) fn unless_small(value: &[u8]) -> Result<(), Self> {
+        if value.len() > MAX_DOCUMENT { Err(Self::TooLarge { bytes: value.len() }) } else { Ok(()) }
+    }
+
     /// Whether it is certain that nothing was changed.
     pub fn unchanged(&self) -> bool {
         !matches!(self, Self::Unknown(_))
@@ -33,11 +40,7 @@ impl fmt::Display for StoreError {
             Self::Unreachable(why) | Self::Unreadable(why) | Self::Busy(why) => f.write_str(why),
             Self::Unknown(why) => write!(f, "{why}; whether the change was made is not known"),
             Self::TooLarge { bytes } => {
-                write!(
-                    f,
-                    "a document of {bytes} bytes is more than the {} that a store keeps",
-                    super::MAX_DOCUMENT
-                )
+                write!(f, "a document of {bytes} bytes is more than the {MAX_DOCUMENT} that a store keeps")
             }
         }
     }

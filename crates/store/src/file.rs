@@ -18,11 +18,12 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::tasks::Tasks;
-use crate::{BoxFuture, MAX_DOCUMENT, Name, Seen, Store, StoreError, Swap};
+use crate::{BoxFuture, Name, Seen, Store, StoreError, Swap};
 use disk::Disk;
 
 /// How often the files are read for changes by other processes.
 const POLL: Duration = Duration::from_millis(500);
+const _: () = assert!(POLL.as_millis() < 1000, "Store::watch promises a second");
 /// How long an operation may take, the wait for the lock included.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Between two tries to get the lock; it is held for some milliseconds.
@@ -116,18 +117,13 @@ impl Inner {
     }
 
     async fn swap(&self, name: &Name, expected: Option<Bytes>, value: Bytes) -> Result<Swap, StoreError> {
-        if value.len() > MAX_DOCUMENT {
-            return Err(StoreError::TooLarge { bytes: value.len() });
-        }
+        StoreError::unless_small(&value)?;
         let target = name.clone();
         let swap = self
             .under_lock(move |disk| {
                 let current = disk.read(&target)?;
-                if current.as_ref() == Some(&value) {
-                    return Ok(Swap::Done);
-                }
-                if current != expected {
-                    return Ok(Swap::Changed(current));
+                if let Some(swap) = Swap::of(current.as_ref(), expected.as_ref(), &value) {
+                    return Ok(swap);
                 }
                 disk.write(&target, &value)?;
                 Ok(Swap::Done)

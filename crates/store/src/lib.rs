@@ -75,7 +75,8 @@ pub trait Store: Send + Sync + 'static {
     fn watch(&self, name: &Name) -> watch::Receiver<Seen>;
 
     /// Moves a document that its reader can't read, and that still is `value`, out of the way, so that the next read finds
-    /// none; gives where it is kept. `None`: this store leaves it where it is, since it may be somebody else's.
+    /// none; gives where it is kept. `None`: this store leaves it where it is, since it may be somebody else's; so does a
+    /// store that doesn't say otherwise.
     ///
     /// # Errors
     /// It could not be moved.
@@ -83,10 +84,25 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         name: &'a Name,
         value: &'a Bytes,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        let (_, _) = (name, value);
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Where the documents are, for logs and health: no credentials in it.
     fn place(&self) -> &str;
+}
+
+impl Swap {
+    /// What [`Store::swap`] comes to where the document is `current` and nobody else changes it; `None`: `value` is to be
+    /// written.
+    fn of(current: Option<&Bytes>, expected: Option<&Bytes>, value: &Bytes) -> Option<Self> {
+        match current {
+            now if now == Some(value) => Some(Self::Done),
+            now if now != expected => Some(Self::Changed(now.cloned())),
+            _ => None,
+        }
+    }
 }
 
 /// Without the content: it may hold credentials.

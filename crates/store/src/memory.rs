@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::board::Board;
-use crate::{BoxFuture, MAX_DOCUMENT, Name, Seen, Store, StoreError, Swap};
+use crate::{BoxFuture, Name, Seen, Store, StoreError, Swap};
 
 /// Keeps documents in memory; clones share them.
 #[derive(Clone)]
@@ -46,16 +46,10 @@ impl Store for MemoryStore {
         value: Bytes,
     ) -> BoxFuture<'a, Result<Swap, StoreError>> {
         Box::pin(async move {
-            if value.len() > MAX_DOCUMENT {
-                return Err(StoreError::TooLarge { bytes: value.len() });
-            }
+            StoreError::unless_small(&value)?;
             let mut documents = self.documents();
-            let current = documents.get(name);
-            if current == Some(&value) {
-                return Ok(Swap::Done);
-            }
-            if current != expected {
-                return Ok(Swap::Changed(current.cloned()));
+            if let Some(swap) = Swap::of(documents.get(name), expected, &value) {
+                return Ok(swap);
             }
             documents.insert(name.clone(), value.clone());
             // Still under the lock, so that watchers see the values in their order.
@@ -69,14 +63,6 @@ impl Store for MemoryStore {
         let documents = self.documents();
         self.board.post(name, documents.get(name).cloned());
         receiver
-    }
-
-    fn set_aside<'a>(
-        &'a self,
-        _name: &'a Name,
-        _value: &'a Bytes,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        Box::pin(async { Ok(None) })
     }
 
     fn place(&self) -> &str {

@@ -30,6 +30,7 @@ use link::Server;
 
 /// How often documents that are watched are read.
 const POLL: Duration = Duration::from_millis(500);
+const _: () = assert!(POLL.as_millis() < 1000, "Store::watch promises a second");
 /// How long an operation may take, connecting included.
 const OPERATION: Duration = Duration::from_secs(2);
 /// Before another try to subscribe.
@@ -136,9 +137,7 @@ impl Inner {
     }
 
     async fn swap(&self, name: &Name, expected: Option<&Bytes>, value: Bytes) -> Result<Swap, StoreError> {
-        if value.len() > MAX_DOCUMENT {
-            return Err(StoreError::TooLarge { bytes: value.len() });
-        }
+        StoreError::unless_small(&value)?;
         let mut swap = cmd("EVAL");
         swap.arg(SWAP).arg(1).arg(self.key(name));
         swap.arg(u8::from(expected.is_some())).arg(expected.map_or(&b""[..], |bytes| bytes));
@@ -181,14 +180,6 @@ impl Store for RedisStore {
         let receiver = self.inner.board.watch(name);
         self.inner.wake.notify_one();
         receiver
-    }
-
-    fn set_aside<'a>(
-        &'a self,
-        _name: &'a Name,
-        _value: &'a Bytes,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        Box::pin(async { Ok(None) })
     }
 
     fn place(&self) -> &str {

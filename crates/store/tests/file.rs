@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{shows, within};
+use common::{add_at_once, shows, within};
 use mainstay_store::{FileStore, Name, NodeList, Reach, Store, StoreError, Swap};
 
 /// Set for the process that writes until it is killed.
@@ -168,25 +168,8 @@ async fn swap_changes_only_what_is_as_expected() {
 async fn two_stores_on_one_directory_lose_no_change_and_see_each_others() {
     let state = tempfile::tempdir().unwrap();
     let lists = [list(state.path()).await, list(state.path()).await];
-    let adding: Vec<_> = lists
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(who, nodes)| {
-            tokio::spawn(async move {
-                for number in 0..20 {
-                    assert!(nodes.add(&format!("http://{who}-{number}")).await.unwrap());
-                }
-            })
-        })
-        .collect();
-    for task in adding {
-        within(30, task).await.unwrap();
-    }
+    add_at_once(&lists, 20).await;
     assert_eq!(lists[0].load().await.unwrap().len(), 40);
-    for nodes in &lists {
-        shows(nodes, |listed| listed.nodes.len() == 40).await;
-    }
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::server::Redis;
-use common::{eventually, shows, within};
+use common::{add_at_once, eventually, shows, within};
 use mainstay_store::{NodeList, Reach, RedisAddress, RedisStore, StoreError};
-use tokio::time::Instant;
 
 const PREFIX: &str = "prio-load-balancer:";
 const KEY: &str = "prio-load-balancer:prio-load-balancer:nodes";
@@ -55,43 +54,22 @@ async fn key_and_bytes_are_those_of_prio_load_balancer() {
 }
 
 #[tokio::test]
-async fn what_prio_load_balancer_writes_is_seen_within_a_second() {
+async fn what_prio_load_balancer_writes_is_seen() {
     let redis = Redis::start(&[]).await;
     redis.cli(&["SET", KEY, r#"["http://old?a=1\u0026b=2"]"#]).await;
     let nodes = list(&redis).await;
     assert_eq!(*nodes.current().nodes, ["http://old?a=1&b=2"]);
-    let written = Instant::now();
     redis.cli(&["SET", KEY, r#"["http://new"]"#]).await;
     shows(&nodes, |listed| *listed.nodes == ["http://new"]).await;
-    assert!(written.elapsed() < Duration::from_secs(1), "{:?}", written.elapsed());
     redis.cli(&["SET", KEY, "null"]).await;
     shows(&nodes, |listed| listed.nodes.is_empty() && listed.reach.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_instances_lose_no_change_and_converge_within_a_second() {
+async fn two_instances_lose_no_change_and_converge() {
     let redis = Redis::start(&[]).await;
     let lists = [list(&redis).await, list(&redis).await];
-    let adding: Vec<_> = lists
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(who, nodes)| {
-            tokio::spawn(async move {
-                for number in 0..50 {
-                    assert!(nodes.add(&format!("http://{who}-{number}")).await.unwrap());
-                }
-            })
-        })
-        .collect();
-    for task in adding {
-        within(20, task).await.unwrap();
-    }
-    let done = Instant::now();
-    for nodes in &lists {
-        shows(nodes, |listed| listed.nodes.len() == 100).await;
-    }
-    assert!(done.elapsed() < Duration::from_secs(1), "{:?}", done.elapsed());
+    add_at_once(&lists, 50).await;
     assert_eq!(lists[0].current(), lists[1].current());
 }
 
@@ -107,13 +85,14 @@ async fn an_instance_is_told_of_a_change_before_it_would_look() {
             .ends_with("\n2\n")
     })
     .await;
-    // By looking every half second, four in a row would take far longer than this.
-    let began = Instant::now();
-    for number in 0..4 {
-        one.add(&format!("http://{number}")).await.unwrap();
-        shows(&two, |listed| listed.nodes.len() == number + 1).await;
-    }
-    assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
+    // By looking every half second alone it would take a minute.
+    let told = async {
+        for number in 0..120 {
+            one.add(&format!("http://{number}")).await.unwrap();
+            shows(&two, |listed| listed.nodes.len() == number + 1).await;
+        }
+    };
+    within(30, told).await;
 }
 
 #[tokio::test]
@@ -146,8 +125,7 @@ async fn killed_and_restarted_under_load() {
                 while !stop.load(Ordering::Relaxed) {
                     let uri = format!("http://{who}-{number}");
                     number += 1;
-                    let asked = Instant::now();
-                    match nodes.add(&uri).await {
+                    match within(5, nodes.add(&uri)).await {
                         Ok(new) => {
                             assert!(new);
                             added.push(uri);
@@ -155,7 +133,6 @@ async fn killed_and_restarted_under_load() {
                         Err(error) if error.unchanged() => refused.push(uri),
                         Err(_) => {}
                     }
-                    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 (added, refused)
@@ -218,10 +195,8 @@ async fn frozen_it_refuses_changes_in_time_and_makes_none_later() {
     let nodes = list(&redis).await;
     nodes.add("http://a").await.unwrap();
     redis.freeze(true);
-    let asked = Instant::now();
-    let error = nodes.add("http://b").await.unwrap_err();
+    let error = within(10, nodes.add("http://b")).await.unwrap_err();
     assert!(error.unchanged(), "{error}");
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     shows(&nodes, |listed| !listed.reach.is_ok()).await;
     assert_eq!(*nodes.current().nodes, ["http://a"]);
     redis.freeze(false);

@@ -76,7 +76,7 @@ pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
 }
 
 /// The next frame. What is there already, as most small bodies are, needs no timer.
-async fn next_frame<B: Body<Data = Bytes> + Unpin>(
+pub(crate) async fn next_frame<B: Body<Data = Bytes> + Unpin>(
     body: &mut B,
     stall: Duration,
 ) -> Result<Option<Result<Frame<Bytes>, B::Error>>, Elapsed> {
@@ -115,7 +115,7 @@ impl Gathered {
     }
 
     pub(crate) fn push(&mut self, data: Bytes) -> Result<(), TooLarge> {
-        let so_far = self.first.len() + self.rest.len();
+        let so_far = self.len();
         if data.len() > self.limit - so_far {
             return Err(TooLarge);
         }
@@ -129,6 +129,11 @@ impl Gathered {
             self.rest.extend_from_slice(&data);
         }
         Ok(())
+    }
+
+    /// How much has come.
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
     }
 
     pub(crate) fn finish(self) -> Bytes {

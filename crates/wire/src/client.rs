@@ -9,15 +9,17 @@
 //! caller whether another try is safe. How many calls run at once is bounded by the callers, not here.
 //!
 //! The parts: [`endpoint`] where to, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
-//! [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get.
+//! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get.
 
 mod endpoint;
 mod error;
 mod incoming;
 mod link;
 mod outgoing;
+mod pass;
 mod pool;
 mod reply;
+mod sending;
 mod stream;
 mod transport;
 
@@ -36,6 +38,7 @@ use pool::Pool;
 
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
+pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use transport::{Posted, Transport};
 
@@ -129,7 +132,7 @@ impl Client {
     ) -> Result<StreamedReply, CallError> {
         let request = Outgoing::of(&self.shared.endpoint, request);
         let (link, begun) = self.within(deadline, |started| self.begin(&request, started, deadline)).await?;
-        let body = ReplyBody::new(link, self.shared.clone(), stall);
+        let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
         Ok(StreamedReply { status: begun.status, headers: begun.fields.map(), body })
     }
 

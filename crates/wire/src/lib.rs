@@ -5,13 +5,15 @@
 //! - [`local`]: whether a request was made on this machine, and by nobody through it
 //! - [`client`]: a pool of keep-alive connections to one endpoint
 //! - [`body`]: reading a body with a limit
-//! - [`server`]: HTTP/1.1 and h2c with bounds, deadlines and a graceful stop
+//! - [`hop`]: header fields that end at the next hop
+//! - [`server`]: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds, deadlines and a graceful stop
 //!
 //! Nothing here knows what a method means: that is the roles' business.
 
 pub mod body;
 pub mod client;
 pub mod envelope;
+pub mod hop;
 pub mod jwt;
 pub mod local;
 pub mod server;

@@ -1,14 +1,18 @@
 //! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes, and what is sent after
 //! the answer.
 //!
-//! HTTP/1.1 with keep-alive and HTTP/2 in the clear with prior knowledge (h2c), told apart by the first bytes. A
-//! handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
+//! HTTP/1.1 with keep-alive and HTTP/2, told apart by the first bytes: in the clear, HTTP/2 with prior knowledge (h2c) then, or
+//! over TLS. What could be read in two ways ([`suspect`], [`heads`]) is refused before a handler sees it. A handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
 //! [`crate::body::read`].
 
 mod activity;
 mod connection;
+mod heads;
 mod linger;
 mod reply;
+mod stream;
+mod suspect;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use reply::{BodyFailure, ReplyBody};
+pub use tls::{BadTls, Tls};
 
 /// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -44,7 +49,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// Bounds of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// From a request's first byte (or from the connection's start) to the end of its head (10 s). Kept to within a
+    /// From a request's first byte (or from the connection's start) to the end of its head (10 s), and for the TLS handshake. Kept to within a
     /// quarter of the shortest of the three times here.
     pub header_timeout: Duration,
     /// How long a connection may be idle between requests (10 min: longer than any client keeps one).
@@ -56,6 +61,8 @@ pub struct Options {
     pub linger_timeout: Duration,
     /// How many connections are served at once (1024); more wait to be accepted.
     pub max_connections: usize,
+    /// The certificate to serve TLS with (none: in the clear).
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
@@ -66,6 +73,7 @@ impl Default for Options {
             write_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             max_connections: 1024,
+            tls: None,
         }
     }
 }

@@ -17,7 +17,7 @@ pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution>
     let script = lab.tools.ethereumjs.clone();
     let genesis = genesis.file(lab);
     let secret = lab.secret.path().to_owned();
-    Execution::start(lab, name, engine, move || {
+    Execution::start(lab, name, (engine, rpc), move || {
         let mut command = Command::new("node");
         command
             .arg(&script)

@@ -31,20 +31,22 @@ pub struct Execution {
     command: Box<dyn Fn() -> Command + Send + Sync>,
     process: Process,
     endpoint: Endpoint,
+    rpc: String,
 }
 
 impl Execution {
-    /// Starts what `command` builds and waits until its engine port answers.
+    /// Starts what `command` builds and waits until its engine port answers; its other port is for anyone.
     pub(crate) async fn start(
         lab: &Lab,
         name: &str,
-        engine_port: u16,
+        (engine_port, rpc_port): (u16, u16),
         command: impl Fn() -> Command + Send + Sync + 'static,
     ) -> Result<Execution> {
         let process = Process::spawn(lab, name, command())?;
         let endpoint = Endpoint::new(format!("http://127.0.0.1:{engine_port}"), &lab.secret);
+        let rpc = format!("http://127.0.0.1:{rpc_port}");
         let mut execution =
-            Execution { name: name.to_owned(), command: Box::new(command), process, endpoint };
+            Execution { name: name.to_owned(), command: Box::new(command), process, endpoint, rpc };
         execution.answers().await?;
         Ok(execution)
     }
@@ -57,6 +59,11 @@ impl Execution {
     /// Its engine endpoint; `eth_…` works there too.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Where anyone may call `eth_…`, without a token.
+    pub fn rpc(&self) -> &str {
+        &self.rpc
     }
 
     /// `kill -9`.

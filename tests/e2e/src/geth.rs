@@ -1,4 +1,4 @@
-//! geth: the fast one. Without peers, with one port for the engine API and `eth_…`.
+//! geth: the fast one. Without peers, with a port for the engine API and one for everyone's calls.
 //!
 //! It keeps new states in memory and writes them down when it is ended with SIGTERM. After `kill -9` it is
 //! back at the last state that it wrote. Where that is block 0, geth 1.17.8 says "Switching from full-sync
@@ -26,11 +26,11 @@ pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution>
         .output()?;
     ensure!(output.status.success(), "{name}: geth init: {}", String::from_utf8_lossy(&output.stderr));
 
-    let port = free_port()?;
+    let (engine, rpc) = (free_port()?, free_port()?);
     let program = lab.tools.geth.clone();
     let config = lab.tools.devnet.join("geth.toml");
     let secret = lab.secret.path().to_owned();
-    Execution::start(lab, name, port, move || {
+    Execution::start(lab, name, (engine, rpc), move || {
         let mut command = Command::new(&program);
         command
             .arg("--config")
@@ -40,7 +40,9 @@ pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution>
             .args(["--networkid", "1337", "--syncmode", "full", "--gcmode", "archive", "--cache", "64"])
             .args(["--nodiscover", "--maxpeers", "0", "--nat", "none", "--ipcdisable"])
             .args(["--authrpc.addr", "127.0.0.1", "--authrpc.vhosts", "*"])
-            .args(["--authrpc.port", &port.to_string(), "--authrpc.jwtsecret"])
+            .args(["--http", "--http.addr", "127.0.0.1", "--http.port", &rpc.to_string()])
+            .args(["--http.api", "eth,net,web3,txpool"])
+            .args(["--authrpc.port", &engine.to_string(), "--authrpc.jwtsecret"])
             .arg(&secret);
         command
     })

@@ -14,7 +14,7 @@
 //! | [`lodestar`] | a beacon node with all validators; [`watch`] says which slots have blocks |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
-//! | [`mainstay`] | the binary under test |
+//! | [`mainstay`], [`balancer`] | the binary under test: `engine` and `rpc`; [`program`] is what both are |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -22,6 +22,7 @@
     reason = "the harness is all shell: it looks at real clocks and starts real processes"
 )]
 
+pub mod balancer;
 pub mod ethereumjs;
 pub mod execution;
 pub mod failure;
@@ -31,6 +32,7 @@ pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod rpc;
 pub mod tools;

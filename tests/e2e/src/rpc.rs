@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use ring::hmac;
@@ -59,15 +59,24 @@ pub fn unix_time() -> Duration {
 /// # Errors
 /// If there is no whole answer within `limit`. Any HTTP status is an answer.
 pub async fn exchange(request: Request<Bytes>, limit: Duration) -> Result<(StatusCode, Bytes)> {
+    let reply = ask(request, limit).await?;
+    Ok((reply.status(), reply.into_body()))
+}
+
+/// The same with all of the answer's headers.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn ask(request: Request<Bytes>, limit: Duration) -> Result<Response<Bytes>> {
     let shown = format!("{} {}", request.method(), request.uri());
-    match tokio::time::timeout(limit, exchange_at_leisure(request)).await {
+    match tokio::time::timeout(limit, ask_at_leisure(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(failure)) => fail!("{shown}: {failure}"),
         Err(_) => fail!("{shown}: no answer within {limit:?}"),
     }
 }
 
-async fn exchange_at_leisure(request: Request<Bytes>) -> Result<(StatusCode, Bytes)> {
+async fn ask_at_leisure(request: Request<Bytes>) -> Result<Response<Bytes>> {
     let (mut parts, body) = request.into_parts();
     let authority = parts.uri.authority().ok_or_else(|| Failure::new("the address has no host"))?.to_string();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -78,9 +87,8 @@ async fn exchange_at_leisure(request: Request<Bytes>) -> Result<(StatusCode, Byt
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection ends by itself when the sender is dropped.
     tokio::spawn(connection);
-    let reply = sender.send_request(Request::from_parts(parts, Full::new(body))).await?;
-    let status = reply.status();
-    Ok((status, reply.into_body().collect().await?.to_bytes()))
+    let (head, body) = sender.send_request(Request::from_parts(parts, Full::new(body))).await?.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
 }
 
 /// The JSON at `url`, or `None` where there is none (404).

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use mainstay_engine::telemetry::{Metrics, Telemetry};
-use mainstay_engine::{Config, Engine, Handle, NodeView, Round, SECTION};
+use mainstay_engine::{Config, Engine, Handle, NodeView, Operated, Round, SECTION};
 use mainstay_settings::{Flags, Sources, resolve};
 use mainstay_sim::chain::{Attributes, Block, Chain, Hash};
 use mainstay_sim::request::{self, Forkchoice};

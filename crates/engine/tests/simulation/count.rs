@@ -44,6 +44,7 @@ counts! {
     merged: "merged reads",
     fair_slots: "fair slots",
     fair_slots_with_faults: "fair slots with faults",
+    objected_slots: "slots that an INVALID of before spoils",
     calm_checks: "calm slots checked",
     changed_answers: "answers that late replies speak against",
 }

@@ -6,6 +6,7 @@ use mainstay_engine::standing::Hold;
 use mainstay_engine::status::Status;
 use mainstay_node::Condition;
 
+use crate::chain::Id;
 use crate::cl::Outcome;
 use crate::oracle::QUEUE;
 use crate::speech::Told;
@@ -58,6 +59,16 @@ impl World {
         oracle.read_shown(chain, setup, now);
     }
 
+    /// Whether a node with a vote held something against a block, or one that it builds on, when the CL was told of it.
+    fn was_objected_to(&self, block: Id) -> bool {
+        let mut rounds = self.oracle.rounds.values().filter(|round| round.block == block);
+        rounds.any(|round| {
+            let held = round.recalled.iter().zip(&round.parts);
+            let mut held = held.filter(|(_, part)| matches!(part, Part::Voter | Part::Maybe));
+            held.any(|((before, by_then), _)| *before || *by_then)
+        })
+    }
+
     /// 7: no slot is missed while enough ELs are quick and nobody lies.
     fn judge_duty(&mut self, slot: u64, outcome: &Outcome) {
         let quick = outcome
@@ -80,6 +91,11 @@ impl World {
             format!("7: slot {slot} was ours and has no block")
         });
         let Some((block, came, only)) = outcome.block else { return };
+        if self.was_objected_to(block) {
+            // Nobody lies any more, but who did hasn't taken back what it said.
+            self.oracle.count.objected_slots += 1;
+            return;
+        }
         let sound = self.chain.get(block).sound;
         if !sound {
             let told = outcome.payload.clone();
@@ -146,14 +162,14 @@ impl World {
         self.oracle.ensure(waiting <= QUEUE, || format!("5: {waiting} calls wait for a node"));
         let (mut kept, mut bytes, mut said) = (0, 0, 0);
         {
-            let (blocks, memory) = (core.blocks.lock().unwrap(), core.memory.lock().unwrap());
+            let (memory, blocks) = (core.memory.lock().unwrap(), core.blocks.lock().unwrap());
             for block in self.chain.len().saturating_sub(600)..self.chain.len() {
-                let hash = &self.chain.get(block).hash;
+                let hash = self.chain.get(block).hash.as_str();
                 if let Some(payload) = blocks.get(hash) {
                     kept += 1;
                     bytes += payload.request.len();
                 }
-                said += usize::from(core.nodes().iter().any(|node| memory.said(hash, node.id)));
+                said += usize::from(!memory.objectors(std::iter::once(hash)).is_empty());
             }
         }
         let (blocks, most) = (self.setup.replay_blocks, self.setup.replay_bytes);

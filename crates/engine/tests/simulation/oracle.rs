@@ -371,24 +371,18 @@ impl Oracle {
         matches!(round.ask, Ask::Head(..)) && later.any(|other| by(other) && other.begun <= until)
     }
 
-    /// Whether a node had said INVALID of a block and not taken it back before `at`, and by the end of `at`.
-    pub fn said_invalid(&self, block: Id, node: usize, at: u64) -> (bool, bool) {
-        let word = self.last.get(&(block, node)).copied().unwrap_or_default();
-        if word.at < at { (word.invalid, word.invalid) } else { (word.before, word.invalid) }
-    }
-
-    /// 1: the CL is told VALID.
-    pub fn tells_valid(&mut self, round: &Round, chain: &Chain, setup: &Setup, now: u64) {
+    /// 1: the CL is told VALID of the first block of `line`.
+    pub fn tells_valid(&mut self, round: &Round, line: &[Id], chain: &Chain, setup: &Setup, now: u64) {
         let (id, block) = (round.id, round.block);
         let voters = || (0..round.parts.len()).filter(|n| round.votes(*n));
         let valid = voters().filter(|n| round.said(*n) == Some(Vote::Valid)).count();
         let against: Vec<usize> = voters()
-            .filter(|n| self.said_invalid(block, *n, now) == (true, true))
+            .filter(|n| said_invalid(&self.last, line, *n, now) == (true, true))
             .filter(|n| !round.unfit[*n] || round.said(*n) == Some(Vote::Invalid))
             .collect();
         let outvoted = setup.rules.on_dissent == OnDissent::Majority && against.len() == 1 && valid >= 2;
         self.ensure(against.is_empty() || outvoted, || {
-            format!("1: round {id} told VALID of block {block}, of which nodes {against:?} said INVALID")
+            format!("1: round {id} told VALID of block {block}, of whose line nodes {against:?} said INVALID")
         });
         self.ensure(chain.get(block).sound, || {
             format!("1: round {id} told VALID of block {block}, which is not")
@@ -434,6 +428,15 @@ impl Oracle {
         let enough = after.is_some_and(|after| dissents.len() >= after as usize);
         self.ensure(enough, || format!("node {node} is quarantined after dissent on blocks {dissents:?}"));
     }
+}
+
+/// Whether a node had said INVALID of one of these blocks and not taken it back before `at`, and by the end of `at`.
+pub fn said_invalid(last: &HashMap<(Id, usize), Word>, line: &[Id], node: usize, at: u64) -> (bool, bool) {
+    let words = line.iter().filter_map(|block| last.get(&(*block, node)));
+    words.fold((false, false), |(before, by_then), word| {
+        let earlier = if word.at < at { word.invalid } else { word.before };
+        (before || earlier, by_then || word.invalid)
+    })
 }
 
 fn count(shown: &Shown, word: &str) -> u64 {

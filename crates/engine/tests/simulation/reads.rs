@@ -39,7 +39,7 @@ pub struct Payload {
 impl World {
     pub fn read_begins(&mut self, id: u64, ask: &Ask) {
         let limit = match ask {
-            Ask::GetPayload(_) => self.setup.getpayload_wait,
+            Ask::GetPayload(_) => Method::of("engine_getPayloadV4").patience(),
             Ask::Bodies(_) => Method::of("engine_getPayloadBodiesByHashV1").patience(),
             Ask::Forwarded => Method::of("eth_getCode").patience(),
             _ => Method::of("engine_getBlobsV1").patience(),
@@ -136,6 +136,11 @@ impl World {
             _ => None,
         });
         let built: Vec<(u64, Payload)> = built.collect();
+        let wait = u64::try_from(self.setup.getpayload_wait.as_millis()).unwrap();
+        let enough = built.first().map(|(first, _)| *first.max(&(read.begun + wait)));
+        if enough.is_some_and(|enough| now > enough) {
+            return Err(format!("only {} ms later", now - read.begun));
+        }
         let Told::Result(result) = told else {
             return if built.iter().any(|(at, _)| *at < now) {
                 Err("and a payload had come".into())

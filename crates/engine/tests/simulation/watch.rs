@@ -10,9 +10,10 @@ use mainstay_engine::status::Status;
 use mainstay_engine::verdict::Vote;
 use mainstay_node::Condition;
 
+use crate::chain::Id;
 use crate::cl::For;
 use crate::el::{Ask, Failure, Outcome, Said};
-use crate::oracle::{Feed, Origin, QUEUE, Round, Word};
+use crate::oracle::{self, Feed, Origin, QUEUE, Round, Word};
 use crate::speech::{self, HEAD_METHOD, Told};
 use crate::world::{Event, World};
 
@@ -69,10 +70,11 @@ impl World {
         let method = if matches!(ask, Ask::Payload(_)) { self.setup.payload_method } else { HEAD_METHOD };
         let deadline = self.setup.timeout.min(Method::of(method).patience());
         let nodes = self.engine.core().nodes();
-        let hash = &self.chain.get(*block).hash;
-        let memory = self.engine.core().memory.lock().unwrap();
-        let said_invalid = nodes.iter().map(|node| memory.said(hash, node.id)).collect();
-        drop(memory);
+        // Of a payload it isn't known yet on which blocks it builds.
+        let known = if matches!(ask, Ask::Payload(_)) { self.chain.parent(*block) } else { *block };
+        let mut objectors = self.engine.core().objectors(&self.chain.get(*block).hash);
+        objectors.extend(self.engine.core().objectors(&self.chain.get(known).hash));
+        let said_invalid = nodes.iter().map(|node| objectors.contains(&node.id)).collect();
         let round = Round {
             id,
             ask: ask.clone(),
@@ -135,6 +137,12 @@ impl World {
         id
     }
 
+    /// A block and those that it builds on, as far back as the engine keeps them.
+    fn line(&self, block: Id) -> Vec<Id> {
+        let blocks = self.engine.core().blocks.lock().unwrap();
+        blocks.line(&self.chain.get(block).hash).map(|hash| self.chain.id_of(hash)).collect()
+    }
+
     /// The CL is told.
     pub fn judge_told(&mut self, id: u64, told: &Told) {
         let now = self.now;
@@ -147,6 +155,7 @@ impl World {
                 .collect();
             format!("round {id} told {told:?} by {} of {:?}", said.join(" "), round.parts)
         });
+        let line = self.line(round.block);
         let oracle = &mut self.oracle;
         let late = Duration::from_millis(now - round.begun) > round.deadline;
         oracle.ensure(!late, || format!("4: round {id} took {} ms", now - round.begun));
@@ -155,7 +164,7 @@ impl World {
                 match status.status {
                     Status::Valid => {
                         oracle.count.told_valid += 1;
-                        oracle.tells_valid(&round, &self.chain, &self.setup, now);
+                        oracle.tells_valid(&round, &line, &self.chain, &self.setup, now);
                     }
                     Status::Invalid => {
                         oracle.count.told_invalid += 1;
@@ -173,9 +182,10 @@ impl World {
             _ => oracle.count.told_other += 1,
         }
         round.told = Some((now, told.clone()));
-        round.recalled =
-            (0..round.parts.len()).map(|node| oracle.said_invalid(round.block, node, now)).collect();
-        oracle.rounds.insert(id, round);
+        round.recalled = (0..round.parts.len())
+            .map(|node| oracle::said_invalid(&self.oracle.last, &line, node, now))
+            .collect();
+        self.oracle.rounds.insert(id, round);
     }
 
     /// mainstay calls a node.
@@ -243,6 +253,7 @@ impl World {
         }
         let (Ask::Payload(block) | Ask::Head(block, _)) = ask else { return };
         let heard = speech::heard(outcome, ask, &self.chain);
+        let line = self.line(*block);
         let oracle = &mut self.oracle;
         if let Ok(Said::Status(_, Some(id))) = outcome
             && let Ask::Head(block, Some(attributes)) = ask
@@ -251,9 +262,14 @@ impl World {
         }
         let vote = heard.vote();
         if let Some(vote) = vote.filter(|vote| *vote != Vote::Syncing) {
-            let word = oracle.last.entry((*block, node)).or_default();
-            let before = if word.at < now { word.invalid } else { word.before };
-            *word = Word { invalid: vote == Vote::Invalid, at: now, before };
+            // VALID of a block is VALID of all that it builds on.
+            let invalid = vote == Vote::Invalid;
+            let said_of = if invalid { &line[..1] } else { &line[..] };
+            for block in said_of {
+                let word = oracle.last.entry((*block, node)).or_default();
+                let before = if word.at < now { word.invalid } else { word.before };
+                *word = Word { invalid, at: now, before };
+            }
             if origin != Origin::Replay || matches!(ask, Ask::Head(..)) {
                 oracle.muted[node] = None;
             }
@@ -267,8 +283,7 @@ impl World {
             && *told_at == now
         {
             // Whether its conductor knew is its tasks' affair.
-            let word = oracle.last.get(&(*block, node)).copied().unwrap_or_default();
-            round.recalled[node] = (word.before, word.invalid);
+            round.recalled[node] = oracle::said_invalid(&oracle.last, &line, node, now);
         }
         round.replies.push((now, node, heard));
         let word =

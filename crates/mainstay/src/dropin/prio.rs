@@ -15,6 +15,8 @@ use crate::logging::{LOG_PROD, LOG_PROD_FLAG};
 
 /// The program's name.
 pub(super) const NAME: &str = "prio-load-balancer";
+/// What stands behind `rpc` when the binary is called by that name.
+pub(super) const STAND_IN: &str = "--stand-in";
 
 /// What `-redis` says there for one inside the process: nothing is shared.
 pub(crate) const NO_REDIS: &str = "dev";
@@ -77,7 +79,8 @@ pub(super) fn is_known_variable(name: &str) -> bool {
         || [NODES, BACKENDS, LOG_PROD].contains(&name)
 }
 
-/// Gives its long flags behind `rpc` their second dash.
+/// Gives its long flags behind `rpc` their second dash. Called by its name all flags but those of one letter are long: one that is
+/// misspelt is told, where `-htp` would be taken for `-h` and `-nods` for nodes called `ods`.
 pub(super) fn double_dashes(all: &mut [OsString]) {
     let is = |at: usize, word: &str| all.get(at).is_some_and(|argument| argument == word);
     let first = if is(1, "rpc") {
@@ -87,13 +90,18 @@ pub(super) fn double_dashes(all: &mut [OsString]) {
     } else {
         return;
     };
+    let stands_in = is(2, STAND_IN);
     for argument in all.iter_mut().skip(first) {
         if argument == "--" {
             return;
         }
         let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { continue };
         let name = flag.split_once('=').map_or(flag, |(name, _)| name);
-        if FLAGS.contains(&name) {
+        let misspelt = || {
+            let is_long = |first: char| if stands_in { first.is_ascii_alphabetic() } else { first == 'h' };
+            name.len() > 1 && name.starts_with(is_long)
+        };
+        if FLAGS.contains(&name) || misspelt() {
             *argument = format!("--{flag}").into();
         }
     }

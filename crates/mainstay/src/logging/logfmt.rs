@@ -7,8 +7,10 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::write_spans;
 
 /// The line of an event: its own fields, then those of the spans around it, outermost first.
 pub(crate) struct Logfmt;
@@ -40,11 +42,7 @@ where
         let mut line = Line { writer: &mut writer, result: Ok(()) };
         event.record(&mut line);
         line.result?;
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                writer.write_str(&fields.fields)?;
-            }
-        }
+        write_spans(context, &mut writer)?;
         writer.write_char('\n')
     }
 }

@@ -10,8 +10,10 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::write_spans;
 
 /// The line of an event: its own fields, then those of the spans around it, outermost first.
 pub(super) struct Zap {
@@ -58,11 +60,7 @@ where
         let mut line = Line::default();
         event.record(&mut line);
         writer.write_str(&self.line(*event.metadata().level(), since_1970(), &line))?;
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                writer.write_str(&fields.fields)?;
-            }
-        }
+        write_spans(context, &mut writer)?;
         writer.write_str("}\n")
     }
 }

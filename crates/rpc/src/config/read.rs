@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 use mainstay_node::health;
 use mainstay_settings::{Problem, Settings};
+use mainstay_store::RedisAddress;
 
 use super::{Api, Config, Probes, Redis};
 use crate::classify::{Retry, Rule};
@@ -84,11 +85,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
             ..health::Rules::default()
         },
         forward_headers: forward_headers(s, problems),
-        redis: s.text("redis").map(|address| Redis {
-            address: address.to_owned(),
-            prefix: s.text("redis_prefix").unwrap_or_default().to_owned(),
-            shared_limits: s.switch("shared_limits"),
-        }),
+        redis: redis(s, problems),
         state_dir: s.path("state_dir").map(ToOwned::to_owned),
         api: if s.text("api") == Some("admin") { Api::Admin } else { Api::Open },
         max_connections: count("max_connections"),
@@ -96,6 +93,20 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(90)),
         log_service: s.text("log_service").map(ToOwned::to_owned),
     })
+}
+
+fn redis(s: &Settings, problems: &mut Vec<Problem>) -> Option<Redis> {
+    match RedisAddress::parse(s.text("redis")?) {
+        Ok(address) => Some(Redis {
+            address,
+            prefix: s.text("redis_prefix").unwrap_or_default().to_owned(),
+            shared_limits: s.switch("shared_limits"),
+        }),
+        Err(error) => {
+            problems.push(s.problem("redis", error.to_string()));
+            None
+        }
+    }
 }
 
 fn nodes(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Upstream> {

@@ -91,7 +91,7 @@ pub static SECTION: Section = Section::role(
         Key::new(
             "forward_headers",
             Kind::List(&Kind::Text),
-            "Request headers that nodes get; X-Request-ID always",
+            "Request headers that nodes get; Accept-Encoding, Content-Type and X-Request-ID always",
         ),
         Key::new(
             "redis",

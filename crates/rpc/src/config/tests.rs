@@ -95,7 +95,11 @@ fn what_is_wrong_is_told_with_its_line() {
             "nodes = [\n\"http://a\",\n\"http://u:hunter2@a?_workers=0\"]",
             "mainstay.toml:4: [rpc] nodes: _workers=0",
         ),
-        ("nodes = [\"http://a\", \"http://a/?_workers=3\"]", "listed already"),
+        (
+            "nodes = [\"http://a\", \"http://a/?_workers=3\"]",
+            "[rpc] nodes: item 2: http://a/?_workers=3 is listed already",
+        ),
+        ("redis = \"redis://:hunter2@h:99999\"", "mainstay.toml:2: [rpc] redis: a port must be a number"),
         ("request_timeout = \"0s\"", "longer than nothing"),
         ("try_timeout = \"1s\"\nhedge_after = \"1s\"", "shorter than try_timeout"),
         ("shared_limits = true", "set redis too"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use mainstay_rpc::{Config, Handle, Metrics, NodeView, Rpc, SECTION};
+use mainstay_rpc::{Config, Handle, Metrics, NodeView, Operated, Rpc, SECTION};
 use mainstay_settings::{File, Flags, Sources, resolve};
 use mainstay_store::{MemoryStore, Store};
 use mainstay_wire::client::{Client, HttpReply, Options};

@@ -172,6 +172,7 @@ pub struct El {
     rejected: HashSet<Hash>,
     blobs: HashMap<String, Blob>,
     canned: HashMap<String, Bytes>,
+    head_timestamp: Option<u64>,
 }
 
 impl El {
@@ -195,6 +196,7 @@ impl El {
             rejected: HashSet::new(),
             blobs: HashMap::new(),
             canned: HashMap::new(),
+            head_timestamp: None,
         }
     }
 
@@ -270,8 +272,13 @@ impl El {
         self.canned.insert(method.to_owned(), result);
     }
 
+    /// From now on it says that its head is of this time (seconds since 1970), however old it is; `None`: the truth.
+    pub fn claim_head_time(&mut self, timestamp: Option<u64>) {
+        self.head_timestamp = timestamp;
+    }
+
     /// Answers one call as a client with these faults does. Faults of the transport (`Down`,
-    /// `Hang`, `Lag`, `HttpError`, `Garbage`, `Truncate`, `SlowBody`) are not looked at.
+    /// `Hang`, `Lag`, `HttpError`, `Garbage`, `Truncate`, `SlowBody`, `Reset`, `Empty`, `Text`, `ContentType`, `Huge`) are not looked at.
     pub fn answer(&mut self, method: &str, params: Option<&Bytes>, faults: &[Fault]) -> Answer {
         let error = faults.iter().find_map(|fault| match fault {
             Fault::RpcError(code) => Some(*code),

@@ -1,10 +1,8 @@
 //! One HTTP request to a simulated execution client: who asks, what, what is wrong today, answer.
 
 use std::{
-    convert::Infallible,
     future::{Future, pending},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,31 +16,35 @@ use mainstay_wire::{
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, lock, outgoing::Outgoing};
+use super::Shared;
 use crate::{
     clock,
     el::Answer,
     fault::{Fault, Picked},
+    host::{self, Host, Life, Outgoing, Reply, Serve, lock},
     log::Received,
 };
 
 const LARGEST_REQUEST: usize = 128 << 20;
 
-type Reply = Response<Outgoing>;
+impl Serve for Shared {
+    fn host(&self) -> &Host {
+        &self.host
+    }
 
-pub(super) async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-    alive: CancellationToken,
-) -> Result<Reply, Infallible> {
-    Ok(match admit(&shared, request).await {
-        Ok((message, claims)) => respond(shared, message, claims, alive).await,
-        Err(refusal) => refusal,
-    })
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, life: Life) -> Reply {
+        match admit(&self, request).await {
+            Ok((message, claims)) => respond(self, message, claims, life).await,
+            Err(refusal) => host::boxed(refusal.map(Outgoing::whole)),
+        }
+    }
 }
 
 /// Checks the token and reads the calls.
-async fn admit(shared: &Shared, request: Request<Incoming>) -> Result<(Message, Option<Claims>), Reply> {
+async fn admit(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<(Message, Option<Claims>), Response<Bytes>> {
     if request.method() != Method::POST {
         return Err(text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"));
     }
@@ -69,7 +71,7 @@ async fn admit(shared: &Shared, request: Request<Incoming>) -> Result<(Message, 
     };
     match envelope::parse_request(&body) {
         Ok(message) => Ok((message, claims)),
-        Err(error) => Err(json(Outgoing::whole(envelope::error_body(None, error.code, &error.message)))),
+        Err(error) => Err(json(envelope::error_body(None, error.code, &error.message))),
     }
 }
 
@@ -88,49 +90,17 @@ fn as_geth_says(error: &TokenError) -> &'static str {
 /// A call and its faults; or what is said of something that is no call.
 type Job = Result<(Call, Vec<Fault>), BadCall>;
 
-/// What one HTTP request suffers: the faults of all its calls together.
-#[derive(Default)]
-struct Woe {
-    faults: Vec<Fault>,
-    hangs: Vec<u64>,
-    lag: Duration,
-}
-
-impl Woe {
-    fn add(&mut self, picked: &Picked) {
-        self.hangs.extend(&picked.hangs);
-        for fault in &picked.faults {
-            if let Fault::Lag(by) = fault {
-                self.lag = self.lag.max(*by);
-            }
-            self.faults.push(fault.clone());
-        }
-    }
-
-    fn http_error(&self) -> Option<(u16, &str)> {
-        self.faults.iter().find_map(|fault| match fault {
-            Fault::HttpError(status, text) => Some((*status, text.as_str())),
-            _ => None,
-        })
-    }
-}
-
-async fn respond(
-    shared: Arc<Shared>,
-    message: Message,
-    claims: Option<Claims>,
-    alive: CancellationToken,
-) -> Reply {
+async fn respond(shared: Arc<Shared>, message: Message, claims: Option<Claims>, life: Life) -> Reply {
     let (calls, batch) = match message {
         Message::Single(call) => (vec![call], false),
         Message::Batch(calls) => (calls, true),
     };
-    let mut woe = Woe::default();
+    let mut woe = Picked::default();
     let jobs: Vec<Job> = calls
         .into_iter()
         .map(|call| call.map(|call| receive(&shared, call, claims.as_ref(), &mut woe)))
         .collect();
-    let refuses = woe.http_error().is_some();
+    let refuses = woe.is_refused();
     let work = {
         let shared = shared.clone();
         move || match refuses {
@@ -138,24 +108,23 @@ async fn respond(
             false => do_all(&shared, &jobs, batch),
         }
     };
-    let body = if woe.lag.is_zero() && woe.hangs.is_empty() {
+    let body = if woe.lag().is_zero() && woe.hangs.is_empty() {
         work()
     } else {
-        let (lag, hangs) = (woe.lag, std::mem::take(&mut woe.hangs));
-        let waiter = shared.clone();
+        let (waiter, held) = (shared.clone(), woe.clone());
         let late = async move {
-            wait(&waiter, lag, &hangs).await;
+            waiter.host.hold(&held).await;
             work()
         };
-        outlive(&shared, late, alive).await
+        outlive(&shared, late, life.process.clone()).await
     };
-    finish(body, &woe)
+    host::finish(json(body), &woe.faults, &life).await
 }
 
 /// Notes a call and counts its faults, in that order's reverse: who sees the call in the log may
 /// change the faults without touching this call.
-fn receive(shared: &Shared, call: Call, claims: Option<&Claims>, woe: &mut Woe) -> (Call, Vec<Fault>) {
-    let picked = lock(&shared.faults).pick(&call.method);
+fn receive(shared: &Shared, call: Call, claims: Option<&Claims>, woe: &mut Picked) -> (Call, Vec<Fault>) {
+    let picked = shared.host.pick(&call.method);
     woe.add(&picked);
     shared.log.add(Received {
         seq: 0,
@@ -166,20 +135,6 @@ fn receive(shared: &Shared, call: Call, claims: Option<&Claims>, woe: &mut Woe) 
         claims: claims.cloned(),
     });
     (call, picked.faults)
-}
-
-async fn wait(shared: &Shared, lag: Duration, hangs: &[u64]) {
-    tokio::time::sleep(lag).await;
-    loop {
-        let changed = shared.changed.notified();
-        tokio::pin!(changed);
-        // Waiters are woken in the order in which they registered, so calls keep theirs.
-        changed.as_mut().enable();
-        if !lock(&shared.faults).holds_any(hangs) {
-            return;
-        }
-        changed.await;
-    }
 }
 
 /// Runs late work to its end even when the connection goes away, as a real client does with what
@@ -193,7 +148,7 @@ async fn outlive(
         return work.await;
     };
     let (done, answer) = oneshot::channel();
-    let stop = shared.stop.clone();
+    let stop = shared.host.stop.clone();
     tokio::spawn(async move {
         let _permit = permit;
         tokio::select! {
@@ -235,32 +190,10 @@ fn do_all(shared: &Shared, jobs: &[Job], batch: bool) -> Bytes {
     }
 }
 
-fn finish(body: Bytes, woe: &Woe) -> Reply {
-    if let Some((status, message)) = woe.http_error() {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return text(status, message);
-    }
-    let body = if woe.faults.contains(&Fault::Garbage) {
-        Bytes::from_static(b"<html>\x00 this is not what you asked for")
-    } else {
-        body
-    };
-    json(Outgoing::with(body, &woe.faults))
+fn text(status: StatusCode, message: &str) -> Response<Bytes> {
+    host::whole(status, "text/plain; charset=utf-8", message.to_owned())
 }
 
-fn json(body: Outgoing) -> Reply {
-    reply(StatusCode::OK, "application/json", body)
-}
-
-fn text(status: StatusCode, message: &str) -> Reply {
-    let body = Outgoing::whole(Bytes::from(message.to_owned()));
-    reply(status, "text/plain; charset=utf-8", body)
-}
-
-fn reply(status: StatusCode, content_type: &'static str, body: Outgoing) -> Reply {
-    let mut reply = Response::new(body);
-    *reply.status_mut() = status;
-    let content_type = header::HeaderValue::from_static(content_type);
-    reply.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    reply
+fn json(body: Bytes) -> Response<Bytes> {
+    host::whole(StatusCode::OK, "application/json", body)
 }

@@ -12,6 +12,8 @@ use tokio::{
     time::Instant,
 };
 
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::{
     chain::Chain,
@@ -257,6 +259,33 @@ async fn a_truncated_answer_promises_more_than_it_sends() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("content-length: {}", whole.len())), "{head}");
     assert_eq!(body, &whole[..whole.len().div_ceil(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_replaces_an_answer_and_a_reset() {
+    let (el, _) = ElServer::start(El::new("el1", Chain::new(1).tip().clone()), None).await.unwrap();
+    let ask = async |el: &ElHandle| {
+        let mut answer = String::new();
+        let mut stream = raw(el).await;
+        tokio::time::timeout(SHORT, async {
+            while !answer.contains("\r\n\r\n") {
+                let mut piece = vec![0; 4096];
+                let read = stream.read(&mut piece).await?;
+                answer.push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+            Ok::<_, io::Error>(answer)
+        })
+        .await
+        .unwrap()
+    };
+    el.set(Fault::Text("[1]".to_owned()).at("eth_block"));
+    assert!(ask(&el).await.unwrap().ends_with("[1]"));
+    el.set(Fault::Empty);
+    assert!(ask(&el).await.unwrap().contains("content-length: 0\r\n"));
+    el.set(Fault::Empty.at("eth_syncing"));
+    assert!(ask(&el).await.unwrap().ends_with("\"result\":\"0x0\"}"));
+    el.set(Fault::Reset);
+    assert_eq!(ask(&el).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test(start_paused = true)]

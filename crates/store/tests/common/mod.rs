@@ -37,3 +37,19 @@ pub async fn eventually(seconds: u64, what: &str, mut yes: impl AsyncFnMut() -> 
         panic!("not within {seconds} s: {what}");
     }
 }
+
+/// Adds so many nodes to each list, to all at once, and waits until all of them show all.
+pub async fn add_at_once(lists: &[NodeList], each: usize) {
+    let mut adding = tokio::task::JoinSet::new();
+    for (who, nodes) in lists.iter().cloned().enumerate() {
+        adding.spawn(async move {
+            for number in 0..each {
+                assert!(nodes.add(&format!("http://{who}-{number}")).await.unwrap());
+            }
+        });
+    }
+    within(30, adding.join_all()).await;
+    for nodes in lists {
+        shows(nodes, |listed| listed.nodes.len() == lists.len() * each).await;
+    }
+}

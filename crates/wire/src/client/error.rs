@@ -21,6 +21,18 @@ pub enum Fault {
     TooLarge,
     /// What came is not HTTP, or the request cannot be sent.
     Protocol,
+    /// The body of the request that is passed on broke off or stalled ([`super::Client::pass`]). Says nothing of the node.
+    Caller,
+    /// The body of the request that is passed on is larger than allowed ([`super::Client::pass`]). Says nothing of the node.
+    CallerTooLarge,
+}
+
+impl Fault {
+    /// Whether it is the fault of whoever sends the request that was to be passed on, and not the node's.
+    #[must_use]
+    pub fn is_callers(self) -> bool {
+        matches!(self, Fault::Caller | Fault::CallerTooLarge)
+    }
 }
 
 /// Whether the node may have got the request.
@@ -50,9 +62,18 @@ impl CallError {
         Self { fault, delivered, took: Duration::ZERO, detail: None }
     }
 
+    /// An error with what else there is to say.
+    pub(super) fn detailed(fault: Fault, delivered: Delivered, detail: &'static str) -> Self {
+        Self { detail: Some(detail.into()), ..Self::new(fault, delivered) }
+    }
+
     /// An error from before anything was sent.
     pub(super) fn undelivered(fault: Fault, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..Self::new(fault, Delivered::No) }
+    }
+
+    pub(super) fn with(self, delivered: Delivered) -> Self {
+        Self { delivered, ..self }
     }
 
     pub(super) fn after(self, took: Duration) -> Self {
@@ -82,6 +103,8 @@ impl std::fmt::Display for CallError {
             Fault::Timeout => write!(f, "timed out after {:.1} s", self.took.as_secs_f64())?,
             Fault::TooLarge => f.write_str("reply too large")?,
             Fault::Protocol => f.write_str("protocol error")?,
+            Fault::Caller => f.write_str("the request's body did not come whole")?,
+            Fault::CallerTooLarge => f.write_str("request too large")?,
         }
         match &self.detail {
             Some(detail) if self.fault == Fault::Timeout => write!(f, " ({detail})"),

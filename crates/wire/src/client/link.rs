@@ -50,6 +50,19 @@ impl From<CallError> for Failed {
     }
 }
 
+/// How far a request has got when its reply is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    /// Whether replies to it have no body (HEAD).
+    pub(super) is_head: bool,
+    /// Not a byte of it was written.
+    pub(super) is_untouched: bool,
+    /// All of it was written.
+    pub(super) is_done: bool,
+    /// Nothing more can be written. That is not the end: the node may have said why before it closed.
+    pub(super) is_broken: bool,
+}
+
 /// Status and header fields; the body is read from the link.
 pub(super) struct Begun {
     pub(super) status: http::StatusCode,
@@ -75,33 +88,45 @@ impl Link {
         progress: &mut Progress,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Begun, Failed>> {
-        // A write that fails is not the end: the node may have said why before it closed.
-        let broken = match request.poll_write(progress, &mut self.stream, cx) {
-            Poll::Ready(Err(_)) => true,
-            Poll::Ready(Ok(())) | Poll::Pending => false,
+        let wrote = request.poll_write(progress, &mut self.stream, cx);
+        let sent = Sent {
+            is_head: request.is_head,
+            is_untouched: progress.is_untouched(),
+            is_done: progress.is_done(),
+            is_broken: matches!(wrote, Poll::Ready(Err(_))),
         };
+        self.poll_head(sent, cx)
+    }
+
+    /// The head of the reply to a request of which as much has been sent as is told.
+    pub(super) fn poll_head(&mut self, sent: Sent, cx: &mut Context<'_>) -> Poll<Result<Begun, Failed>> {
         loop {
-            let failed = |error| Failed { error, untouched: progress.is_untouched() };
-            match incoming::head(&mut self.input, request.is_head) {
+            let failed = |error| Failed { error, untouched: sent.is_untouched };
+            match incoming::head(&mut self.input, sent.is_head) {
                 Ok(Some(head)) => {
                     self.body = Some(head.framing);
                     // A reply to a request that hasn't all left: the rest must not be taken for the next one.
-                    self.keep_alive = head.keep_alive && progress.is_done();
+                    self.keep_alive = head.keep_alive && sent.is_done;
                     return Poll::Ready(Ok(Begun { status: head.status, fields: head.fields }));
                 }
                 Ok(None) => {}
                 Err(bad) => return Poll::Ready(Err(failed(bad.into()))),
             }
             let read = match self.poll_fill(READ, cx) {
-                Poll::Pending if broken => 0,
+                Poll::Pending if sent.is_broken => 0,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(read) => read.unwrap_or(0),
             };
             if read == 0 {
-                let delivered = if progress.is_untouched() { Delivered::No } else { Delivered::Maybe };
+                let delivered = if sent.is_untouched { Delivered::No } else { Delivered::Maybe };
                 return Poll::Ready(Err(failed(CallError::new(Fault::Reset, delivered))));
             }
         }
+    }
+
+    /// Where a request is written to.
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     /// The next piece of the reply's body; `None` at its end.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, Request};
 use tokio::io::AsyncWrite;
 
@@ -49,34 +50,17 @@ impl Outgoing {
     /// here.
     pub(super) fn of(endpoint: &Endpoint, request: Request<Bytes>) -> Self {
         let (parts, body) = request.into_parts();
-        let mut head = Vec::with_capacity(512 + small(&body).len());
-        head.extend_from_slice(parts.method.as_str().as_bytes());
-        head.push(b' ');
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        head.extend_from_slice(target.as_bytes());
-        head.extend_from_slice(b" HTTP/1.1\r\n");
-        field(&mut head, HOST.as_str().as_bytes(), endpoint.host_header().as_bytes());
-        for (name, value) in &parts.headers {
-            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                field(&mut head, name.as_str().as_bytes(), value.as_bytes());
-            }
-        }
+        let mut head = start(endpoint, &parts, small(&body).len());
         if !parts.headers.contains_key(ACCEPT_ENCODING) {
             field(&mut head, ACCEPT_ENCODING.as_str().as_bytes(), b"identity");
         }
-        if let Some(basic) = endpoint.authorization().filter(|_| !parts.headers.contains_key(AUTHORIZATION)) {
-            field(&mut head, AUTHORIZATION.as_str().as_bytes(), basic.as_bytes());
-        }
-        // RFC 9110 section 8.6: methods that give a body a meaning tell that it is empty, others don't.
-        let meaningful = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
-        let length = (meaningful || !body.is_empty()).then_some(());
+        let length = tells_length(&parts.method, body.len()).then_some(());
         Self::finish(head, body, length, parts.method == Method::HEAD)
     }
 
     fn finish(mut head: Vec<u8>, body: Bytes, length: Option<()>, is_head: bool) -> Self {
         if length.is_some() {
-            let mut digits = itoa::Buffer::new();
-            field(&mut head, b"content-length", digits.format(body.len()).as_bytes());
+            content_length(&mut head, body.len() as u64);
         }
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(small(&body));
@@ -115,6 +99,35 @@ impl Outgoing {
     }
 }
 
+/// The head of a request but for how its body is framed. `room` is made for that many bytes behind it.
+pub(super) fn start(endpoint: &Endpoint, parts: &Parts, room: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512 + room);
+    head.extend_from_slice(parts.method.as_str().as_bytes());
+    head.push(b' ');
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    field(&mut head, HOST.as_str().as_bytes(), endpoint.host_header().as_bytes());
+    for (name, value) in &parts.headers {
+        if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            field(&mut head, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if let Some(basic) = endpoint.authorization().filter(|_| !parts.headers.contains_key(AUTHORIZATION)) {
+        field(&mut head, AUTHORIZATION.as_str().as_bytes(), basic.as_bytes());
+    }
+    head
+}
+
+/// RFC 9110 section 8.6: methods that give a body a meaning tell that it is empty, others don't.
+pub(super) fn tells_length(method: &Method, length: usize) -> bool {
+    length > 0 || matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+pub(super) fn content_length(head: &mut Vec<u8>, length: u64) {
+    field(head, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+}
+
 impl Progress {
     /// Whether not a byte has been written.
     pub(super) fn is_untouched(&self) -> bool {
@@ -127,11 +140,11 @@ impl Progress {
     }
 }
 
-fn small(body: &Bytes) -> &[u8] {
+pub(super) fn small(body: &Bytes) -> &[u8] {
     if body.len() <= SMALL { body } else { &[] }
 }
 
-fn field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(name);
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);

@@ -55,13 +55,13 @@ pub struct StreamedReply {
 pub struct ReplyBody {
     link: Option<Link>,
     shared: Arc<Shared>,
-    stall: Duration,
+    stall: Option<Duration>,
     /// Runs while nothing comes.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl ReplyBody {
-    pub(super) fn new(link: Link, shared: Arc<Shared>, stall: Duration) -> Self {
+    pub(super) fn new(link: Link, shared: Arc<Shared>, stall: Option<Duration>) -> Self {
         let mut body = Self { link: Some(link), shared, stall, stalled: None };
         body.settle();
         body
@@ -100,7 +100,7 @@ impl Body for ReplyBody {
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => {
-                let stall = this.stall;
+                let Some(stall) = this.stall else { return Poll::Pending };
                 let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
                 if stalled.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod faults;
+mod pass;
 
 use std::collections::HashSet;
 

@@ -11,21 +11,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Options;
+use super::heads::Heads;
 use super::linger::Lingering;
+use super::stream::Stream;
 use crate::small_write;
 
 /// What is known of a connection. Times are those of the last change.
 #[derive(Debug, Clone)]
 pub(super) struct State {
-    /// Requests whose handler runs.
+    /// Requests whose handler runs, or whose answer isn't all handed over.
     pub(super) in_flight: usize,
     /// A head is being read since then.
     pub(super) head_since: Option<Instant>,
-    /// No request since then.
+    /// No request, and nothing of an answer on its way, since then.
     pub(super) idle_since: Instant,
     /// A write waits for the client since then.
     pub(super) write_blocked_since: Option<Instant>,
@@ -46,7 +47,7 @@ pub(super) fn verdict(state: &State, options: &Options, now: Instant) -> Option<
         None
     } else if state.head_since.is_some_and(|since| longer(since, options.header_timeout)) {
         Some("the head of a request took too long")
-    } else if longer(state.idle_since, options.idle_timeout) {
+    } else if state.write_blocked_since.is_none() && longer(state.idle_since, options.idle_timeout) {
         Some("idle")
     } else {
         None
@@ -54,7 +55,7 @@ pub(super) fn verdict(state: &State, options: &Options, now: Instant) -> Option<
 }
 
 /// A connection's [`State`], shared by its socket, its requests and its watchdog.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Activity {
     state: Arc<Mutex<State>>,
 }
@@ -112,7 +113,9 @@ impl Activity {
     fn write_polled(&self, blocked: bool) {
         let mut state = self.state();
         if !blocked {
-            state.write_blocked_since = None;
+            if state.write_blocked_since.take().is_some() {
+                state.idle_since = Instant::now();
+            }
         } else if state.write_blocked_since.is_none() {
             state.write_blocked_since = Some(Instant::now());
         }
@@ -124,6 +127,7 @@ impl Activity {
 }
 
 /// A request in flight.
+#[derive(Debug)]
 pub(super) struct InFlight(Activity);
 
 impl Drop for InFlight {
@@ -136,15 +140,17 @@ impl Drop for InFlight {
 
 /// A socket whose activity is watched.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     activity: Activity,
+    heads: Heads,
     linger_timeout: Duration,
     lingering: Option<Lingering>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Activity, options: &Options) -> Self {
-        Self { stream, activity, linger_timeout: options.linger_timeout, lingering: None }
+    pub(super) fn new(stream: Stream, activity: Activity, options: &Options) -> Self {
+        let heads = Heads::default();
+        Self { stream, activity, heads, linger_timeout: options.linger_timeout, lingering: None }
     }
 
     fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -159,10 +165,13 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.bytes_read();
+        let poll = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = &mut buf.filled_mut()[before..];
+        if !read.is_empty() {
+            this.heads.screen(read);
+            this.activity.bytes_read();
         }
         poll
     }
@@ -188,7 +197,11 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        if self.stream.holds_back() {
+            self.activity.write_polled(poll.is_pending());
+        }
+        poll
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -201,6 +214,6 @@ impl AsyncWrite for Watched {
             }
         }
         let lingering = this.lingering.get_or_insert_with(|| Lingering::new(this.linger_timeout));
-        lingering.poll(&mut this.stream, cx).map(Ok)
+        lingering.poll(this.stream.socket(), cx).map(Ok)
     }
 }

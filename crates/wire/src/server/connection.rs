@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -15,10 +16,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Watched};
-use super::{Handler, Options, Response};
+use super::stream::Stream;
+use super::{Handler, Options, Response, Tls, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
 const MAX_STREAMS: u32 = 256;
@@ -33,14 +36,28 @@ pub(super) async fn serve<H: Handler>(
     options: Arc<Options>,
     stop: CancellationToken,
 ) {
+    let stream = match &options.tls {
+        None => Stream::Plain(stream),
+        // Boxed: every connection would carry room for it.
+        Some(tls) => match Box::pin(shaken(stream, tls, &options, &stop)).await {
+            Ok(stream) => stream,
+            Err(why) => {
+                tracing::debug!(%peer, %why, "no TLS connection");
+                return;
+            }
+        },
+    };
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
         let in_flight = activity.request(request.version() == Version::HTTP_2, has_body);
         let handler = handler.clone();
         async move {
-            let response = guarded(handler, request, peer).await;
-            drop(in_flight);
+            let mut response = match suspect::flaw(&request) {
+                None => guarded(handler, request, peer).await,
+                Some(flaw) => suspect::refusal(flaw, request.version()),
+            };
+            response.body_mut().hold(in_flight);
             Ok::<_, Infallible>(response)
         }
     });
@@ -65,6 +82,20 @@ pub(super) async fn serve<H: Handler>(
     tokio::select! {
         ended = connection => note_end(peer, ended.err()),
         why = overdue => tracing::debug!(%peer, why, "closed a connection"),
+    }
+}
+
+/// The connection once its TLS handshake is done.
+async fn shaken(
+    stream: TcpStream,
+    tls: &Tls,
+    options: &Options,
+    stop: &CancellationToken,
+) -> io::Result<Stream> {
+    let handshake = tls.acceptor(Instant::now()).accept(stream);
+    tokio::select! {
+        shaken = timeout(options.header_timeout, handshake) => Ok(Stream::Tls(Box::new(shaken??))),
+        () = stop.cancelled() => Err(io::Error::other("the server stops")),
     }
 }
 

@@ -8,12 +8,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::activity::InFlight;
+
 /// Why a streamed answer broke off.
 pub type BodyFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct ReplyBody(Kind);
+pub struct ReplyBody {
+    kind: Kind,
+    /// The request is in flight for as long as its answer is.
+    in_flight: Option<InFlight>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -28,7 +34,11 @@ impl ReplyBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyFailure>,
     {
-        Self(Kind::Streamed(body.map_err(Into::into).boxed_unsync()))
+        Self { kind: Kind::Streamed(body.map_err(Into::into).boxed_unsync()), in_flight: None }
+    }
+
+    pub(super) fn hold(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
     }
 }
 
@@ -41,7 +51,7 @@ impl Default for ReplyBody {
 
 impl<T: Into<Bytes>> From<T> for ReplyBody {
     fn from(whole: T) -> Self {
-        Self(Kind::Whole(Full::new(whole.into())))
+        Self { kind: Kind::Whole(Full::new(whole.into())), in_flight: None }
     }
 }
 
@@ -53,21 +63,21 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Kind::Streamed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(body) => body.is_end_stream(),
             Kind::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(body) => body.size_hint(),
             Kind::Streamed(body) => body.size_hint(),
         }

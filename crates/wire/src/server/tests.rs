@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod lifetime;
+mod proxy;
+mod smuggling;
 mod stalls;
 mod streams;
+mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 use crate::fault::Fault;
 
 /// The body of an answer; its length is always announced in full.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     left: Bytes,
     manner: Manner,
 }
@@ -32,17 +32,22 @@ enum Manner {
         pause: Duration,
         sleep: Pin<Box<Sleep>>,
     },
+    Blanks {
+        left: u64,
+    },
 }
 
 const PIECES: u32 = 8;
+/// White space is the longest that a reader of JSON can take for a beginning.
+static BLANKS: [u8; 16 << 10] = [b' '; 16 << 10];
 
 impl Outgoing {
-    pub(super) fn whole(body: Bytes) -> Outgoing {
+    pub(crate) fn whole(body: Bytes) -> Outgoing {
         Outgoing { left: body, manner: Manner::Whole }
     }
 
     /// As these faults have it; the first one that concerns bodies counts.
-    pub(super) fn with(body: Bytes, faults: &[Fault]) -> Outgoing {
+    pub(crate) fn with(body: Bytes, faults: &[Fault]) -> Outgoing {
         let manner = faults.iter().find_map(|fault| match fault {
             Fault::Truncate => Some(Manner::Cut { flushing: false, stop_at: body.len().div_ceil(2) }),
             Fault::SlowBody(over) => {
@@ -53,9 +58,18 @@ impl Outgoing {
                     sleep: Box::pin(sleep(pause)),
                 })
             }
+            Fault::Huge(bytes) => Some(Manner::Blanks { left: *bytes }),
             _ => None,
         });
         Outgoing { left: body, manner: manner.unwrap_or(Manner::Whole) }
+    }
+
+    /// What is still to come, in bytes.
+    fn length(&self) -> u64 {
+        match &self.manner {
+            Manner::Blanks { left } => *left,
+            _ => self.left.len() as u64,
+        }
     }
 }
 
@@ -68,11 +82,17 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
+        if let Manner::Blanks { left } = &mut this.manner {
+            let piece = usize::try_from(*left).unwrap_or(usize::MAX).min(BLANKS.len());
+            *left -= piece as u64;
+            let piece = (piece > 0).then(|| Ok(Frame::data(Bytes::from_static(&BLANKS[..piece]))));
+            return Poll::Ready(piece);
+        }
         if this.left.is_empty() {
             return Poll::Ready(None);
         }
         let piece = match &mut this.manner {
-            Manner::Whole => this.left.split_off(0),
+            Manner::Whole | Manner::Blanks { .. } => this.left.split_off(0),
             Manner::Cut { flushing, stop_at } if *stop_at > 0 => {
                 let half = this.left.split_to(*stop_at);
                 (*flushing, *stop_at) = (true, 0);
@@ -98,10 +118,10 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
+        SizeHint::with_exact(self.length())
     }
 }

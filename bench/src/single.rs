@@ -1,0 +1,212 @@
+//! Calls that one node answers: how many a second, how long they take, and what each costs the proxy.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::Result;
+use crate::http::post;
+use crate::load::{Calls, Clients, Until};
+use crate::machine::{cpu_time, pin};
+use crate::options::Options;
+use crate::proxy::{Bench, Proxy, Way};
+
+/// Connections at once.
+pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 128];
+const WARM_UP: Duration = Duration::from_millis(200);
+
+/// Where processes may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// The proxy on one core; clients and node on the others, where they never sleep: else a proxy would pay for waking
+    /// them, the more often the slower it is.
+    OneCore,
+    /// Wherever the system puts them, as they are started by default.
+    Anywhere,
+}
+
+impl Place {
+    /// How many rounds there are: the targets are judged on one core, so fewer will do for the rest.
+    pub(crate) fn rounds(self, options: &Options) -> usize {
+        match self {
+            Self::OneCore => options.rounds,
+            Self::Anywhere => options.rounds.div_ceil(2),
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Copy)]
+pub(crate) struct Round {
+    pub(crate) per_second: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    /// Milliseconds.
+    pub(crate) p99: f64,
+    /// CPU time of the proxy for one call, in microseconds; `None` without a proxy.
+    pub(crate) cpu: Option<f64>,
+}
+
+/// All rounds of one way.
+pub(crate) struct Series {
+    pub(crate) place: Place,
+    pub(crate) connections: usize,
+    pub(crate) way: Way,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// What is called, and through what.
+pub(crate) struct Case {
+    pub(crate) ways: &'static [Way],
+    /// Whether calls have a token.
+    signed: bool,
+    body: String,
+    /// What the reply has to contain.
+    answer: &'static str,
+}
+
+impl Case {
+    /// Through `engine`: a call of no size that its primary answers.
+    pub(crate) fn chain_id() -> Self {
+        Self {
+            ways: &[Way::Direct, Way::Engine, Way::Haproxy],
+            signed: true,
+            body: r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#.to_owned(),
+            answer: "\"0x1\"",
+        }
+    }
+
+    /// Through `rpc`: a bundle to simulate, of exactly `bytes` bytes, with a small answer.
+    pub(crate) fn bundle(bytes: usize) -> Self {
+        let body = |transaction: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[{{"txs":["0x{transaction}"],"blockNumber":"0x64"}}]}}"#
+            )
+        };
+        Self {
+            ways: &[Way::Direct, Way::Rpc, Way::Haproxy, Way::Nginx],
+            signed: false,
+            body: body(&"5".repeat(bytes.saturating_sub(body("").len()))),
+            answer: "\"bundleGasPrice\"",
+        }
+    }
+}
+
+/// A case's call, as it goes out over and over.
+struct Fixed {
+    request: Vec<u8>,
+    answer: &'static str,
+}
+
+impl Calls for Fixed {
+    fn next(&mut self) -> &[u8] {
+        &self.request
+    }
+
+    fn answer(&self) -> &'static str {
+        self.answer
+    }
+}
+
+/// Every round measures each way at each number of connections.
+pub(crate) async fn measure(
+    bench: &Bench,
+    options: &Options,
+    cores: usize,
+    case: &Case,
+) -> Result<Vec<Series>> {
+    let mut all = Vec::new();
+    let harness = std::process::id();
+    if cores > 1 && pin(harness, &format!("1-{}", cores - 1)).is_ok() {
+        all.append(&mut at(bench, options, case, Place::OneCore).await?);
+        pin(harness, &format!("0-{}", cores - 1))?;
+    } else {
+        eprintln!("bench: processes can't be pinned to cores here: those tables are left out");
+    }
+    all.append(&mut at(bench, options, case, Place::Anywhere).await?);
+    Ok(all)
+}
+
+/// Keeps this thread from sleeping until it is dropped.
+struct Awake(JoinHandle<()>);
+
+impl Awake {
+    fn keep() -> Self {
+        Self(tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn at(bench: &Bench, options: &Options, case: &Case, place: Place) -> Result<Vec<Series>> {
+    let (_awake, core) = match place {
+        Place::OneCore => (Some(Awake::keep()), Some("0")),
+        Place::Anywhere => (None, None),
+    };
+    let mut proxies = Vec::new();
+    for way in case.ways.iter().filter(|way| bench.has(**way)) {
+        proxies.push((*way, bench.start(*way, core).await?));
+    }
+    let mut all = Vec::new();
+    for connections in CONNECTIONS {
+        let mut series: Vec<Series> = proxies
+            .iter()
+            .map(|(way, _)| Series { place, connections, way: *way, rounds: Vec::new() })
+            .collect();
+        for _ in 0..place.rounds(options) {
+            for ((_, proxy), series) in proxies.iter().zip(&mut series) {
+                series.rounds.push(round(bench, options, case, proxy, connections).await?);
+            }
+        }
+        all.append(&mut series);
+    }
+    Ok(all)
+}
+
+async fn round(
+    bench: &Bench,
+    options: &Options,
+    case: &Case,
+    proxy: &Proxy,
+    connections: usize,
+) -> Result<Round> {
+    let token = case.signed.then(|| bench.token());
+    let request = post(&proxy.address.to_string(), token.as_deref(), &case.body);
+    let calls = |_| -> Box<dyn Calls> { Box::new(Fixed { request: request.clone(), answer: case.answer }) };
+    let mut clients = Clients::connect(proxy.address, connections, calls).await?;
+    clients.run(Until::Time(Instant::now() + WARM_UP)).await?;
+    let used = || proxy.pid().map(cpu_time).transpose();
+    let before = used()?;
+    let outcome = clients.run(Until::Time(Instant::now() + options.slice)).await?;
+    let cpu = before.zip(used()?).map(|(before, after)| after.saturating_sub(before));
+    let latencies = &outcome.latencies;
+    Ok(Round {
+        per_second: outcome.per_second(),
+        p50: latencies.percentile(0.5),
+        p99: latencies.percentile(0.99),
+        cpu: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / latencies.count() as f64),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_json_of_exactly_the_size() {
+        for bytes in [200, 120_000] {
+            let body = Case::bundle(bytes).body;
+            assert_eq!(body.len(), bytes);
+            assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
+        }
+    }
+}

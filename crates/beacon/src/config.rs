@@ -1,0 +1,134 @@
+//! The role's settings: their tables, and the validated form.
+
+mod read;
+mod table;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mainstay_settings::{Problem, Settings};
+use mainstay_wire::jwt::Secret;
+use url::Url;
+
+use crate::check;
+use crate::reading::{Subnets, SyncRules};
+
+pub use table::{GUARD, SECTION, TUNE};
+
+/// A check of mainstay's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Builtin {
+    /// `/eth/v1/node/syncing`.
+    Syncing,
+    /// `/eth/v1/node/health`.
+    Health,
+    /// Genesis and fork are those of the other guards.
+    Chain,
+    /// The execution node is in sync.
+    Execution,
+    /// Enough peers.
+    Peers,
+    /// The wanted attestation subnets.
+    Subnets,
+    /// The head is not behind the others'.
+    Lag,
+}
+
+impl Builtin {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 7] =
+        [Self::Syncing, Self::Health, Self::Chain, Self::Execution, Self::Peers, Self::Subnets, Self::Lag];
+
+    /// Its word in settings, logs and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Syncing => "syncing",
+            Self::Health => "health",
+            Self::Chain => "chain",
+            Self::Execution => "execution",
+            Self::Peers => "peers",
+            Self::Subnets => "subnets",
+            Self::Lag => "lag",
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// When a check is made, and how often it has to fail or hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between the beginnings of two rounds.
+    pub interval: Duration,
+    /// For a round's answer.
+    pub timeout: Duration,
+    /// How many rounds count.
+    pub rules: check::Rules,
+}
+
+/// An execution node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// May hold credentials: never show it.
+    pub url: Url,
+    /// Of an Engine API port.
+    pub secret: Option<Secret>,
+}
+
+/// One guard: a beacon node and the listener before it.
+#[derive(Clone)]
+#[allow(missing_docs)] // each field is the key of the same name in GUARD
+pub struct Guarded {
+    pub name: String,
+    pub listen: SocketAddr,
+    /// May hold credentials: never show it.
+    pub beacon_node: Url,
+    pub execution_node: Option<Execution>,
+    /// 0: not asked.
+    pub min_peers: u64,
+    pub attnets: Option<Subnets>,
+    pub agent_check: Option<SocketAddr>,
+}
+
+/// The validated settings.
+#[derive(Clone)]
+#[allow(missing_docs)] // each field is the key of the same name in SECTION, or the keys of its type
+pub struct Config {
+    pub name: String,
+    pub guards: Vec<Guarded>,
+    /// By [`Builtin`], in the order of [`Builtin::ALL`].
+    pub timings: [Timing; Builtin::ALL.len()],
+    /// What holds where a check has no other.
+    pub timing: Timing,
+    pub warm_up: Duration,
+    pub sync: SyncRules,
+    /// `None`: not looked at.
+    pub max_block_age: Option<Duration>,
+    pub max_lag: u64,
+    /// How many guards stay open for want of better ones; 0: none.
+    pub min_fit: usize,
+    pub body_max: u64,
+    /// From a request's end to the head of its reply; `None`: as long as the node takes.
+    pub request_timeout: Option<Duration>,
+    pub node_idle_timeout: Duration,
+    pub max_connections: usize,
+}
+
+impl Config {
+    /// Validates; every problem found is added to `problems`. `None` if something is wrong.
+    pub fn from_settings(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
+        settings.validate(problems, read::config)
+    }
+
+    /// When a check of mainstay's own is made.
+    #[must_use]
+    pub fn timing_of(&self, check: Builtin) -> Timing {
+        self.timings[check.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests;

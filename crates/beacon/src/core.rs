@@ -1,0 +1,393 @@
+//! The state of all guards, and the one place where findings become open and closed gates.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mainstay_wire::client::{self, BadEndpoint, Client};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::check::Flip;
+use crate::clock;
+use crate::config::{Builtin, Config, Guarded};
+use crate::finding::{Finding, Verdict};
+use crate::fleet::{self, Chain, Fork, Known};
+use crate::gate::{Gate, Gates, Opening};
+use crate::guard::{Grade, Guard, Turn};
+use crate::refusal::{Reason, refusal};
+use crate::telemetry::{Metrics, Telemetry};
+
+/// Longest answer to a check.
+const MAX_ANSWER: usize = 4 << 20;
+/// What the check of traffic is called.
+pub(crate) const TRAFFIC: &str = "traffic";
+
+/// A guard, with what its shells need.
+pub(crate) struct Post {
+    /// Its place among all.
+    pub(crate) index: usize,
+    pub(crate) config: Guarded,
+    /// For clients' requests.
+    pub(crate) node: Client,
+    /// For checks: its connections are its own, and its answers are small.
+    pub(crate) asked: Client,
+    pub(crate) execution: Option<Client>,
+    /// What stands before every path.
+    pub(crate) prefix: String,
+    pub(crate) gates: Gates,
+    /// Names of the checks, traffic's last.
+    pub(crate) checks: Vec<Arc<str>>,
+    /// Which of mainstay's own checks are made, by their place in `checks`.
+    builtins: Vec<Builtin>,
+    pub(crate) telemetry: Telemetry,
+    /// Makes all checks now.
+    pub(crate) recheck: Notify,
+}
+
+impl Post {
+    /// The place of a check in this guard; `None` if it isn't made.
+    pub(crate) fn place(&self, check: Builtin) -> Option<usize> {
+        self.builtins.iter().position(|made| *made == check)
+    }
+
+    fn traffic(&self) -> usize {
+        self.checks.len() - 1
+    }
+}
+
+/// What changes.
+struct State {
+    guards: Vec<Guard>,
+    known: Vec<Known>,
+    /// Whether the guard is open.
+    open: Vec<bool>,
+    /// Why the guard is as it is, since when.
+    since: Vec<Instant>,
+    openings: Vec<Arc<Opening>>,
+    /// When the chain was learned; `None` if it is to be learned anew.
+    learned: Vec<Option<Instant>>,
+    /// When the operator gave it back last.
+    undrained: Vec<Option<Instant>>,
+}
+
+/// All of a role.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) posts: Vec<Arc<Post>>,
+    state: Mutex<State>,
+    /// Somebody may become fit by time alone.
+    turn: Notify,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, metrics: &Metrics) -> Result<Self, BadEndpoint> {
+        let now = clock::now();
+        let mut posts = Vec::new();
+        let mut guards = Vec::new();
+        for (index, guarded) in config.guards.iter().enumerate() {
+            let post = post(index, guarded, &config, metrics)?;
+            let rules: Vec<_> = post.builtins.iter().map(|check| config.timing_of(*check).rules).collect();
+            guards.push(Guard::new(&rules, config.timing.rules, config.warm_up, now));
+            posts.push(Arc::new(post));
+        }
+        let count = posts.len();
+        let state = State {
+            guards,
+            known: vec![Known::default(); count],
+            open: vec![false; count],
+            since: vec![now; count],
+            openings: vec![Arc::default(); count],
+            learned: vec![None; count],
+            undrained: vec![None; count],
+        };
+        let core = Self {
+            config,
+            posts,
+            state: Mutex::new(state),
+            turn: Notify::new(),
+            stop: CancellationToken::new(),
+        };
+        core.settle(&mut core.state(), now);
+        Ok(core)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a round of a check that began at `began`. `reached` says that the beacon node itself answered.
+    pub(crate) fn observe(&self, post: &Post, check: usize, finding: Finding, began: Instant, reached: bool) {
+        let now = clock::now();
+        post.telemetry.round(check, now.saturating_duration_since(began));
+        let mut state = self.state();
+        let i = post.index;
+        if finding.verdict == Verdict::Gone {
+            state.learned[i] = None;
+        }
+        let flip = state.guards[i].observe(check, finding, now);
+        tell(post, check, flip);
+        if reached {
+            let flip = state.guards[i].reached(began, now);
+            tell(post, post.traffic(), flip);
+        }
+        self.settle(&mut state, now);
+    }
+
+    /// A client's request broke, for the node's sake.
+    pub(crate) fn broke(&self, post: &Post, saw: &str) {
+        let now = clock::now();
+        let mut state = self.state();
+        state.learned[post.index] = None;
+        let flip = state.guards[post.index].broke(saw, now);
+        tell(post, post.traffic(), flip);
+        self.settle(&mut state, now);
+        drop(state);
+        post.recheck.notify_waiters();
+    }
+
+    /// Judges the guard's head against the others'.
+    pub(crate) fn judge_lag(&self, post: &Post) -> Finding {
+        let state = self.state();
+        let clock = slot(state.known[post.index].chain.as_ref());
+        fleet::lag(&state.known, post.index, self.config.max_lag, clock)
+    }
+
+    /// Judges the guard's chain against the others'.
+    pub(crate) fn judge_chain(&self, post: &Post) -> Finding {
+        fleet::same_chain(&self.state().known, post.index)
+    }
+
+    /// The guard's node is at this slot.
+    pub(crate) fn saw_head(&self, post: &Post, head: u64) {
+        self.state().known[post.index].head = Some(head);
+    }
+
+    /// The guard's node is on this fork.
+    pub(crate) fn saw_fork(&self, post: &Post, fork: Option<Fork>) {
+        self.state().known[post.index].fork = fork;
+    }
+
+    /// The guard's chain was learned.
+    pub(crate) fn learned(&self, post: &Post, chain: Chain) {
+        let mut state = self.state();
+        state.known[post.index].chain = Some(chain);
+        state.learned[post.index] = Some(clock::now());
+    }
+
+    /// The guard's chain, if it was learned and nothing speaks for another since; and its head.
+    pub(crate) fn chain(&self, post: &Post, max_age: Duration) -> Option<(Chain, Option<u64>)> {
+        let state = self.state();
+        let known = &state.known[post.index];
+        let learned = state.learned[post.index]?;
+        (clock::now().saturating_duration_since(learned) < max_age).then_some(())?;
+        Some((known.chain.clone()?, known.head))
+    }
+
+    /// The operator closes a guard, or gives it back.
+    pub(crate) fn drain(&self, post: &Post, drained: bool) {
+        let now = clock::now();
+        let mut state = self.state();
+        if state.guards[post.index].is_drained() == drained {
+            return;
+        }
+        state.guards[post.index].set_drained(drained);
+        state.undrained[post.index] = (!drained).then_some(now);
+        self.settle(&mut state, now);
+    }
+
+    /// Ends all event streams: the process ends, and they would never.
+    pub(crate) fn end_streams(&self) {
+        for opening in &self.state().openings {
+            opening.closed.cancel();
+        }
+    }
+
+    /// Opens and closes what has to be.
+    fn settle(&self, state: &mut State, now: Instant) {
+        for (known, guard) in state.known.iter_mut().zip(&state.guards) {
+            known.counts = guard.verdict() < Verdict::Hard;
+        }
+        let grades: Vec<Grade> = state.guards.iter().map(|guard| guard.grade(now)).collect();
+        let through = fleet::let_through(&grades, &state.open, self.config.min_fit);
+        for (i, post) in self.posts.iter().enumerate() {
+            let open = through[i];
+            if open && !state.open[i] {
+                let opening = Arc::new(Opening::default());
+                state.openings[i] = opening.clone();
+                post.gates.set(Gate::Open(opening));
+                let why = if grades[i] == Grade::Good {
+                    "all checks hold"
+                } else {
+                    "it is the last, and better than none"
+                };
+                turned(post, state, true, why.to_owned(), now);
+            } else if !open {
+                let reasons = self.reasons(post, state, now);
+                post.gates.set(Gate::Closed(Arc::new(refusal(&reasons, self.back(&grades[i], now)))));
+                state.openings[i].closed.cancel();
+                // Who was drained, or has few peers, still answers what it has begun.
+                if state.guards[i].verdict() >= Verdict::Hard {
+                    state.openings[i].lost.cancel();
+                }
+                if state.open[i] {
+                    let why: Vec<String> =
+                        reasons.iter().map(|reason| format!("{}: {}", reason.check, reason.saw)).collect();
+                    turned(post, state, false, why.join("; "), now);
+                }
+            }
+            state.open[i] = open;
+        }
+        self.turn.notify_one();
+    }
+
+    /// Why a guard is closed.
+    fn reasons(&self, post: &Post, state: &State, now: Instant) -> Vec<Reason> {
+        let guard = &state.guards[post.index];
+        let mut reasons = Vec::new();
+        if guard.is_drained() {
+            let since = clock::wall_at(state.since[post.index]);
+            reasons.push(Reason { check: "operator".to_owned(), saw: "drained".to_owned(), since });
+        }
+        for (place, check) in guard.failing() {
+            let saw = match check.condition() {
+                crate::check::Condition::Fails(finding) => finding.saw.clone(),
+                _ => "not yet checked".to_owned(),
+            };
+            let since = clock::wall_at(check.since());
+            reasons.push(Reason { check: post.checks[place].to_string(), saw, since });
+        }
+        if let Grade::Warming { until } = guard.grade(now) {
+            let left = until.saturating_duration_since(now).as_secs_f64();
+            let saw = format!("all checks hold again, {left:.0} s to go");
+            reasons.push(Reason {
+                check: "warm_up".to_owned(),
+                saw,
+                since: clock::wall_at(until - self.config.warm_up),
+            });
+        }
+        reasons
+    }
+
+    /// How long it takes at least until a closed guard opens.
+    fn back(&self, grade: &Grade, now: Instant) -> Duration {
+        match grade {
+            Grade::Warming { until } => until.saturating_duration_since(now),
+            Grade::Good => Duration::ZERO,
+            Grade::Soft(_) | Grade::Hard => {
+                self.config.timing.interval * self.config.timing.rules.rise + self.config.warm_up
+            }
+        }
+    }
+
+    /// Opens guards whose time has come, until the role ends.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = {
+                let (state, now) = (self.state(), clock::now());
+                state
+                    .guards
+                    .iter()
+                    .filter_map(|guard| match guard.grade(now) {
+                        Grade::Warming { until } => Some(until),
+                        _ => None,
+                    })
+                    .min()
+            };
+            let due = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = due => {
+                    let now = clock::now();
+                    self.settle(&mut self.state(), now);
+                }
+                () = self.turn.notified() => {}
+            }
+        }
+    }
+
+    /// Looks at a guard as it is.
+    pub(crate) fn look<T>(&self, post: &Post, look: impl FnOnce(Look<'_>) -> T) -> T {
+        let (state, now) = (self.state(), clock::now());
+        let i = post.index;
+        look(Look {
+            guard: &state.guards[i],
+            known: &state.known[i],
+            open: state.open[i],
+            since: state.since[i],
+            undrained: state.undrained[i],
+            grade: state.guards[i].grade(now),
+            reasons: self.reasons(post, &state, now),
+        })
+    }
+}
+
+/// A guard as it is.
+pub(crate) struct Look<'a> {
+    pub(crate) guard: &'a Guard,
+    pub(crate) known: &'a Known,
+    pub(crate) open: bool,
+    pub(crate) since: Instant,
+    pub(crate) undrained: Option<Instant>,
+    pub(crate) grade: Grade,
+    pub(crate) reasons: Vec<Reason>,
+}
+
+/// The slot that it is now.
+pub(crate) fn slot(chain: Option<&Chain>) -> Option<u64> {
+    chain?.slot(u64::try_from(clock::unix().as_millis()).ok()?)
+}
+
+fn tell(post: &Post, check: usize, flip: Option<Flip>) {
+    if let Some(flip) = flip {
+        post.telemetry.check_flipped(check, flip.holds, &flip.saw, clock::unix());
+    }
+}
+
+fn turned(post: &Post, state: &mut State, fit: bool, why: String, now: Instant) {
+    post.telemetry.guard_flipped(fit, &why, clock::unix());
+    state.since[post.index] = now;
+    state.guards[post.index].note(Turn { at: now, check: None, good: fit, saw: why });
+}
+
+fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> Result<Post, BadEndpoint> {
+    let made = |check: &Builtin| match check {
+        Builtin::Syncing | Builtin::Health | Builtin::Chain => true,
+        Builtin::Execution => guarded.execution_node.is_some(),
+        Builtin::Peers => guarded.min_peers > 0,
+        Builtin::Subnets => guarded.attnets.is_some(),
+        Builtin::Lag => config.guards.len() > 1,
+    };
+    let builtins: Vec<Builtin> = Builtin::ALL.into_iter().filter(made).collect();
+    let names = builtins.iter().map(|check| check.word()).chain([TRAFFIC]);
+    let checks: Vec<Arc<str>> = names.map(Arc::from).collect();
+    let asked = client::Options {
+        idle_timeout: config.node_idle_timeout,
+        max_reply: MAX_ANSWER,
+        ..client::Options::default()
+    };
+    let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
+    let execution = match &guarded.execution_node {
+        Some(execution) => Some(Client::new(&execution.url, asked.clone())?),
+        None => None,
+    };
+    Ok(Post {
+        index,
+        node: Client::new(&guarded.beacon_node, passed)?,
+        asked: Client::new(&guarded.beacon_node, asked)?,
+        execution,
+        prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
+        gates: Gates::new(refusal(&[], config.timing.interval)),
+        telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
+        checks,
+        builtins,
+        recheck: Notify::new(),
+        config: guarded.clone(),
+    })
+}

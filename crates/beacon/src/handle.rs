@@ -1,0 +1,222 @@
+//! What the outside may ask and do: state, health, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_settings::redact;
+use serde::Serialize;
+
+use crate::check::Condition;
+use crate::clock;
+use crate::config::SECTION;
+use crate::core::{Core, Look, Post};
+use crate::finding::Verdict;
+use crate::guard::{Grade, Turn};
+
+/// A check as the outside sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckView {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds; a check that hasn't been made doesn't.
+    pub holds: bool,
+    /// Whether it fails for a reason that the last guard may stay open in spite of.
+    pub soft: bool,
+    /// What its last round found.
+    pub saw: String,
+    /// Since when it holds or fails, in seconds.
+    pub since_seconds: u64,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlipView {
+    /// How long ago, in seconds.
+    pub ago_seconds: u64,
+    /// The check that flipped; `None`: the guard opened or closed.
+    pub check: Option<String>,
+    /// Whether it holds, or is open, since.
+    pub holds: bool,
+    /// Why.
+    pub saw: String,
+}
+
+/// A guard as the outside sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GuardView {
+    /// Its name.
+    pub name: String,
+    /// Where validator clients connect by its config.
+    pub listen: SocketAddr,
+    /// The beacon node's URL without credentials.
+    pub uri: String,
+    /// Whether requests get through.
+    pub fit: bool,
+    /// fit, kept, warming, unfit, drained.
+    pub condition: &'static str,
+    /// Why it isn't fit; empty if it is.
+    pub reason: String,
+    /// Since when requests get through, or don't, in seconds.
+    pub since_seconds: u64,
+    /// Slot of the node's head.
+    pub head: Option<u64>,
+    /// Event streams that are open.
+    pub open_streams: i64,
+    /// The checks; traffic's last.
+    pub checks: Vec<CheckView>,
+    /// The last flips, the oldest first.
+    pub flips: Vec<FlipView>,
+}
+
+/// The state of the role.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// The guards in the order in which they were named.
+    pub nodes: Vec<GuardView>,
+}
+
+/// A handle on a running role.
+#[derive(Clone)]
+pub struct Handle {
+    core: Arc<Core>,
+}
+
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
+    }
+
+    fn name(&self) -> &str {
+        &self.core.config.name
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let nodes =
+            self.core.posts.iter().map(|post| self.core.look(post, |look| view(post, &look))).collect();
+        Snapshot { name: self.core.config.name.clone(), nodes }
+    }
+
+    fn health(&self) -> (Level, Vec<String>) {
+        let guards = self.snapshot().nodes;
+        let reasons: Vec<String> = guards
+            .iter()
+            .filter(|guard| guard.condition != "fit")
+            .map(|guard| format!("{} is {}: {}", guard.name, guard.condition, guard.reason))
+            .collect();
+        let level = match guards.iter().filter(|guard| guard.fit).count() {
+            0 => Level::Down,
+            _ if reasons.is_empty() => Level::Well,
+            _ => Level::Degraded,
+        };
+        (level, reasons)
+    }
+
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        match action {
+            Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
+            Action::Uncordon { node } => self.undrain(&node),
+            Action::Recheck => {
+                self.recheck();
+                Ok(())
+            }
+            Action::Add { .. } | Action::Remove { .. } => Err(Refused::Unsupported(
+                "guards are named in the settings, each has a listener of its own".to_owned(),
+            )),
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Closes a guard: 503 to everything, whatever its checks say. What it has begun to answer it ends.
+    ///
+    /// # Errors
+    /// No guard is called so.
+    pub fn drain(&self, guard: &str) -> Result<(), Refused> {
+        self.core.drain(self.find(guard)?, true);
+        Ok(())
+    }
+
+    /// Ends a drain.
+    ///
+    /// # Errors
+    /// No guard is called so.
+    pub fn undrain(&self, guard: &str) -> Result<(), Refused> {
+        self.core.drain(self.find(guard)?, false);
+        Ok(())
+    }
+
+    /// Makes all checks now.
+    pub fn recheck(&self) {
+        for post in &self.core.posts {
+            post.recheck.notify_waiters();
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<&Arc<Post>, Refused> {
+        let found = self.core.posts.iter().find(|post| post.config.name == name);
+        found.ok_or_else(|| Refused::NoSuchNode(name.to_owned()))
+    }
+}
+
+fn view(post: &Post, look: &Look<'_>) -> GuardView {
+    let reasons: Vec<String> =
+        look.reasons.iter().map(|reason| format!("{}: {}", reason.check, reason.saw)).collect();
+    let condition = match (look.open, look.grade) {
+        (true, Grade::Good) => "fit",
+        (true, _) => "kept",
+        (false, _) if look.guard.is_drained() => "drained",
+        (false, Grade::Warming { .. } | Grade::Good) => "warming",
+        (false, _) => "unfit",
+    };
+    GuardView {
+        name: post.config.name.clone(),
+        listen: post.config.listen,
+        uri: redact(post.config.beacon_node.as_str()),
+        fit: look.open,
+        condition,
+        reason: reasons.join("; "),
+        since_seconds: ago(look.since),
+        head: look.known.head,
+        open_streams: post.telemetry.open_streams.get(),
+        checks: post
+            .checks
+            .iter()
+            .zip(look.guard.checks())
+            .map(|(name, check)| check_view(name, check))
+            .collect(),
+        flips: look.guard.turns().map(|turn| flip_view(post, turn)).collect(),
+    }
+}
+
+fn check_view(name: &str, check: &crate::check::Check) -> CheckView {
+    CheckView {
+        name: name.to_owned(),
+        holds: *check.condition() == Condition::Holds,
+        soft: check.condition().verdict() == Verdict::Soft,
+        saw: check.last().map_or_else(String::new, |finding| finding.saw.clone()),
+        since_seconds: ago(check.since()),
+    }
+}
+
+fn flip_view(post: &Post, turn: &Turn) -> FlipView {
+    FlipView {
+        ago_seconds: ago(turn.at),
+        check: turn.check.map(|place| post.checks[place].to_string()),
+        holds: turn.good,
+        saw: turn.saw.clone(),
+    }
+}
+
+fn ago(at: Instant) -> u64 {
+    clock::now().saturating_duration_since(at).as_secs()
+}

@@ -1,0 +1,60 @@
+//! Fits the `beacon` role into the process.
+
+use std::net::SocketAddr;
+
+use mainstay_admin::Token;
+use mainstay_beacon::{Beacon, Config, Listeners};
+use mainstay_settings::{Problem, Settings};
+
+use crate::probe::{Asked, Target};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+
+/// The beacon role among the roles.
+pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_beacon::SECTION, extra: &[], configure };
+
+fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
+    Some(Box::new(Config::from_settings(settings, problems)?))
+}
+
+impl Configured for Config {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of each guard the clients' address and, if it has one, that of agent checks.
+    fn listens(&self) -> Vec<SocketAddr> {
+        self.guards.iter().flat_map(|guard| std::iter::once(guard.listen).chain(guard.agent_check)).collect()
+    }
+
+    fn summary(&self) -> String {
+        count(self.guards.len())
+    }
+
+    /// The execution nodes: what a beacon node is asked here, its checks ask all the time.
+    fn targets(&self) -> Vec<Target> {
+        let target = |guard: &mainstay_beacon::config::Guarded| {
+            let execution = guard.execution_node.as_ref()?;
+            Some(Target {
+                group: self.name.clone(),
+                name: guard.name.clone(),
+                url: execution.url.clone(),
+                asked: execution.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
+            })
+        };
+        self.guards.iter().filter_map(target).collect()
+    }
+
+    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
+        let agents: Vec<bool> = self.guards.iter().map(|guard| guard.agent_check.is_some()).collect();
+        let beacon = Beacon::build(*self, &metrics.of(mainstay_beacon::Metrics::new))?;
+        Ok(Built::with_many(beacon.handle(), move |listeners, stop, grace| {
+            let mut listeners = listeners.into_iter();
+            let of_guard = |has_agent: bool| {
+                let clients = listeners.next()?;
+                Some(Listeners { clients, agent: if has_agent { listeners.next() } else { None } })
+            };
+            let listeners = agents.into_iter().filter_map(of_guard).collect();
+            beacon.serve(listeners, stop, grace)
+        }))
+    }
+}

@@ -1,0 +1,57 @@
+//! Fits the `engine` role into the process.
+
+use std::net::SocketAddr;
+
+use mainstay_admin::Token;
+use mainstay_engine::config::NodeConfig;
+use mainstay_engine::{Config, Engine};
+use mainstay_settings::{Problem, Settings};
+
+use crate::dropin::Extra;
+use crate::probe::{Asked, Target};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+
+/// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
+pub(crate) const KIND: RoleKind = RoleKind {
+    section: &mainstay_engine::SECTION,
+    extra: &[
+        Extra::Alias { key: "majority", flag: "fcu-majority", short: 'f' },
+        Extra::PortAndAddress { port: 7000 },
+        Extra::Idle { flag: "holesky" },
+        Extra::Idle { flag: "sepolia" },
+    ],
+    configure,
+};
+
+fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
+    Some(Box::new(Config::from_settings(settings, problems)?))
+}
+
+impl Configured for Config {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn listens(&self) -> Vec<SocketAddr> {
+        vec![self.listen]
+    }
+
+    fn summary(&self) -> String {
+        count(self.nodes.len())
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let target = |node: &NodeConfig| Target {
+            group: self.name.clone(),
+            name: node.spec.name.clone(),
+            url: node.spec.url.clone(),
+            asked: Asked::Engine(node.secret.clone()),
+        };
+        self.nodes.iter().map(target).collect()
+    }
+
+    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
+        let engine = Engine::build(*self, &metrics.of(mainstay_engine::Metrics::new))?;
+        Ok(Built::new(engine.handle(), |listener, stop, grace| engine.serve(listener, stop, grace)))
+    }
+}

@@ -1,0 +1,102 @@
+//! Fits the `rpc` role into the process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use mainstay_admin::{Caller, Token, judge};
+use mainstay_rpc::config::Probes;
+use mainstay_rpc::{Config, Rpc, Upstream, Verify};
+use mainstay_settings::{Problem, Settings};
+
+use crate::dropin::Extra;
+use crate::dropin::prio::NO_REDIS;
+use crate::probe::{Asked, Target};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+
+/// The rpc role among the roles; with prio-load-balancer's flags and variables, as it stands in for that.
+pub(crate) const KIND: RoleKind =
+    RoleKind { section: &mainstay_rpc::SECTION, extra: &[Extra::PrioLoadBalancer], configure };
+
+fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
+    let mut config = Config::from_settings(settings, problems)?;
+    if settings.text("redis") == Some(NO_REDIS)
+        && let Some(nowhere) = config.redis.take()
+        && nowhere.shared_limits
+    {
+        let what = "instances find each other through Redis, name one";
+        problems.push(settings.problem("redis", what));
+    }
+    Some(Box::new(config))
+}
+
+impl Configured for Config {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn listens(&self) -> Vec<SocketAddr> {
+        vec![self.listen]
+    }
+
+    fn summary(&self) -> String {
+        let kept = if self.redis.is_some() {
+            ", more from Redis"
+        } else if self.state_dir.is_some() {
+            ", more from the state directory"
+        } else {
+            ""
+        };
+        format!("{}{kept}", count(self.nodes.len()))
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let asked = match self.probes {
+            Probes::Ethereum => Asked::Ethereum,
+            Probes::NetVersion | Probes::None => Asked::NetVersion,
+        };
+        let target = |node: &Upstream| Target {
+            group: self.name.clone(),
+            name: node.name(),
+            url: node.url.clone(),
+            asked: asked.clone(),
+        };
+        self.nodes.iter().map(target).collect()
+    }
+
+    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {
+        let metrics = metrics.of(mainstay_rpc::Metrics::new);
+        let rpc = Rpc::build(*self, &metrics, token.cloned().map(verify))?;
+        Ok(Built::new(rpc.handle(), |listener, stop, grace| rpc.serve(listener, stop, grace)))
+    }
+}
+
+/// Who may change nodes on the role's own port from elsewhere.
+fn verify(token: Token) -> Verify {
+    Arc::new(move |bearer| {
+        let caller = Caller {
+            // Nobody's address: the token alone decides.
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            host: None,
+            origin: None,
+            proxied: false,
+            bearer: Some(bearer.to_owned()),
+        };
+        judge(&caller, Some(&token)).is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_admin_token_and_nothing_else_is_taken() {
+        let text = "correct-horse-battery-staple";
+        let verify = verify(Token::new(text).unwrap());
+        assert!(verify(text));
+        for wrong in ["", "correct-horse-battery", "correct-horse-battery-staples"] {
+            assert!(!verify(wrong));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `mainstay status`: what a running mainstay says of itself, on the terminal.
+
+mod page;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use mainstay_settings::{File, Instance, Origin, Problem, Sources, resolve};
+use mainstay_wire::client::{Client, Options};
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::cli;
+use crate::plan::{self, Environment};
+use crate::run::refuse;
+use crate::sections::ADMIN;
+use crate::show::print;
+
+/// How long the admin listener may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const ROLES: &str = "/api/v1/roles";
+
+/// Its command line.
+pub(crate) fn subcommand() -> Command {
+    let mut command = Command::new("status")
+        .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last")
+        .after_help("Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers.")
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .short('c')
+                .value_name("FILE")
+                .help("The config file whose [admin] says where to ask [variable: MAINSTAY_CONFIG]"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The API's answer as it is"));
+    if let Some(listen) = ADMIN.key("listen") {
+        command = command.arg(cli::key_arg(&ADMIN, listen));
+    }
+    command
+}
+
+/// Runs it.
+pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
+    let address = match address(matches, environment) {
+        Ok(address) => address,
+        Err(problems) => return refuse(&problems),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("error: cannot start asking: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let roles = match runtime.block_on(ask(address)) {
+        Ok(roles) => roles,
+        Err(why) => {
+            eprintln!("error: {address}: {why}, is mainstay running with --admin-listen {address}?");
+            return ExitCode::from(crate::WRONG_CONFIG);
+        }
+    };
+    let text = if matches.get_flag("json") { format!("{roles:#}\n") } else { page::draw(&roles) };
+    let shown = print(&text);
+    if page::any_down(&roles) { ExitCode::FAILURE } else { shown }
+}
+
+async fn ask(address: SocketAddr) -> Result<Value, String> {
+    let url = Url::parse(&format!("http://{address}/")).map_err(|why| why.to_string())?;
+    let client = Client::new(&url, Options::default()).map_err(|why| why.to_string())?;
+    let request = http::Request::get(ROLES).body(Bytes::new()).map_err(|why| why.to_string())?;
+    let reply = client.send(request, Instant::now() + TIMEOUT).await.map_err(|why| why.to_string())?;
+    if reply.status != http::StatusCode::OK {
+        return Err(format!("HTTP {}", reply.status.as_u16()));
+    }
+    serde_json::from_slice(&reply.body).map_err(|_| "its answer is no JSON".to_owned())
+}
+
+/// Where to ask: as for any setting the flag wins over the variable, that over the file.
+fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr, Vec<Problem>> {
+    let flags = cli::flags(&ADMIN, matches);
+    // What the flag says stands, whatever is wrong with a file that happens to lie here.
+    let path = if flags.has("listen") { None } else { plan::named_file(matches, environment) };
+    let file = path.map(|path| File::read(&path)).transpose()?;
+    let instance: Option<Instance<'_>> =
+        file.as_ref().and_then(|file| file.instances(ADMIN.name).first().copied());
+    let sources =
+        Sources { file: instance, variables: Some(&environment.variables), fallbacks: &[], flags: &flags };
+    let mut problems = Vec::new();
+    let settings = resolve(&ADMIN, &sources, &mut problems);
+    match settings.address("listen") {
+        Some(address) => Ok(reachable(address)),
+        None if problems.is_empty() => {
+            let what = "the admin listener is off there, so there is nobody to ask".to_owned();
+            let origin = match settings.origin("listen") {
+                Origin::Default => Origin::Flag("--admin-listen".to_owned()),
+                set => set.clone(),
+            };
+            Err(vec![Problem { origin, key: String::new(), what }])
+        }
+        None => Err(problems),
+    }
+}
+
+/// Who listens on every address is asked on the loopback one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

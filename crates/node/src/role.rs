@@ -1,0 +1,106 @@
+//! What a role shows its operator and lets him do. All roles have this one form, so that whoever shows them (the admin
+//! listener) needs to know none of them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How well a role serves its clients; the greater, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it was meant to.
+    Well,
+    /// Its clients are served, but something that could be there isn't.
+    Degraded,
+    /// Its clients cannot be served.
+    Down,
+}
+
+/// What can be asked of a role. Nodes are named by their name.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Add a node.
+    Add {
+        /// As in the configuration; may hold credentials.
+        uri: String,
+    },
+    /// Forget a node.
+    Remove {
+        /// Which.
+        node: String,
+    },
+    /// Give a node no new work, and let it end what it has.
+    Drain {
+        /// Which.
+        node: String,
+    },
+    /// Don't rely on a node any more, whatever its health.
+    Cordon {
+        /// Which.
+        node: String,
+    },
+    /// End a cordon or a drain.
+    Uncordon {
+        /// Which.
+        node: String,
+    },
+    /// Check all nodes now.
+    Recheck,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A URI may hold credentials.
+            Self::Add { .. } => f.write_str("Add"),
+            Self::Remove { node } => write!(f, "Remove({node:?})"),
+            Self::Drain { node } => write!(f, "Drain({node:?})"),
+            Self::Cordon { node } => write!(f, "Cordon({node:?})"),
+            Self::Uncordon { node } => write!(f, "Uncordon({node:?})"),
+            Self::Recheck => f.write_str("Recheck"),
+        }
+    }
+}
+
+/// Why an action was not done. The texts are shown to who asked: no credentials in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No node has this name.
+    NoSuchNode(String),
+    /// It can't be done as asked; what is wrong with it.
+    Bad(String),
+    /// This kind of role doesn't do that.
+    Unsupported(String),
+    /// What the nodes are kept in can't be asked; nothing was changed, unless the text says that nobody knows.
+    Unavailable(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchNode(name) => write!(f, "no node is called {name}"),
+            Self::Bad(what) | Self::Unsupported(what) | Self::Unavailable(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A handle on a running role. `health` and `snapshot` are asked for at any time, on async threads: they don't block.
+pub trait Operated: Clone + Send + Sync + 'static {
+    /// What [`Operated::snapshot`] gives. Nodes are in the array `nodes`.
+    type Snapshot: Serialize;
+
+    /// For example `engine`.
+    fn kind(&self) -> &'static str;
+    /// Which of the roles of its kind.
+    fn name(&self) -> &str;
+    /// How well it is, and every reason why not better.
+    fn health(&self) -> (Level, Vec<String>);
+    /// All that there is to show, without secrets.
+    fn snapshot(&self) -> Self::Snapshot;
+    /// Changes something.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn act(&self, action: Action) -> impl Future<Output = Result<(), Refused>> + Send;
+}

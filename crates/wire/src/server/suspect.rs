@@ -1,0 +1,85 @@
+//! Requests that two programs could understand differently are refused before a handler sees them: such a difference is
+//! what smuggles a request past whoever is to look at it.
+//!
+//! hyper refuses most by itself: folded lines, control characters, lengths that are none or differ, transfer encodings that don't end in
+//! `chunked`, in HTTP/2 whatever belongs to a connection. What it lets through is here, where it can be seen in the request that it
+//! gives, and in [`super::heads`] where it can't.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+
+use super::Response;
+
+/// What is wrong with a request, if anything is.
+pub(super) fn flaw<B>(request: &Request<B>) -> Option<&'static str> {
+    let (uri, headers) = (request.uri(), request.headers());
+    if *request.method() == Method::CONNECT {
+        return Some("CONNECT is not served here");
+    }
+    if !is_target(request.method(), uri) {
+        return Some("the request's target is neither a path nor a URL");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && !is_chunked_only(headers) {
+        return Some("of transfer encodings only one \"chunked\" is understood");
+    }
+    match request.version() {
+        Version::HTTP_2 => flaw_of_http2(uri, headers),
+        version => flaw_of_host(version, headers),
+    }
+}
+
+/// In HTTP/1.1 there has to be one `Host` (RFC 9112 section 3.2).
+fn flaw_of_host(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Some("there are two Host header fields"),
+        (Some(host), None) if !is_host(host) => Some("the Host header field holds no host"),
+        (None, None) if version == Version::HTTP_11 => Some("there is no Host header field"),
+        _ => None,
+    }
+}
+
+fn flaw_of_http2(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (hosts.next(), hosts.next(), authority) {
+        (_, Some(_), _) => return Some("there are two Host header fields"),
+        (Some(host), None, Some(authority)) if !host.as_bytes().eq_ignore_ascii_case(authority) => {
+            return Some("Host and :authority differ");
+        }
+        _ => {}
+    }
+    (headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some())
+        .then_some("there are two Content-Length header fields")
+}
+
+/// Origin form, absolute form, or the asterisk of OPTIONS (RFC 9112 section 3.2).
+fn is_target(method: &Method, uri: &Uri) -> bool {
+    // An authority without a scheme is for CONNECT.
+    uri.authority().is_none_or(|_| matches!(uri.scheme_str(), Some("http" | "https")))
+        && (uri.path().starts_with('/') || (uri.path() == "*" && *method == Method::OPTIONS))
+}
+
+fn is_chunked_only(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    encodings.next().is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && encodings.next().is_none()
+}
+
+/// A name or address with or without a port, or nothing where the target has no authority.
+fn is_host(host: &HeaderValue) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte);
+    host.as_bytes().iter().all(allowed)
+}
+
+/// The answer to it. Whatever else comes over the connection isn't read.
+pub(super) fn refusal(flaw: &'static str, version: Version) -> Response {
+    let mut response = Response::new(format!("bad request: {flaw}\n").into());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if version != Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

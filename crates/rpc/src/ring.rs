@@ -57,11 +57,6 @@ impl<T> Ring<T> {
     }
 
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    #[inline]
     pub(crate) fn front(&self) -> Option<&Facts> {
         self.entries.front().map(|entry| &entry.facts)
     }
@@ -219,7 +214,7 @@ mod tests {
                     }
                     Step::Remove(_) => prop_assert!(ring.remove(order).is_none()),
                 }
-                prop_assert_eq!(ring.len(), model.len());
+                prop_assert_eq!(ring.len, model.len());
                 prop_assert_eq!(ring.front().map(|facts| facts.order), model.first().map(|(order, ..)| *order));
                 let due = model.iter().find(|(.., early)| !early).map(|(order, deadline, _)| (*deadline, *order));
                 prop_assert_eq!(ring.next_due(), due);
@@ -236,9 +231,9 @@ mod tests {
         }
         for order in 1..100_000 {
             assert!(ring.remove(order).is_some());
-            assert!(ring.entries.len() <= 2 * ring.len() + GAPS + 1, "gaps of {order}");
+            assert!(ring.entries.len() <= 2 * ring.len + GAPS + 1, "gaps of {order}");
         }
-        assert_eq!(ring.len(), 1);
+        assert_eq!(ring.len, 1);
         assert_eq!(ring.pop(), Some(0));
         assert_eq!(ring.entries.capacity(), 0);
     }

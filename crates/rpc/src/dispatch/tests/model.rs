@@ -163,18 +163,15 @@ impl Model {
             settled = event.as_ref().is_some_and(|event| dispatch.is_settled(event));
             let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
             if let Some(due) = due {
-                let Some(Event::Expired(call, number)) = event else {
-                    panic!("expiry is due, got {event:?}")
-                };
-                assert_eq!(call.deadline, due);
-                self.leave(number);
+                let Some(Event::Expired(number)) = event else { panic!("expiry is due, got {event:?}") };
+                assert_eq!(self.leave(number).call.deadline, due);
                 self.end(number, "expired");
                 continue;
             }
             if !self.waiting.is_empty()
                 && let Some(refusal) = self.nobody()
             {
-                let Some(Event::Refused(why, _, number)) = event else { panic!("no node, got {event:?}") };
+                let Some(Event::Refused(why, number)) = event else { panic!("no node, got {event:?}") };
                 assert_eq!(why, refusal);
                 self.leave(number);
                 self.end(number, "refused");
@@ -190,11 +187,11 @@ impl Model {
             });
             let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
             let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
-            let Some(Event::Run { node, call, waiter }) = event else {
+            let Some(Event::Run { node, waiter }) = event else {
                 panic!("{wanted} waits though it could run")
             };
             assert_eq!(waiter, wanted);
-            let waiter = Waiter { call, ..self.leave(waiter) };
+            let waiter = self.leave(waiter);
             self.took(node, waiter);
         }
     }
@@ -214,6 +211,7 @@ impl Model {
         let wake = dispatch.next_wake();
         assert_eq!(wake.is_some(), expiry.is_some());
         assert!(wake <= expiry);
+        assert!(wake.is_none_or(|wake| wake > self.now), "nothing is due any more");
         let held = self.waiting.len() + self.running.len() + self.ended.len();
         assert_eq!(held, self.submitted as usize, "one was lost or doubled");
     }
@@ -231,11 +229,11 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
         Step::Submit { lane, timeout_ms, size } => {
             model.submitted += 1;
             let number = model.submitted;
-            let call = Call::new(Lane::ALL[*lane], now, Duration::from_millis(*timeout_ms), *size);
+            let mut call = Call::new(Lane::ALL[*lane], now, Duration::from_millis(*timeout_ms), *size);
             let may = model.may_go(&call.tried);
             let waiter = |key, call| Waiter { number, arrived: number, call, key };
-            match dispatch.submit(call.clone(), || number, now) {
-                Submitted::Run { node, call } => model.took(node, waiter(None, call)),
+            match dispatch.submit(&mut call, || number, now) {
+                Submitted::Run(node) => model.took(node, waiter(None, call)),
                 Submitted::Queued(key) => {
                     assert!(may.is_empty() && model.nobody().is_none() && model.room(&call));
                     model.waiting.push(waiter(Some(key), call));
@@ -255,8 +253,10 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
             match step {
                 Step::Retry(_) => {
                     model.gave_back(node);
-                    waiter.key = Some(dispatch.retry(node, waiter.call.clone(), waiter.number));
-                    waiter.call.tried.add(node);
+                    let mut tried = waiter.call.tried.clone();
+                    tried.add(node);
+                    waiter.key = Some(dispatch.retry(node, &mut waiter.call, waiter.number));
+                    assert_eq!(waiter.call.tried, tried);
                     model.waiting.push(waiter);
                 }
                 _ => {
@@ -280,7 +280,7 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
         }
         Step::Cancel(i) => {
             let Some(waiter) = pick(i, &model.waiting) else { return };
-            assert!(dispatch.cancel(waiter.key.unwrap()).is_some_and(|(_, number)| number == waiter.number));
+            assert_eq!(dispatch.cancel(waiter.key.unwrap()), Some(waiter.number));
             model.leave(waiter.number);
             model.end(waiter.number, "cancelled");
             assert!(dispatch.cancel(waiter.key.unwrap()).is_none());
@@ -388,8 +388,8 @@ proptest! {
         let (mut told, mut wakes) = (0, 0);
         for (number, (lane, ms)) in arrivals.iter().enumerate() {
             now += Duration::from_millis(*ms);
-            let call = Call::new(Lane::ALL[*lane], now, Duration::from_secs(1), 1);
-            told += usize::from(!matches!(dispatch.submit(call, || number, now), Submitted::Queued(_)));
+            let mut call = Call::new(Lane::ALL[*lane], now, Duration::from_secs(1), 1);
+            told += usize::from(!matches!(dispatch.submit(&mut call, || number, now), Submitted::Queued(_)));
         }
         dispatch.pool_mut().set_fit(node, true, now);
         loop {

@@ -133,6 +133,13 @@ impl<T> Dispatch<T> {
         self.pool.give_back(node);
     }
 
+    /// As [`Dispatch::release`], where all that comes of it is that the next one who waits gets the same slot: gives who that is. That is
+    /// how a slot goes from hand to hand under load. `None`: nothing has happened.
+    #[inline]
+    pub fn hand_on(&mut self, node: NodeId, now: Instant) -> Option<T> {
+        if self.pool.may_keep(node, now) { self.lanes.next_plain(now) } else { None }
+    }
+
     /// Whoever waits is gone: takes the request out. `None` if it waits no more.
     pub fn cancel(&mut self, key: Key) -> Option<T> {
         self.lanes.remove(key)

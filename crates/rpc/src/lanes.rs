@@ -140,9 +140,14 @@ impl<T> Lanes<T> {
         }
         let facts = Facts { order, since, deadline, size, early: false };
         if self.rings[lane.index()].push(facts, waiter) {
-            self.early.insert((deadline, order, lane));
+            self.came_early(deadline, order, lane);
         }
         Key { order, lane, serial: 0 }
+    }
+
+    #[inline(never)]
+    fn came_early(&mut self, deadline: Instant, order: u64, lane: Lane) {
+        self.early.insert((deadline, order, lane));
     }
 
     #[inline(never)]
@@ -166,17 +171,34 @@ impl<T> Lanes<T> {
     #[inline(always)]
     pub fn next(&mut self, can_run: impl Fn(&Tried) -> bool, now: Instant) -> Option<(Tried, T)> {
         let new_can_run = can_run(&Tried::default());
-        if new_can_run && self.retried.is_empty() && self.rules.low_max_wait.is_none() {
-            // The usual case.
-            let lanes = self.lens.map(|len| len > 0);
-            let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
-            let ring = &mut self.rings[lane.index()];
-            let facts = *ring.front()?;
-            let waiter = ring.pop()?;
-            self.new_left(lane, &facts);
-            return Some((Tried::default(), waiter));
+        if new_can_run && self.is_plain() {
+            return self.next_new().map(|waiter| (Tried::default(), waiter));
         }
         self.next_of_all(can_run, new_can_run, now)
+    }
+
+    /// As [`Lanes::next`] when every request can run, in the usual case: none was sent to a node yet, none is aged, and no
+    /// deadline has passed. `None` in any other.
+    #[inline]
+    pub fn next_plain(&mut self, now: Instant) -> Option<T> {
+        let is_quiet = self.quiet_until.is_some_and(|until| now < until);
+        if is_quiet && self.is_plain() { self.next_new() } else { None }
+    }
+
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.retried.is_empty() && self.rules.low_max_wait.is_none()
+    }
+
+    #[inline]
+    fn next_new(&mut self) -> Option<T> {
+        let lanes = self.lens.map(|len| len > 0);
+        let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
+        let ring = &mut self.rings[lane.index()];
+        let facts = *ring.front()?;
+        let waiter = ring.pop()?;
+        self.new_left(lane, &facts);
+        Some(waiter)
     }
 
     #[inline(never)]
@@ -304,9 +326,14 @@ impl<T> Lanes<T> {
     #[inline]
     fn new_left(&mut self, lane: Lane, facts: &Facts) {
         if facts.early {
-            self.early.remove(&(facts.deadline, facts.order, lane));
+            self.early_left(lane, facts);
         }
         self.count_out(lane, facts.size);
+    }
+
+    #[inline(never)]
+    fn early_left(&mut self, lane: Lane, facts: &Facts) {
+        self.early.remove(&(facts.deadline, facts.order, lane));
     }
 
     #[inline]

@@ -212,6 +212,16 @@ impl Pool {
         self.fittest(|id| !tried.contains(id)).is_some() || !self.has_untried(tried)
     }
 
+    /// Whether no slot is free, and one that this node gave back now would be: for a request that was sent nowhere yet
+    /// [`Pool::give_back`] and [`Pool::take`] would come to the same slot.
+    #[must_use]
+    #[inline]
+    pub fn may_keep(&self, id: NodeId, now: Instant) -> bool {
+        self.free == 0
+            && self.next_change.is_none_or(|next| next > now)
+            && self.slots(id).is_some_and(Slots::is_within)
+    }
+
     /// Gives a slot back.
     #[inline]
     pub fn give_back(&mut self, id: NodeId) {
@@ -295,6 +305,7 @@ impl Pool {
         NodeId::new(index, self.members[index].generation)
     }
 
+    #[inline]
     fn slots(&self, id: NodeId) -> Option<&Slots> {
         let member = self.members.get(id.index()).filter(|member| member.generation == id.generation())?;
         member.slots.as_ref()

@@ -104,6 +104,9 @@ impl<W> Shared<W> {
     #[inline]
     pub fn release(&self, node: NodeId, now: Instant) -> Events<W> {
         self.state.with(|state| {
+            if let Some(waiter) = state.dispatch.hand_on(node, now) {
+                return Events { first: Some(Event::Run { node, waiter }), more: Vec::new() };
+            }
             state.dispatch.release(node);
             Events::of(&mut state.dispatch, now)
         })

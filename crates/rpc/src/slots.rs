@@ -58,6 +58,12 @@ impl Slots {
         self.in_flight < self.limit
     }
 
+    /// Whether it works on something, and on no more than it may: a request that ends makes room for another.
+    #[inline]
+    pub(crate) fn is_within(&self) -> bool {
+        (1..=self.limit).contains(&self.in_flight)
+    }
+
     /// Brings `open` and the pause up to date. Gives the time at which they change next.
     pub(crate) fn advance(&mut self, slow_start: Duration, now: Instant) -> Option<Instant> {
         self.rests_until = self.rests_until.filter(|until| now < *until);

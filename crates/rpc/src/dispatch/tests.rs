@@ -111,6 +111,34 @@ fn all_lanes_together_are_bounded_by_items_and_by_bytes() {
 }
 
 #[test]
+fn a_slot_goes_from_hand_to_hand_only_where_nothing_else_is_due() {
+    type Change = fn(&mut Dispatch<u32>, NodeId, NodeId, Instant);
+    let three_wait = |with: Change| {
+        let (mut bench, a) = Bench::busy(Options::default());
+        let b = bench.dispatch.add_node(1, true);
+        bench.dispatch.pool_mut().rest(b, bench.now + SECOND, bench.now);
+        (1..4).for_each(|number| assert_eq!(bench.submit(Lane::Low, number), Ok(None)));
+        with(&mut bench.dispatch, a, b, bench.now);
+        (bench, a)
+    };
+    let (mut bench, a) = three_wait(|_, _, _, _| {});
+    assert_eq!(bench.dispatch.hand_on(a, bench.now), Some(1));
+    assert_eq!(bench.dispatch.hand_on(a, bench.now + SECOND), None, "b's pause is over");
+    let cases: [Change; 4] = [
+        |dispatch, a, _, _| dispatch.pool_mut().set_draining(a, true),
+        |dispatch, a, _, now| dispatch.pool_mut().set_fit(a, false, now),
+        |dispatch, a, _, now| dispatch.pool_mut().set_workers(a, 0, now),
+        |dispatch, a, _, _| dispatch.pool_mut().remove(a),
+    ];
+    for (i, case) in cases.into_iter().enumerate() {
+        let (mut bench, a) = three_wait(case);
+        assert_eq!(bench.dispatch.hand_on(a, bench.now), None, "case {i}");
+    }
+    let (mut bench, a) = three_wait(|dispatch, _, b, _| dispatch.pool_mut().remove(b));
+    assert_eq!(bench.dispatch.hand_on(a, bench.now + SECOND * 5), None, "they have expired");
+}
+
+#[test]
 fn a_retry_keeps_its_place_and_is_never_refused() {
     let limits = Limits { lanes: [0, 0, 1], items: 1, bytes: 1 };
     let rules = Rules { limits, ..Rules::default() };

@@ -12,13 +12,23 @@ use crate::lanes::Limits;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { lane: usize, timeout_ms: u64, size: usize },
-    Finish(Index),
+    Submit {
+        lane: usize,
+        timeout_ms: u64,
+        size: usize,
+    },
+    /// Some time after whatever was before, with or without a look at who could get the slot from hand to hand.
+    Finish(Index, u64, bool),
     Retry(Index),
     Hedge(Index),
     Cancel(Index),
-    Pass { ms: u64 },
-    Add { workers: u32, fit: bool },
+    Pass {
+        ms: u64,
+    },
+    Add {
+        workers: u32,
+        fit: bool,
+    },
     Remove(Index),
     Restore(Index),
     Fit(Index, bool),
@@ -32,7 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0usize..3, 1u64..60, 0usize..9)
             .prop_map(|(lane, timeout_ms, size)| Step::Submit { lane, timeout_ms, size }),
-        6 => index().prop_map(Step::Finish),
+        6 => (index(), prop_oneof![3 => Just(0), 1 => 0u64..30], any::<bool>())
+            .prop_map(|(i, ms, hand_on)| Step::Finish(i, ms, hand_on)),
         5 => index().prop_map(Step::Retry),
         1 => index().prop_map(Step::Hedge),
         2 => index().prop_map(Step::Cancel),
@@ -154,6 +165,13 @@ impl Model {
         assert_eq!(self.ended.insert(number, how), None, "told twice");
     }
 
+    /// A slot went from hand to hand: that has to be all that is to be told.
+    fn handed_on(&mut self, node: NodeId, number: u32, dispatch: &Dispatch<u32>) {
+        assert!(dispatch.is_settled(&Event::Run { node, waiter: number }));
+        self.tell(Some(Event::Run { node, waiter: number }));
+        assert!(!self.tell(None), "there was more to tell");
+    }
+
     /// Asks the queue until it has nothing more to tell, and compares each answer.
     fn settle(&mut self, dispatch: &mut Dispatch<u32>) {
         let mut settled = false;
@@ -161,39 +179,45 @@ impl Model {
             let event = dispatch.next(self.now);
             assert!(!settled || event.is_none(), "it said that there is no more");
             settled = event.as_ref().is_some_and(|event| dispatch.is_settled(event));
-            let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
-            if let Some(due) = due {
-                let Some(Event::Expired(number)) = event else { panic!("expiry is due, got {event:?}") };
-                assert_eq!(self.leave(number).call.deadline, due);
-                self.end(number, "expired");
-                continue;
-            }
-            if !self.waiting.is_empty()
-                && let Some(refusal) = self.nobody()
-            {
-                let Some(Event::Refused(why, number)) = event else { panic!("no node, got {event:?}") };
-                assert_eq!(why, refusal);
-                self.leave(number);
-                self.end(number, "refused");
-                continue;
-            }
-            let firsts = self.firsts();
-            if firsts == [None; 3] {
-                assert!(event.is_none(), "nobody can run, got {event:?}");
+            if !self.tell(event) {
                 return;
             }
-            let low_is_aged = firsts[2].zip(self.rules.low_max_wait).is_some_and(|(i, most)| {
-                self.now.saturating_duration_since(self.waiting[i].call.since) >= most
-            });
-            let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
-            let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
-            let Some(Event::Run { node, waiter }) = event else {
-                panic!("{wanted} waits though it could run")
-            };
-            assert_eq!(waiter, wanted);
-            let waiter = self.leave(waiter);
-            self.took(node, waiter);
         }
+    }
+
+    /// Compares what the queue tells, or that it tells nothing, with what is due; false if nothing is.
+    fn tell(&mut self, event: Option<Event<u32>>) -> bool {
+        let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
+        if let Some(due) = due {
+            let Some(Event::Expired(number)) = event else { panic!("expiry is due, got {event:?}") };
+            assert_eq!(self.leave(number).call.deadline, due);
+            self.end(number, "expired");
+            return true;
+        }
+        if !self.waiting.is_empty()
+            && let Some(refusal) = self.nobody()
+        {
+            let Some(Event::Refused(why, number)) = event else { panic!("no node, got {event:?}") };
+            assert_eq!(why, refusal);
+            self.leave(number);
+            self.end(number, "refused");
+            return true;
+        }
+        let firsts = self.firsts();
+        if firsts == [None; 3] {
+            assert!(event.is_none(), "nobody can run, got {event:?}");
+            return false;
+        }
+        let low_is_aged = firsts[2]
+            .zip(self.rules.low_max_wait)
+            .is_some_and(|(i, most)| self.now.saturating_duration_since(self.waiting[i].call.since) >= most);
+        let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
+        let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
+        let Some(Event::Run { node, waiter }) = event else { panic!("{wanted} waits though it could run") };
+        assert_eq!(waiter, wanted);
+        let waiter = self.leave(waiter);
+        self.took(node, waiter);
+        true
     }
 
     fn leave(&mut self, number: u32) -> Waiter {
@@ -248,22 +272,22 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
                 }
             }
         }
-        Step::Finish(i) | Step::Retry(i) if !model.running.is_empty() => {
+        Step::Finish(i, ..) | Step::Retry(i) if !model.running.is_empty() => {
             let (node, mut waiter) = model.running.swap_remove(i.index(model.running.len()));
-            match step {
-                Step::Retry(_) => {
-                    model.gave_back(node);
-                    let mut tried = waiter.call.tried.clone();
-                    tried.add(node);
-                    waiter.key = Some(dispatch.retry(node, &mut waiter.call, waiter.number));
-                    assert_eq!(waiter.call.tried, tried);
-                    model.waiting.push(waiter);
+            model.gave_back(node);
+            if let Step::Finish(_, ms, hand_on) = step {
+                model.now += Duration::from_millis(*ms);
+                model.end(waiter.number, "ran");
+                match hand_on.then(|| dispatch.hand_on(node, model.now)).flatten() {
+                    Some(next) => model.handed_on(node, next, dispatch),
+                    None => dispatch.release(node),
                 }
-                _ => {
-                    model.gave_back(node);
-                    dispatch.release(node);
-                    model.end(waiter.number, "ran");
-                }
+            } else {
+                let mut tried = waiter.call.tried.clone();
+                tried.add(node);
+                waiter.key = Some(dispatch.retry(node, &mut waiter.call, waiter.number));
+                assert_eq!(waiter.call.tried, tried);
+                model.waiting.push(waiter);
             }
         }
         Step::Hedge(i) => {

@@ -67,6 +67,17 @@ impl ReplyBody {
         body
     }
 
+    /// The rest of the body, if all of it came together with what has been read, as small bodies do; the connection is given back
+    /// then. `None`: it has to be waited for, or where it ends isn't known.
+    pub fn rest(&mut self) -> Option<Bytes> {
+        let rest = match &mut self.link {
+            Some(link) => link.rest()?,
+            None => Bytes::new(),
+        };
+        self.settle();
+        Some(rest)
+    }
+
     /// Gives the connection back once the body is complete: whoever knows its length may never ask for its end.
     fn settle(&mut self) {
         if let Some(link) = self.link.take_if(|link| link.is_over()) {

@@ -94,8 +94,8 @@ fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
     let Answer { mut reply, slot, node } = answer;
     let mut headers = HeaderMap::with_capacity(12);
     for name in PASSED_ON {
-        if let Some(value) = reply.headers.get(&name) {
-            headers.insert(name, value.clone());
+        if let Some(value) = reply.header(&name) {
+            headers.insert(name, value);
         }
     }
     let now = clock::now();

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use mainstay_engine::SECTION;
 use mainstay_node::NodeSpec;
 use mainstay_settings::{
-    File, Flags, Key, Kind, Origin, Problem, Section, Settings, Sources, check_file, describe_json,
+    File, Key, Kind, Origin, Problem, Section, Settings, Sources, check_file, describe_json,
     describe_toml, resolve, sort_problems,
 };
 
@@ -46,7 +46,7 @@ fuzz_target!(|text: &str| {
     {
         let mut problems = Vec::new();
         let sources =
-            Sources { file: Some(instance), variables: None, fallbacks: &[], flags: &Flags::default() };
+            Sources { file: Some(instance), ..Sources::default() };
         let settings = resolve(section, &sources, &mut problems);
         sort_problems(&mut problems);
         // The top has no line, so what is missing there has none either; nothing of it is required.

@@ -18,6 +18,8 @@ use crate::{Role, openapi};
 
 /// Bytes that a request's body may have.
 const MAX_BODY: usize = 64 * 1024;
+/// How long a body may take, however steadily it comes.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long whoever asked for a change waits to hear of it.
 const ACT_TIMEOUT: Duration = Duration::from_secs(20);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -108,8 +110,11 @@ pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body
     #[serde(deny_unknown_fields)]
     struct AddNode {
         uri: String,
+        #[serde(default)]
+        force: bool,
     }
-    let body = body::read(body, MAX_BODY).await.map_err(|error| match error {
+    let read = tokio::time::timeout(BODY_TIMEOUT, body::read(body, MAX_BODY)).await;
+    let body = read.unwrap_or(Err(BodyError::Timeout)).map_err(|error| match error {
         BodyError::TooLarge => {
             Error::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY} bytes"))
         }
@@ -117,9 +122,13 @@ pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body
         BodyError::Timeout => Error::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"),
     })?;
     // Not serde's own text: it may quote the URI, which may hold credentials.
-    let AddNode { uri } = serde_json::from_slice(&body)
-        .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "the body must be {\"uri\": \"http://…\"}"))?;
-    act(&admin, &at.role, &at.name, Action::Add { uri }).await
+    let AddNode { uri, force } = serde_json::from_slice(&body).map_err(|_| {
+        Error::new(
+            StatusCode::BAD_REQUEST,
+            "the body must be {\"uri\": \"http://…\"}, and \"force\": true if you like",
+        )
+    })?;
+    act(&admin, &at.role, &at.name, Action::Add { uri, force }).await
 }
 
 pub(crate) async fn remove(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {

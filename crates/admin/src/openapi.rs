@@ -115,7 +115,7 @@ fn schemas() -> Value {
     let phase = ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]}));
     let state = ("state", json!({"type": "object", "description": "Differs between kinds of roles"}));
     json!({
-        "AddNode": object([("uri", json!({"type": "string", "description": "As in the configuration"}))]),
+        "AddNode": add_node(),
         "Error": object([("error", object([("message", text.clone())]))]),
         "Health": object(health.clone()),
         "Nodes": object([("nodes", json!({"type": "array", "items": {"type": "object"}}))]),
@@ -125,6 +125,16 @@ fn schemas() -> Value {
         "Roles": object([("roles", json!({"type": "array", "items": reference("Role")}))]),
         "Status": object(health.into_iter().chain([phase])),
     })
+}
+
+fn add_node() -> Value {
+    let mut schema = object([("uri", json!({"type": "string", "description": "As in the configuration"}))]);
+    schema["properties"]["force"] = json!({
+        "type": "boolean",
+        "default": false,
+        "description": "Also if it doesn't answer; of use to roles that ask a node before they add it",
+    });
+    schema
 }
 
 /// An object all of whose fields are there.

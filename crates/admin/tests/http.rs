@@ -54,7 +54,7 @@ impl Operated for Fake {
             Action::Remove { node } if node == "kept" => {
                 Err(Refused::Unavailable("the list is away".to_owned()))
             }
-            Action::Add { uri } if uri == "ftp://x" => Err(Refused::Bad("not http".to_owned())),
+            Action::Add { uri, .. } if uri == "ftp://x" => Err(Refused::Bad("not http".to_owned())),
             Action::Drain { .. } => Err(Refused::Unsupported("engine nodes are not drained".to_owned())),
             Action::Uncordon { .. } => panic!("as the test wants it"),
             _ => Ok(()),
@@ -249,6 +249,8 @@ async fn every_action_reaches_its_role() {
     let running = start(vec![Fake::named("other"), role.clone()], None).await;
     let nodes = running.post("/api/v1/engine/a/nodes", r#"{"uri": "http://x"}"#).await;
     assert_eq!((nodes.status, nodes.json()["nodes"].as_array().unwrap().len()), (200, 2));
+    let forced = r#"{"uri": "http://y", "force": true}"#;
+    assert_eq!(running.post("/api/v1/engine/a/nodes", forced).await.status, 200);
     assert_eq!(running.ask("DELETE", "/api/v1/engine/a/nodes/geth%202", &[], "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/nodes/geth-1/cordon", "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/recheck", "").await.status, 200);
@@ -256,7 +258,8 @@ async fn every_action_reaches_its_role() {
     assert_eq!(
         *role.done.lock().unwrap(),
         [
-            Action::Add { uri: node("http://x") },
+            Action::Add { uri: node("http://x"), force: false },
+            Action::Add { uri: node("http://y"), force: true },
             Action::Remove { node: node("geth 2") },
             Action::Cordon { node: node("geth-1") },
             Action::Recheck,
@@ -284,9 +287,16 @@ async fn bad_requests_get_a_clear_error_that_quotes_nothing() {
     let role = Fake::named("a");
     let running = start(vec![role.clone()], None).await;
     let path = "/api/v1/engine/a/nodes";
-    for body in
-        ["", "{", "[]", "{}", r#"{"uri": 1}"#, r#"{"url": "http://user:hunter2@x"}"#, r#"{"uri":"a","x":1}"#]
-    {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        r#"{"uri": 1}"#,
+        r#"{"url": "http://user:hunter2@x"}"#,
+        r#"{"uri":"a","x":1}"#,
+        r#"{"uri":"http://u:hunter2@x","force":1}"#,
+    ] {
         let bad = running.post(path, body).await;
         assert_eq!(bad.status, 400, "{body}");
         assert!(bad.error().contains("uri") && !bad.body.contains("hunter2"), "{}", bad.body);

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::jwt::Secret;
+use mainstay_wire::server::Tls;
 use url::Url;
 
 use crate::check;
+use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
 
 pub use table::{GUARD, SECTION, TUNE};
@@ -91,6 +93,8 @@ pub struct Guarded {
     pub min_peers: u64,
     pub attnets: Option<Subnets>,
     pub agent_check: Option<SocketAddr>,
+    /// `tls_cert` with `tls_key`; of the section if the guard has none. `None`: clients are served without TLS.
+    pub tls: Option<Tls>,
 }
 
 /// The validated settings.
@@ -101,6 +105,8 @@ pub struct Config {
     pub guards: Vec<Guarded>,
     /// By [`Builtin`], in the order of [`Builtin::ALL`].
     pub timings: [Timing; Builtin::ALL.len()],
+    /// The operator's own.
+    pub checks: Vec<OwnCheck>,
     /// What holds where a check has no other.
     pub timing: Timing,
     pub warm_up: Duration,

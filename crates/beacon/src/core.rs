@@ -7,13 +7,14 @@ use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::check::Flip;
+use crate::check::{Condition, Flip};
 use crate::clock;
 use crate::config::{Builtin, Config, Guarded};
 use crate::finding::{Finding, Verdict};
 use crate::fleet::{self, Chain, Fork, Known};
 use crate::gate::{Gate, Gates, Opening};
 use crate::guard::{Grade, Guard, Turn};
+use crate::own::{self, Connect, OwnCheck};
 use crate::refusal::{Reason, refusal};
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -32,6 +33,8 @@ pub(crate) struct Post {
     /// For checks: its connections are its own, and its answers are small.
     pub(crate) asked: Client,
     pub(crate) execution: Option<Client>,
+    /// What the operator's own checks ask with.
+    pub(crate) context: own::Context,
     /// What stands before every path.
     pub(crate) prefix: String,
     pub(crate) gates: Gates,
@@ -39,6 +42,8 @@ pub(crate) struct Post {
     pub(crate) checks: Vec<Arc<str>>,
     /// Which of mainstay's own checks are made, by their place in `checks`.
     builtins: Vec<Builtin>,
+    /// The operator's own, after those in `checks`.
+    own: Vec<Arc<OwnCheck>>,
     pub(crate) telemetry: Telemetry,
     /// Makes all checks now.
     pub(crate) recheck: Notify,
@@ -48,6 +53,11 @@ impl Post {
     /// The place of a check in this guard; `None` if it isn't made.
     pub(crate) fn place(&self, check: Builtin) -> Option<usize> {
         self.builtins.iter().position(|made| *made == check)
+    }
+
+    /// The operator's own checks with their places.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (usize, &Arc<OwnCheck>)> {
+        (self.builtins.len()..).zip(&self.own)
     }
 
     fn traffic(&self) -> usize {
@@ -81,14 +91,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, metrics: &Metrics) -> Result<Self, BadEndpoint> {
+    /// `connect` makes the clients for the guards' nodes.
+    pub(crate) fn new(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
         let now = clock::now();
         let mut posts = Vec::new();
         let mut guards = Vec::new();
         for (index, guarded) in config.guards.iter().enumerate() {
-            let post = post(index, guarded, &config, metrics)?;
-            let rules: Vec<_> = post.builtins.iter().map(|check| config.timing_of(*check).rules).collect();
-            guards.push(Guard::new(&rules, config.timing.rules, config.warm_up, now));
+            let post = post(index, guarded, &config, metrics, connect)?;
+            let own = post.own.iter().map(|check| check.tuning.over(config.timing));
+            let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
+            let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
+            let guard = Guard::new(&rules, config.timing.rules, config.warm_up, now);
+            let holds = guard.checks().iter().map(|check| *check.condition() == Condition::Holds);
+            post.telemetry.begins(holds, clock::unix());
+            guards.push(guard);
             posts.push(Arc::new(post));
         }
         let count = posts.len();
@@ -251,7 +267,7 @@ impl Core {
         }
         for (place, check) in guard.failing() {
             let saw = match check.condition() {
-                crate::check::Condition::Fails(finding) => finding.saw.clone(),
+                Condition::Fails(finding) => finding.saw.clone(),
                 _ => "not yet checked".to_owned(),
             };
             let since = clock::wall_at(check.since());
@@ -356,7 +372,13 @@ fn turned(post: &Post, state: &mut State, fit: bool, why: String, now: Instant) 
     state.guards[post.index].note(Turn { at: now, check: None, good: fit, saw: why });
 }
 
-fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> Result<Post, BadEndpoint> {
+fn post(
+    index: usize,
+    guarded: &Guarded,
+    config: &Config,
+    metrics: &Metrics,
+    connect: Connect<'_>,
+) -> Result<Post, BadEndpoint> {
     let made = |check: &Builtin| match check {
         Builtin::Syncing | Builtin::Health | Builtin::Chain => true,
         Builtin::Execution => guarded.execution_node.is_some(),
@@ -365,8 +387,10 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
         Builtin::Lag => config.guards.len() > 1,
     };
     let builtins: Vec<Builtin> = Builtin::ALL.into_iter().filter(made).collect();
-    let names = builtins.iter().map(|check| check.word()).chain([TRAFFIC]);
-    let checks: Vec<Arc<str>> = names.map(Arc::from).collect();
+    let own: Vec<Arc<OwnCheck>> =
+        config.checks.iter().filter(|check| check.is_for(&guarded.name)).cloned().map(Arc::new).collect();
+    let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
+    let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
     let asked = client::Options {
         idle_timeout: config.node_idle_timeout,
         max_reply: MAX_ANSWER,
@@ -374,19 +398,21 @@ fn post(index: usize, guarded: &Guarded, config: &Config, metrics: &Metrics) -> 
     };
     let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
     let execution = match &guarded.execution_node {
-        Some(execution) => Some(Client::new(&execution.url, asked.clone())?),
+        Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
     Ok(Post {
         index,
-        node: Client::new(&guarded.beacon_node, passed)?,
-        asked: Client::new(&guarded.beacon_node, asked)?,
+        node: connect(&guarded.beacon_node, passed)?,
+        asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
         gates: Gates::new(refusal(&[], config.timing.interval)),
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,
         builtins,
+        own,
+        context: own::Context::new(guarded, connect)?,
         recheck: Notify::new(),
         config: guarded.clone(),
     })

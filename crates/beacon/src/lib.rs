@@ -2,19 +2,21 @@
 //! everything while it isn't, so that validator clients move on in time.
 //!
 //! Decisions (pure): [`reading`] (what an answer says), [`check`] (one question over time), [`guard`] (all of a node's checks
-//! together), [`fleet`] (what guards mean for one another). [`config`] has the settings. Shell: `rounds` asks, `core` opens and closes
-//! `gate`s, `proxy` has the life of a request.
+//! together), [`fleet`] (what guards mean for one another), [`expect`] (what an operator's own check expects). [`config`] has the settings.
+//! Shell: `rounds` asks, [`own`] asks what operators want to know, `core` opens and closes `gate`s, `proxy` has the life of a request.
 
 mod agent;
 pub mod check;
 mod clock;
 pub mod config;
 mod core;
+pub mod expect;
 pub mod finding;
 pub mod fleet;
 mod gate;
 pub mod guard;
 pub mod handle;
+pub mod own;
 mod pattern;
 mod proxy;
 pub mod reading;

@@ -17,6 +17,7 @@ mod subnets;
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::finding::Finding;
 use crate::fleet::{Chain, Fork};
@@ -172,13 +173,16 @@ pub fn fork(body: &[u8], head: u64, chain: &Chain) -> Option<Fork> {
     })
 }
 
-/// The member `data` of an answer.
+/// The member `data` of an answer. Both are objects: serde would read a list too, by the order of fields.
 fn data<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     #[derive(Deserialize)]
-    struct Answer<T> {
-        data: T,
+    struct Answer<'a> {
+        #[serde(borrow)]
+        data: &'a RawValue,
     }
-    serde_json::from_slice::<Answer<T>>(body).ok().map(|answer| answer.data)
+    let is_object = |json: &[u8]| json.trim_ascii_start().starts_with(b"{");
+    let answer: Answer<'a> = is_object(body).then(|| serde_json::from_slice(body).ok())??;
+    is_object(answer.data.get().as_bytes()).then(|| serde_json::from_str(answer.data.get()).ok())?
 }
 
 #[derive(Deserialize)]

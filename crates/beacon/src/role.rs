@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_wire::client::{BadEndpoint, Client};
 use mainstay_wire::server;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -12,6 +13,7 @@ use crate::agent;
 use crate::config::Config;
 use crate::core::Core;
 use crate::handle::Handle;
+use crate::own::Connect;
 use crate::rounds;
 use crate::service::Service;
 use crate::telemetry::Metrics;
@@ -35,8 +37,12 @@ impl Beacon {
     /// # Errors
     /// The system's certificates can't be read, and a node is reached by TLS. A node that doesn't answer is no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let core = Core::new(config, metrics).map_err(|error| error.to_string())?;
-        let core = Arc::new(core);
+        Self::over(config, metrics, &Client::new).map_err(|error| error.to_string())
+    }
+
+    /// As [`Beacon::build`], with clients for the guards' nodes that `connect` makes.
+    fn over(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
+        let core = Arc::new(Core::new(config, metrics, connect)?);
         rounds::start(&core);
         tokio::spawn(core.clone().keep_time());
         Ok(Self { core })
@@ -45,14 +51,15 @@ impl Beacon {
     /// Serves until `stop`, then lets what is in flight be answered for as long as `grace`; event streams end at once. Listeners are
     /// those of the guards, in their order.
     pub async fn serve(self, listeners: Vec<Listeners>, stop: CancellationToken, grace: Duration) {
-        let options = server::Options {
-            max_connections: self.core.config.max_connections,
-            ..server::Options::default()
-        };
         let mut serving = JoinSet::new();
         for (post, listeners) in self.core.posts.iter().zip(listeners) {
+            let options = server::Options {
+                max_connections: self.core.config.max_connections,
+                tls: post.config.tls.clone(),
+                ..server::Options::default()
+            };
             let service = Service { core: self.core.clone(), post: post.clone() };
-            serving.spawn(server::serve(listeners.clients, service, options.clone(), stop.clone(), grace));
+            serving.spawn(server::serve(listeners.clients, service, options, stop.clone(), grace));
             if let Some(listener) = listeners.agent {
                 serving.spawn(agent::serve(self.core.clone(), post.clone(), listener, stop.clone()));
             }
@@ -76,3 +83,6 @@ impl Drop for Beacon {
         self.core.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The tasks that make mainstay's own checks of a guard, one for each.
+//! The tasks that make the checks of a guard, one for each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +9,10 @@ use mainstay_wire::client::{CallError, Client, Fault};
 use mainstay_wire::jwt::{self, Claims};
 
 use crate::clock;
-use crate::config::Builtin;
+use crate::config::{Builtin, Timing};
 use crate::core::{Core, Post, slot};
 use crate::finding::Finding;
+use crate::own::OwnCheck;
 use crate::reading::{self, Syncing, UNREADABLE};
 
 /// How long a chain's genesis is believed without being asked again: a restart that nobody saw may have brought another.
@@ -33,24 +34,34 @@ pub(crate) fn start(core: &Arc<Core>) {
             if check != Builtin::Lag
                 && let Some(place) = post.place(check)
             {
-                tokio::spawn(run(core.clone(), post.clone(), check, place));
+                let timing = core.config.timing_of(check);
+                tokio::spawn(run(core.clone(), post.clone(), Asked::Builtin(check), place, timing));
             }
+        }
+        for (place, check) in post.own() {
+            let timing = check.tuning.over(core.config.timing);
+            tokio::spawn(run(core.clone(), post.clone(), Asked::Own(check.clone()), place, timing));
         }
     }
 }
 
-async fn run(core: Arc<Core>, post: Arc<Post>, check: Builtin, place: usize) {
-    let interval = core.config.timing_of(check).interval;
+/// What a task asks.
+enum Asked {
+    Builtin(Builtin),
+    Own(Arc<OwnCheck>),
+}
+
+async fn run(core: Arc<Core>, post: Arc<Post>, asked: Asked, place: usize, timing: Timing) {
     let rounds = async {
         loop {
             let began = tokio::time::Instant::now();
             // Asked for before the round, so that a wish during it isn't lost.
             let wish = post.recheck.notified();
-            once(&core, &post, check, place).await;
+            once(&core, &post, &asked, place, began.into_std() + timing.timeout).await;
             tokio::select! {
                 biased;
                 () = wish => {}
-                () = tokio::time::sleep_until(began + interval) => {}
+                () = tokio::time::sleep_until(began + timing.interval) => {}
             }
         }
     };
@@ -62,9 +73,16 @@ async fn run(core: Arc<Core>, post: Arc<Post>, check: Builtin, place: usize) {
 }
 
 /// Makes one round of a check.
-async fn once(core: &Core, post: &Post, check: Builtin, place: usize) {
+async fn once(core: &Core, post: &Post, asked: &Asked, place: usize, deadline: Instant) {
     let began = clock::now();
-    let ask = Ask { post, deadline: began + core.config.timing_of(check).timeout };
+    let check = match asked {
+        Asked::Builtin(check) => *check,
+        Asked::Own(check) => {
+            let found = check.ask(&post.context, deadline, clock::wall()).await;
+            return core.observe(post, place, found, began, false);
+        }
+    };
+    let ask = Ask { post, deadline };
     let found = match check {
         Builtin::Syncing => return syncing(core, &ask, place, began).await,
         Builtin::Health => health(&ask).await,
@@ -217,7 +235,13 @@ async fn execution(core: &Core, ask: &Ask<'_>) -> Result<Finding, Finding> {
     let syncing = call(client, ETH_SYNCING, token.as_deref(), ask.deadline).await?;
     let latest = call(client, LATEST, token.as_deref(), ask.deadline).await?;
     let said = reading::execution(&syncing, &latest)?;
-    Ok(said.judge(core.config.max_block_age.map(|age| age.as_secs()), clock::unix().as_secs()))
+    if said.number == 0 && core.chain(ask.post, Duration::MAX).is_none() {
+        // As with syncing.
+        let _ = learn(core, ask).await;
+    }
+    let genesis = core.chain(ask.post, Duration::MAX).map(|(chain, _)| chain.genesis_time);
+    let max_age = core.config.max_block_age.map(|age| age.as_secs());
+    Ok(said.judge(max_age, genesis, clock::unix().as_secs()))
 }
 
 const ETH_SYNCING: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"eth_syncing","params":[]}"#;

@@ -169,6 +169,15 @@ impl Telemetry {
         }
     }
 
+    /// The guard begins, closed. `holds` says of each check whether it holds before its first round.
+    pub(crate) fn begins(&self, holds: impl Iterator<Item = bool>, unix: Duration) {
+        self.since.set(whole(unix));
+        for (check, holds) in self.checks.iter().zip(holds) {
+            check.holds.set(holds.into());
+            check.since.set(whole(unix));
+        }
+    }
+
     /// A round of a check ended.
     pub(crate) fn round(&self, check: usize, took: Duration) {
         self.checks[check].seconds.observe(took.as_secs_f64());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_node::{NodeSpec, health};
-use mainstay_settings::{Key, Kind, Origin, Problem, Section, Settings};
+use mainstay_settings::{Key, Kind, Origin, Problem, Section, Settings, common};
 use mainstay_wire::jwt::Secret;
 use url::Url;
 
@@ -16,7 +16,7 @@ pub static SECTION: Section = Section::role(
     "engine",
     "One consensus client drives many execution clients, the answer is what they agree on",
     &[
-        Key::new("name", Kind::Text, "Name of this instance in logs, metrics and the API").default("engine"),
+        common::NAME.default("engine"),
         Key::new("listen", Kind::Address, "Where the consensus client connects").default("127.0.0.1:7000"),
         Key::new(
             "nodes",
@@ -76,13 +76,10 @@ pub static SECTION: Section = Section::role(
             "What exchangeCapabilities offers: what all fit voters offer, or what the primary does",
         )
         .default("common"),
-        Key::new("max_lag", Kind::Integer { min: 0, max: 1_000_000 }, "Blocks that a node may be behind the best one")
-            .default("2"),
-        Key::new("rise", Kind::Integer { min: 1, max: 1000 }, "Good probes in a row that make a node fit again")
-            .default("2"),
-        Key::new("fall", Kind::Integer { min: 1, max: 1000 }, "Timeouts and HTTP errors in a row that make a node unfit")
-            .default("3"),
-        Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s"),
+        common::MAX_LAG,
+        common::RISE,
+        common::FALL,
+        common::PROBE_INTERVAL,
         Key::new(
             "failback_after",
             Kind::Duration,
@@ -101,8 +98,7 @@ pub static SECTION: Section = Section::role(
         Key::new("evidence_files", Kind::Integer { min: 1, max: 1_000_000 }, "Most records kept").default("256"),
         Key::new("evidence_bytes", Kind::Size, "Most bytes of records kept").default("256MiB"),
         Key::new("max_body", Kind::Size, "Largest request body").default("128MiB"),
-        Key::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections served at once")
-            .default("1024"),
+        common::MAX_CONNECTIONS.default("1024"),
         Key::new("node_timings", Kind::Switch, "Log every node's answering time at each probe"),
     ],
 );
@@ -364,7 +360,7 @@ mod tests {
             given.set(key, format!("--{key}"), value.split(',').map(str::to_owned).collect());
         }
         let mut problems = Vec::new();
-        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &given };
+        let sources = Sources { flags: &given, ..Sources::default() };
         let settings = resolve(&SECTION, &sources, &mut problems);
         let config = Config::from_settings(&settings, &mut problems);
         match config {

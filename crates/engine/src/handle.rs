@@ -150,7 +150,7 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         match action {
-            Action::Add { uri } => self.add(vec![uri]).await,
+            Action::Add { uri, .. } => self.add(vec![uri]).await,
             Action::Remove { node } => self.remove(&node),
             Action::Drain { node } => self.drain(&node),
             Action::Cordon { node } => self.cordon(&node),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_node::{Cause, Condition, Health, NodeSpec};
-use mainstay_wire::client::{CallError, Delivered, Fault, Transport};
+use mainstay_wire::client::{CallError, Delivered, Transport};
 use mainstay_wire::envelope::{self, Reply};
 use mainstay_wire::jwt::{self, Claims, Secret};
 use tokio::sync::Notify;
@@ -196,14 +196,7 @@ impl Node {
 
 impl From<&CallError> for Failed {
     fn from(error: &CallError) -> Self {
-        let cause = match error.fault {
-            Fault::Refused => Cause::Refused,
-            Fault::Unreachable | Fault::Tls => Cause::Unreachable,
-            Fault::Reset => Cause::Reset,
-            Fault::Timeout => Cause::Timeout,
-            Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Cause::Unreadable,
-        };
-        Self { cause, delivered: error.delivered, detail: error.to_string() }
+        Self { cause: error.into(), delivered: error.delivered, detail: error.to_string() }
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../../../tests/metrics.rs"]
+mod metrics;
+
 use std::time::Duration;
 
 use mainstay_engine::Metrics;
@@ -38,25 +41,14 @@ fn page() -> String {
 
 #[test]
 fn the_catalogue_is_what_the_golden_file_says() {
-    let mut catalogue = String::new();
-    for line in page().lines().filter(|l| l.starts_with("# HELP") || l.starts_with("# TYPE")) {
-        catalogue.push_str(line);
-        catalogue.push('\n');
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics-engine.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(file, &catalogue).unwrap();
-    }
-    let golden = std::fs::read_to_string(file).unwrap();
-    assert_eq!(catalogue, golden, "run with UPDATE_GOLDEN=1 if the change is meant");
+    metrics::check(&page(), "metrics-engine.txt");
 }
 
 #[test]
 fn several_engines_share_each_metric() {
     let page = page();
-    for line in page.lines().filter(|l| l.starts_with("# TYPE")) {
-        assert_eq!(page.lines().filter(|l| *l == line).count(), 1, "{line} twice");
-    }
+    // That no metric is there twice.
+    metrics::read(&page);
     assert!(page.contains(r#"mainstay_engine_votes_total{engine="one",node="el1""#), "{page}");
     assert!(page.contains(r#"mainstay_engine_votes_total{engine="two",node="el1""#), "{page}");
 }

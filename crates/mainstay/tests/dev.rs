@@ -7,23 +7,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use rustix::process::Signal;
-use support::{Place, Running, SOON};
-
-/// A network whose ports and folder disturb nobody.
-fn dev<'a>(flags: &[&'a str]) -> Vec<&'a str> {
-    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
-    [&["dev"], &ports[..], flags].concat()
-}
+use support::{Place, Running, SOON, dev};
 
 fn start(place: &Place, flags: &[&str]) -> Running {
     place.start(&dev(flags), &[("TMPDIR", place.path().to_str().unwrap())])
-}
-
-/// The address, or path, that the heading gives for `name`. Ask in the heading's order.
-#[track_caller]
-fn place_of(running: &mut Running, name: &str) -> String {
-    let line = running.line(&[&format!("  {name} ")]);
-    line.split_whitespace().nth(1).unwrap().trim_start_matches("http://").to_owned()
 }
 
 fn post(address: &str, path: &str) -> String {
@@ -66,9 +53,9 @@ fn every_slot_has_a_line_with_every_vote() {
 fn a_node_crashes_lies_is_cordoned_and_heals() {
     let place = Place::new();
     let mut running = start(&place, &["--slot", "1s"]);
-    let admin = place_of(&mut running, "admin");
-    let control = place_of(&mut running, "control");
-    let evidence = place_of(&mut running, "evidence");
+    let admin = running.heading("admin");
+    let control = running.heading("control");
+    let evidence = running.heading("evidence");
     running.line(&["el2 VALID", "→ VALID"]);
 
     assert!(post(&control, "/sim/nodes/el2/crash").starts_with("HTTP/1.1 200"));
@@ -101,7 +88,7 @@ fn a_node_crashes_lies_is_cordoned_and_heals() {
 fn when_all_are_gone_no_block_is_called_invalid() {
     let place = Place::new();
     let mut running = start(&place, &["--slot", "1s"]);
-    let control = place_of(&mut running, "control");
+    let control = running.heading("control");
     running.line(&["→ VALID"]);
     assert!(post(&control, "/sim/nodes/all/crash").starts_with("HTTP/1.1 200"));
     let line = running.line(&["el1 refused", "el2 refused", "el3 refused", "MISSED"]);

@@ -24,6 +24,8 @@ pub enum Action {
     Add {
         /// As in the configuration; may hold credentials.
         uri: String,
+        /// Also if it doesn't answer, where the role asks it first.
+        force: bool,
     },
     /// Forget a node.
     Remove {

@@ -11,7 +11,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use mainstay_node::Refused;
-use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::jwt;
 use mainstay_wire::local;
 use mainstay_wire::server::Response;
@@ -19,6 +18,7 @@ use serde_json::Value;
 
 use crate::core::Core;
 use crate::handle::Handle;
+use crate::intake;
 use crate::reply::{json, plain};
 
 /// Largest body of a change.
@@ -64,10 +64,9 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
         return refusal;
     }
     let adds = request.method() == Method::POST;
-    let read = match body::read(request.into_body(), LIMIT).await {
-        Err(BodyError::TooLarge) => return plain(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large\n"),
-        Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    let read = match intake::read(request.into_body(), LIMIT).await {
         Ok(body) => Change::read(&body),
+        Err(failure) => return plain(failure.status(), format!("{}\n", failure.text())),
     };
     let change = match read {
         Ok(change) => change,
@@ -124,14 +123,13 @@ mod tests {
     use super::*;
     use crate::members::Members;
     use crate::telemetry::{Metrics, Telemetry};
-    use mainstay_settings::{Flags, Sources, resolve};
+    use mainstay_settings::{Sources, resolve};
     use mainstay_store::MemoryStore;
     use prometheus_client::registry::Registry;
 
     fn core(verify: Option<crate::Verify>) -> Core {
-        let (flags, mut problems) = (Flags::default(), Vec::new());
-        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
-        let settings = resolve(&crate::SECTION, &sources, &mut problems);
+        let mut problems = Vec::new();
+        let settings = resolve(&crate::SECTION, &Sources::default(), &mut problems);
         let config = crate::Config::from_settings(&settings, &mut problems).unwrap();
         let telemetry = Telemetry::new("rpc", Metrics::new(&mut Registry::default()));
         let members = Members::new(Arc::new(MemoryStore::new()), Vec::new(), false);

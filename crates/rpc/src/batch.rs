@@ -1,12 +1,14 @@
 //! `split_batches`: the calls of a batch are queued one by one, each in its own lane and with tries of its own, and their answers
 //! put back in the batch's order.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mainstay_wire::body;
+use hyper::body::Body;
 use mainstay_wire::envelope::{self, BadCall, Call, Message};
 use mainstay_wire::server::Response;
 use tokio::task::JoinSet;
@@ -111,18 +113,88 @@ async fn one(
     account.begin_reply(&mut HeaderMap::new(), clock::now());
     let status = answer.reply.status.as_u16();
     account.set_status(status);
-    let read = body::read(answer.reply.body, left.load(Ordering::Relaxed)).await;
+    let read = gather(answer.reply.body, left).await;
+    if let Err(Unread::Broken(error)) = &read {
+        core.observe(&answer.node, |health, now| health.call_failed(&error.into(), now));
+    }
     drop(answer.slot);
-    let Ok(read) = read else {
-        account.close(Outcome::Broken);
-        let failure = Failure::Node("the answer broke off, or is too large for a batch".to_owned());
-        return id.map(|id| failure.of_call(Some(&id)));
+    let why = match &read {
+        Ok(body) if envelope::parse_reply(body).is_ok() => None,
+        Ok(_) => Some(format!("HTTP {status} without a JSON-RPC answer")),
+        Err(Unread::TooLarge) => Some("the answers of the batch are too large".to_owned()),
+        Err(Unread::Broken(_)) => Some("the answer broke off".to_owned()),
     };
-    account.close(outcome(status));
-    let _ =
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(read.len())));
-    id.map(|id| match envelope::parse_reply(&read) {
-        Ok(_) => read,
-        Err(_) => Failure::Node(format!("HTTP {status} without a JSON-RPC answer")).of_call(Some(&id)),
-    })
+    account.close(if read.is_ok() { outcome(status) } else { Outcome::Broken });
+    match (why, read) {
+        (None, Ok(body)) => id.map(|_| body),
+        (why, _) => id.map(|id| Failure::Node(why.unwrap_or_default()).of_call(Some(&id))),
+    }
+}
+
+/// Why an answer isn't whole.
+#[derive(Debug)]
+enum Unread<E> {
+    /// All answers of the batch together are too large with it.
+    TooLarge,
+    /// It broke off.
+    Broken(E),
+}
+
+/// Reads a body, which takes what it needs from what is `left` for all of them while it comes.
+async fn gather<B>(mut body: B, left: &AtomicUsize) -> Result<Bytes, Unread<B::Error>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut whole = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        let take = |left: usize| left.checked_sub(data.len());
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| Unread::TooLarge)?;
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::convert::Infallible;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A body of so many pieces of 10 bytes, between which others have their turn.
+    struct Pieces(usize, bool);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.1 = !self.1;
+            if self.1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+            self.0 = left;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"0123456789")))))
+        }
+    }
+
+    /// Each was once measured against what was left when it began, so that together they could be many times as large.
+    #[tokio::test]
+    async fn answers_that_come_at_once_share_one_limit() {
+        let left = AtomicUsize::new(100);
+        let (one, two) = tokio::join!(gather(Pieces(6, false), &left), gather(Pieces(6, false), &left));
+        let read = [one, two].map(|read| read.map(|body| body.len()).map_err(|_| ()));
+        assert!(read.contains(&Err(())), "120 bytes of 100: {read:?}");
+        assert!(gather(Pieces(9, false), &AtomicUsize::new(89)).await.is_err());
+        assert_eq!(gather(Pieces(9, false), &AtomicUsize::new(90)).await.unwrap().len(), 90);
+    }
 }

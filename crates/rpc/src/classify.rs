@@ -7,6 +7,8 @@
 //! A rule matches when everything it names does. Of a batch, every call's method has to match for lane and retry; one
 //! is enough for a rate limit, which counts each matching call.
 
+use std::num::NonZeroU32;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::glob;
@@ -71,7 +73,7 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its methods.
+    /// Its methods; any will do if no rule [asks for them](Rule::asks_for_methods).
     pub methods: &'a Methods,
 }
 
@@ -80,9 +82,10 @@ pub struct Request<'a> {
 pub struct Class {
     /// Its lane.
     pub lane: Lane,
-    /// What may be done with it.
-    pub nature: Nature,
-    /// The rate limits that it counts for.
+    /// What may be done with it, if a rule says so; else that is as its methods say.
+    pub nature: Option<Nature>,
+    /// The rate limits that it counts for: those of its own key first, so that a request which its key has no right to takes
+    /// nothing of what all share.
     pub limits: Vec<Counted>,
 }
 
@@ -94,7 +97,7 @@ pub struct Counted {
     /// Of which key; empty for a rule without a header.
     pub key: String,
     /// How often: the number of matching calls of a batch.
-    pub times: u32,
+    pub times: NonZeroU32,
 }
 
 /// The lane that the headers ask for.
@@ -116,21 +119,28 @@ pub fn classify(rules: &[Rule], request: &Request<'_>) -> Class {
     let applying = |rule: &&Rule| rule.matches_place(request).is_some() && rule.matches_all(request.methods);
     let lane = rules.iter().filter(applying).find_map(|rule| rule.lane);
     let nature = match rules.iter().filter(applying).find_map(|rule| rule.retry) {
-        Some(Retry::Always) => Nature::Idempotent,
-        Some(Retry::Never) => Nature::Never,
-        Some(Retry::Safe) | None => request.methods.nature(),
+        Some(Retry::Always) => Some(Nature::Idempotent),
+        Some(Retry::Never) => Some(Nature::Never),
+        Some(Retry::Safe) | None => None,
     };
     let limits =
         rules.iter().enumerate().filter(|(_, rule)| rule.rate.is_some()).filter_map(|(index, rule)| {
             let key = rule.matches_place(request)?.to_owned();
-            let times = rule.matching_calls(request.methods);
-            (times > 0).then_some(Counted { rule: index, key, times })
+            let times = NonZeroU32::new(rule.matching_calls(request.methods))?;
+            Some(Counted { rule: index, key, times })
         });
-    let limits = limits.collect();
+    let mut limits: Vec<Counted> = limits.collect();
+    limits.sort_by_key(|counted| counted.key.is_empty());
     Class { lane: lane.unwrap_or_else(|| lane_of_headers(request.headers)), nature, limits }
 }
 
 impl Rule {
+    /// Whether it has to know a request's methods: it names some, or counts the calls of a batch.
+    #[must_use]
+    pub fn asks_for_methods(&self) -> bool {
+        !self.methods.is_empty() || self.rate.is_some()
+    }
+
     /// Whether path and key match; the key, empty if the rule has no header.
     fn matches_place<'a>(&self, request: &Request<'a>) -> Option<&'a str> {
         if !self.paths.is_empty() && !self.paths.iter().any(|path| glob::matches(path, request.path)) {
@@ -170,7 +180,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
-    use std::num::NonZeroU32;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs
@@ -242,10 +251,10 @@ mod tests {
         let rule = |method: &str, retry| Rule { methods: vec![method.into()], retry, ..Rule::default() };
         let rules = [rule("eth_sendBundle", Some(Retry::Always)), rule("debug_trace*", Some(Retry::Never))];
         for (name, nature) in [
-            ("eth_sendBundle", Nature::Idempotent),
-            ("eth_sendRawTransaction", Nature::Once),
-            ("debug_traceCall", Nature::Never),
-            ("eth_call", Nature::Idempotent),
+            ("eth_sendBundle", Some(Nature::Idempotent)),
+            ("eth_sendRawTransaction", None),
+            ("debug_traceCall", Some(Nature::Never)),
+            ("eth_call", None),
         ] {
             assert_eq!(class(&rules, "/", &[], &[name]).nature, nature, "{name}");
         }
@@ -256,19 +265,31 @@ mod tests {
         let one = NonZeroU32::MIN;
         let rate = Some(Rate { per_second: one, burst: one });
         let rules = [
-            Rule { header: Some(HeaderName::from_static("x-api-key")), rate, ..Rule::default() },
             Rule { methods: vec!["eth_*".into()], rate, ..Rule::default() },
+            Rule { header: Some(HeaderName::from_static("x-api-key")), rate, ..Rule::default() },
         ];
         let counted = |given: &[(&str, &str)], names: &[&str]| {
             let limits = class(&rules, "/", given, names).limits;
-            limits.into_iter().map(|c| (c.rule, c.key, c.times)).collect::<Vec<_>>()
+            limits.into_iter().map(|c| (c.rule, c.key, c.times.get())).collect::<Vec<_>>()
         };
         assert_eq!(counted(&[], &["net_version"]), []);
-        assert_eq!(counted(&[("x-api-key", "k")], &[]), [(0, "k".into(), 1)]);
+        assert_eq!(counted(&[("x-api-key", "k")], &[]), [(1, "k".into(), 1)]);
         assert_eq!(
             counted(&[("x-api-key", "k")], &["eth_a", "eth_b", "net_version"]),
-            [(0, "k".into(), 3), (1, String::new(), 2)]
+            [(1, "k".into(), 3), (0, String::new(), 2)],
+            "what is the key's own comes first"
         );
+    }
+
+    /// A body of 120 KB needn't be scanned for a rule of paths and keys.
+    #[test]
+    fn methods_are_asked_for_by_rules_that_name_or_count_them() {
+        let lane = Some(Lane::High);
+        let place = Rule { paths: vec!["/sim".into()], keys: vec!["k".into()], lane, ..Rule::default() };
+        assert!(!place.asks_for_methods());
+        assert!(Rule { methods: vec!["*".into()], ..place.clone() }.asks_for_methods());
+        let rate = Some(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN });
+        assert!(Rule { rate, ..place }.asks_for_methods());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::gauges::{NodeGauges, Shown, Source};
 use crate::limits::Limits;
-use crate::members::Members;
+use crate::members::{Members, same};
 use crate::node::Node;
 use crate::pool::{NodeId, NodeLoad};
 use crate::queue::Queue;
@@ -90,11 +90,16 @@ impl Core {
         *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(nodes);
     }
 
-    /// A node by its name or URI.
+    /// A node by its name, its URI, or its URI as it is shown where only one is shown so.
     pub(crate) fn find(&self, text: &str) -> Option<Arc<Node>> {
         let nodes = self.nodes();
         let named = nodes.iter().find(|node| node.name == text);
-        named.or_else(|| nodes.iter().find(|node| crate::members::same(&node.uris().text, text))).cloned()
+        let found = named.or_else(|| nodes.iter().find(|node| same(node.uris().upstream.stored(), text)));
+        let found = found.or_else(|| {
+            let mut shown = nodes.iter().filter(|node| node.uris().shown == text);
+            shown.next().filter(|_| shown.next().is_none())
+        });
+        found.cloned()
     }
 
     /// How connections to nodes are kept.
@@ -104,6 +109,13 @@ impl Core {
             idle_timeout: self.config.node_idle_timeout,
             ..client::Options::default()
         }
+    }
+
+    /// What every node works on and may work on. Nobody looks at the clock while nobody waits, so it is brought up to date.
+    pub(crate) fn loads(&self) -> Vec<NodeLoad> {
+        let now = clock::now();
+        self.queue.change(now, |pool| pool.advance(now));
+        self.queue.loads()
     }
 
     /// An id for a request that brought none: 32 hexadecimal digits.
@@ -130,7 +142,7 @@ impl Core {
             _ => pool.set_fit(node.id, is_fit, now),
         });
         drop(state);
-        self.telemetry.condition(&node.name, &before, &after);
+        self.telemetry.condition(&node.name, &node.metrics, &before, &after);
         node.probe.notify_one();
     }
 
@@ -151,17 +163,11 @@ impl Core {
         let best_head = all.iter().filter(|(_, fit)| *fit).filter_map(|(seen, _)| seen.head).max();
         health::Others { best_head, chain_id: health::common_chain(&chains) }
     }
-
-    /// Whether a usable node, free or not, isn't among `tried`.
-    pub(crate) fn has_other(&self, tried: &[NodeId]) -> bool {
-        let usable = |load: &NodeLoad| load.fit && !load.draining && !load.resting && load.workers > 0;
-        self.queue.loads().iter().any(|load| usable(load) && !tried.contains(&load.id))
-    }
 }
 
 impl Source for Core {
     fn gauges(&self) -> Shown {
-        let loads = self.queue.loads();
+        let loads = self.loads();
         let of = |node: &Arc<Node>| {
             let load = loads.iter().find(|load| load.id == node.id)?;
             let (in_flight, open, fit) = (load.in_flight, load.open, load.fit);

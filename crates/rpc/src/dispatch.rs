@@ -13,7 +13,6 @@
 use std::time::{Duration, Instant};
 
 use crate::call::{Call, Tried};
-use crate::lane::Lane;
 use crate::lanes::{Full, Key, Lanes, Rules};
 use crate::pool::{NodeId, NodeLoad, Pool};
 
@@ -201,16 +200,10 @@ impl<T> Dispatch<T> {
         &self.pool
     }
 
-    /// How many wait, by [`Lane::index`].
+    /// How many wait, by [`crate::Lane::index`].
     #[must_use]
     pub fn lengths(&self) -> [usize; 3] {
         self.lanes.lengths()
-    }
-
-    /// How many wait in one lane.
-    #[must_use]
-    pub fn length(&self, lane: Lane) -> usize {
-        self.lengths()[lane.index()]
     }
 
     /// Every node that isn't removed.

@@ -104,7 +104,7 @@ impl Operated for Handle {
     fn snapshot(&self) -> Snapshot {
         let core = &self.core;
         let lengths = core.queue.lengths();
-        let loads = core.queue.loads();
+        let loads = core.loads();
         let reach = core.members.reach();
         Snapshot {
             name: self.name().to_owned(),
@@ -149,7 +149,7 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         match action {
-            Action::Add { uri } => self.add(&uri, false).await,
+            Action::Add { uri, force } => self.add(&uri, force).await,
             Action::Remove { node } => self.remove(&node).await,
             // Requests are all that a node of this role gets.
             Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
@@ -194,7 +194,7 @@ impl Handle {
     pub async fn remove(&self, node: &str) -> Result<(), Refused> {
         self.core.members.opened().await;
         let node = self.find(node)?;
-        let removed = self.core.members.remove(&self.core, &node.uris().text).await;
+        let removed = self.core.members.remove(&self.core, node.uris().upstream.stored()).await;
         removed.map_err(|error| Refused::Unavailable(error.to_string()))
     }
 

@@ -10,7 +10,7 @@ use mainstay_wire::client::{CallError, ReplyBody};
 
 use crate::account::Account;
 use crate::core::Core;
-use crate::node::{self, Node};
+use crate::node::Node;
 use crate::queue::Slot;
 use crate::telemetry::Outcome;
 
@@ -54,7 +54,7 @@ impl Held {
 
     fn broken(&mut self, error: &CallError) {
         if let Some(Hold { core, slot, node, account, .. }) = self.hold.take() {
-            core.observe(&node, |health, now| health.call_failed(&node::cause(error), now));
+            core.observe(&node, |health, now| health.call_failed(&error.into(), now));
             drop(slot);
             account.close(Outcome::Broken);
         }

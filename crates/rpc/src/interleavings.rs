@@ -157,7 +157,7 @@ fn everything_at_once() {
                         place => served(place).unwrap(),
                     };
                     assert!(queue.loads().iter().all(|load| load.in_flight <= load.workers));
-                    let slot = if n == 1 { block_on(slot.retry(now)).unwrap() } else { slot };
+                    let mut slot = if n == 1 { block_on(slot.retry(now)).unwrap() } else { slot };
                     let copy = (n == 2).then(|| slot.hedge(now)).flatten();
                     slot.release(now);
                     drop(copy);

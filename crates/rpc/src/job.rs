@@ -1,15 +1,16 @@
 //! A request that was read and judged, until it is answered.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::classify::{Class, Request, classify, lane_of_headers};
+use crate::classify::{Class, Request, Rule, classify};
 use crate::core::Core;
 use crate::lane::Lane;
+use crate::limits::Exceeded;
 use crate::nature::{Methods, Nature};
 use crate::node::lock;
 
@@ -34,10 +35,10 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Judges a request. Without rules its body isn't looked at.
+    /// Judges a request. Unless a rule asks for its methods its body isn't looked at.
     ///
     /// # Errors
-    /// A rule's rate is used up: how long to wait.
+    /// A rule's rate is used up.
     pub(crate) fn new(
         core: &Core,
         path: &str,
@@ -45,35 +46,21 @@ impl Job {
         id: &HeaderValue,
         body: Bytes,
         since: Instant,
-    ) -> Result<Self, (Lane, Duration)> {
-        let rules = &core.config.rules;
-        let nature = OnceLock::new();
-        let lane = if rules.is_empty() {
-            lane_of_headers(given)
-        } else {
-            let class = classify(rules, &Request { path, headers: given, methods: &Methods::read(&body) });
-            let _ = nature.set(class.nature);
-            count(core, &class, since).map_err(|wait| (class.lane, wait))?;
-            class.lane
-        };
-        let headers = headers(core, given, id);
-        Ok(Self { lane, since, deadline: since + core.config.request_timeout, body, headers, nature })
+    ) -> Result<Self, (Lane, Exceeded)> {
+        let class = class(core, path, given, &body);
+        count(core, &class, since).map_err(|exceeded| (class.lane, exceeded))?;
+        let (headers, deadline) = (headers(core, given, id), since + core.config.request_timeout);
+        Ok(Self { lane: class.lane, since, deadline, body, headers, nature: known(class.nature) })
     }
 
-    /// One call of it, as a request of its own; its rate has been counted.
+    /// One call of it, as a request of its own; its rate has been counted. The answer will be read, so it has to come as it is:
+    /// without the client's `Accept-Encoding`.
     pub(crate) fn part(&self, core: &Core, path: &str, given: &HeaderMap, body: Bytes) -> Self {
-        let rules = &core.config.rules;
-        let nature = OnceLock::new();
-        let mut lane = self.lane;
-        if !rules.is_empty() {
-            let class = classify(rules, &Request { path, headers: given, methods: &Methods::read(&body) });
-            let _ = nature.set(class.nature);
-            lane = class.lane;
-        }
+        let class = class(core, path, given, &body);
         let mut headers = self.headers.clone();
-        // Its answer is read here.
         headers.remove(ACCEPT_ENCODING);
-        Self { lane, since: self.since, deadline: self.deadline, body, headers, nature }
+        let (since, deadline) = (self.since, self.deadline);
+        Self { lane: class.lane, since, deadline, body, headers, nature: known(class.nature) }
     }
 
     /// What may be done with it.
@@ -82,40 +69,50 @@ impl Job {
     }
 }
 
+fn class(core: &Core, path: &str, given: &HeaderMap, body: &Bytes) -> Class {
+    let rules = &core.config.rules;
+    let asked = rules.iter().any(Rule::asks_for_methods);
+    let methods = if asked { Methods::read(body) } else { Methods::default() };
+    classify(rules, &Request { path, headers: given, methods: &methods })
+}
+
+fn known(nature: Option<Nature>) -> OnceLock<Nature> {
+    nature.map_or_else(OnceLock::new, OnceLock::from)
+}
+
 /// The id that a request brings, or a new one.
 pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
     let fresh = || HeaderValue::from_bytes(&core.request_id()).unwrap_or(HeaderValue::from_static("-"));
     given.get(&REQUEST_ID).filter(|id| (1..=LONGEST_ID).contains(&id.len())).cloned().unwrap_or_else(fresh)
 }
 
+/// What the node gets of a request's headers: encodings that its client can read, id, and those that the operator wants. Its body
+/// is called JSON unless the type is among those: `curl -d` says that it is a form, which nodes refuse.
 fn headers(core: &Core, given: &HeaderMap, id: &HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, given.get(CONTENT_TYPE).cloned().unwrap_or(JSON));
+    headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, JSON);
     headers.insert(REQUEST_ID, id.clone());
-    // The answer's body goes to the client as it comes, so the client says in what encoding.
-    for encoding in given.get_all(ACCEPT_ENCODING) {
-        headers.append(ACCEPT_ENCODING, encoding.clone());
-    }
-    for name in &core.config.forward_headers {
+    for name in [ACCEPT_ENCODING].iter().chain(&core.config.forward_headers) {
+        let mut values = given.get_all(name).iter();
         if *name == REQUEST_ID {
             continue;
         }
-        headers.remove(name);
-        for value in given.get_all(name) {
-            headers.append(name.clone(), value.clone());
+        if let Some(first) = values.next() {
+            headers.insert(name.clone(), first.clone());
+            for value in values {
+                headers.append(name.clone(), value.clone());
+            }
         }
     }
     headers
 }
 
 /// Counts it for every rate that it falls under.
-fn count(core: &Core, class: &Class, now: Instant) -> Result<(), Duration> {
+fn count(core: &Core, class: &Class, now: Instant) -> Result<(), Exceeded> {
     for counted in &class.limits {
-        let Some(Some(limits)) = core.rates.get(counted.rule) else { continue };
-        let mut limits = lock(limits);
-        for _ in 0..counted.times {
-            limits.take(&counted.key, now)?;
+        if let Some(Some(limits)) = core.rates.get(counted.rule) {
+            lock(limits).take(&counted.key, counted.times, now)?;
         }
     }
     Ok(())

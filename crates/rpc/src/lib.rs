@@ -17,6 +17,7 @@ mod gauges;
 mod glob;
 pub mod handle;
 mod held;
+mod intake;
 #[cfg(test)]
 mod interleavings;
 mod job;

@@ -1,7 +1,7 @@
 //! Rate limits of a rule: one for each API key, by the leaky bucket of `governor`, with the time given.
 //!
 //! How many keys are remembered has a bound. Those that a full bucket stands for are forgotten first, as a new one would say the
-//! same; beyond that, newcomers share one bucket.
+//! same; beyond that, newcomers share one bucket. A request is let through whole or takes nothing.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -27,6 +27,15 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
+/// Why a request isn't let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// There is room for it after so long.
+    For(Duration),
+    /// It is more at once than the burst, so there never is.
+    Always,
+}
+
 /// A clock that shows what it is told.
 #[derive(Clone, Debug, Default)]
 struct Told(Arc<AtomicU64>);
@@ -48,6 +57,8 @@ pub struct Limits {
     clock: Told,
     start: Instant,
     buckets: HashMap<String, (Bucket, Nanos)>,
+    /// Until when no bucket can have become full again since they were last looked through.
+    all_in_use: Nanos,
     shared: Bucket,
 }
 
@@ -58,30 +69,34 @@ impl Limits {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
         let clock = Told::default();
         let shared = RateLimiter::direct_with_clock(quota, clock.clone());
-        Self { quota, clock, start: now, buckets: HashMap::new(), shared }
+        Self { quota, clock, start: now, buckets: HashMap::new(), all_in_use: Nanos::new(0), shared }
     }
 
-    /// Takes one request of `key` out.
+    /// Takes a request of `key` out that counts `times`, or nothing.
     ///
     /// # Errors
-    /// How long to wait for the next one.
-    pub fn take(&mut self, key: &str, now: Instant) -> Result<(), Duration> {
+    /// When there is room for it, if ever.
+    pub fn take(&mut self, key: &str, times: NonZeroU32, now: Instant) -> Result<(), Exceeded> {
         let since = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         let told = self.clock.0.fetch_max(since, Ordering::Relaxed).max(since);
         let now = Nanos::from(told);
-        if !self.buckets.contains_key(key) && self.buckets.len() >= MAX_KEYS {
+        if !self.buckets.contains_key(key) && self.buckets.len() >= MAX_KEYS && now >= self.all_in_use {
             self.forget_full(now);
         }
-        let wait = |bucket: &Bucket| bucket.check().map_err(|not_until| not_until.wait_time_from(now));
+        let take = |bucket: &Bucket| match bucket.check_n(times) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => Err(Exceeded::For(not_until.wait_time_from(now))),
+            Err(_) => Err(Exceeded::Always),
+        };
         if let Some((bucket, used)) = self.buckets.get_mut(key) {
             *used = now;
-            return wait(bucket);
+            return take(bucket);
         }
         if self.buckets.len() >= MAX_KEYS {
-            return wait(&self.shared);
+            return take(&self.shared);
         }
         let bucket = RateLimiter::direct_with_clock(self.quota, self.clock.clone());
-        let taken = wait(&bucket);
+        let taken = take(&bucket);
         self.buckets.insert(key.to_owned(), (bucket, now));
         taken
     }
@@ -90,6 +105,8 @@ impl Limits {
     fn forget_full(&mut self, now: Nanos) {
         let filled = Nanos::from(self.quota.replenish_interval() * self.quota.burst_size().get());
         self.buckets.retain(|_, (_, used)| now.duration_since(*used) < filled);
+        let oldest = self.buckets.values().map(|(_, used)| *used).min().unwrap_or(now);
+        self.all_in_use = oldest + filled;
     }
 }
 
@@ -103,16 +120,29 @@ mod tests {
         Rate { per_second: NonZeroU32::new(per_second).unwrap(), burst: NonZeroU32::new(burst).unwrap() }
     }
 
+    const ONCE: NonZeroU32 = NonZeroU32::MIN;
+
     #[test]
     fn a_key_has_its_own_bucket() {
         let now = Instant::now();
         let mut limits = Limits::new(rate(10, 2), now);
-        assert_eq!([(); 2].map(|()| limits.take("a", now)), [Ok(()); 2]);
-        assert_eq!(limits.take("a", now), Err(Duration::from_millis(100)));
-        assert_eq!(limits.take("b", now), Ok(()));
+        assert_eq!([(); 2].map(|()| limits.take("a", ONCE, now)), [Ok(()); 2]);
+        assert_eq!(limits.take("a", ONCE, now), Err(Exceeded::For(Duration::from_millis(100))));
+        assert_eq!(limits.take("b", ONCE, now), Ok(()));
         let later = now + Duration::from_millis(100);
-        assert_eq!(limits.take("a", later), Ok(()));
-        assert!(limits.take("a", later).is_err());
+        assert_eq!(limits.take("a", ONCE, later), Ok(()));
+        assert!(limits.take("a", ONCE, later).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_let_through_whole_or_takes_nothing() {
+        let now = Instant::now();
+        let mut limits = Limits::new(rate(10, 4), now);
+        let times = |n| NonZeroU32::new(n).unwrap();
+        assert_eq!(limits.take("a", times(3), now), Ok(()));
+        assert_eq!(limits.take("a", times(2), now), Err(Exceeded::For(Duration::from_millis(100))));
+        assert_eq!(limits.take("a", times(5), now), Err(Exceeded::Always));
+        assert_eq!(limits.take("a", ONCE, now), Ok(()), "neither has taken the last one");
     }
 
     #[test]
@@ -120,12 +150,12 @@ mod tests {
         let now = Instant::now();
         let mut limits = Limits::new(rate(1, 1), now);
         for n in 0..MAX_KEYS {
-            assert_eq!(limits.take(&n.to_string(), now), Ok(()));
+            assert_eq!(limits.take(&n.to_string(), ONCE, now), Ok(()));
         }
-        assert_eq!(limits.take("x", now), Ok(()), "from the shared bucket");
-        assert!(limits.take("y", now).is_err(), "which is empty now");
+        assert_eq!(limits.take("x", ONCE, now), Ok(()), "from the shared bucket");
+        assert!(limits.take("y", ONCE, now).is_err(), "which is empty now");
         assert_eq!(limits.buckets.len(), MAX_KEYS);
-        assert_eq!(limits.take("y", now + Duration::from_secs(1)), Ok(()));
+        assert_eq!(limits.take("y", ONCE, now + Duration::from_secs(1)), Ok(()));
         assert_eq!(limits.buckets.len(), 1);
     }
 
@@ -139,7 +169,7 @@ mod tests {
             let (mut now, mut taken) = (start, 0u32);
             for ms in steps {
                 now += Duration::from_millis(ms);
-                taken += u32::from(limits.take("k", now).is_ok());
+                taken += u32::from(limits.take("k", ONCE, now).is_ok());
                 let most = f64::from(burst) + (now - start).as_secs_f64() * f64::from(per_second) + 1e-6;
                 prop_assert!(f64::from(taken) <= most);
             }

@@ -4,7 +4,7 @@
 //! as long as the store can't be reached they are served all the same. Every change is made in the store first; what
 //! other instances change comes through its watch. [`Members::follow`] makes the pool what the list says.
 //!
-//! A shared store that comes back without any list (not an empty one, which is somebody's will) has lost it: it gets the last one
+//! A store that has no list any more (not an empty one, which is somebody's will) has lost it: it gets the last one
 //! known, rather than that every instance drops all its nodes.
 //!
 //! A node that was removed finishes what it works on; its slots are still counted if it is added again meanwhile.
@@ -12,7 +12,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mainstay_store::{Fleet, Listed, Name, NodeList, Portion, Reach, Store, StoreError};
+use mainstay_store::{Fleet, Listed, NodeList, Portion, Reach, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -22,9 +22,7 @@ use crate::pool::{NodeId, Pool};
 use crate::probe;
 use crate::upstream::Upstream;
 
-/// The document of the list; see [`NodeList`].
-static LIST: Name = Name::new("prio-load-balancer:nodes", "nodes.json");
-/// Between two tries to put the nodes of the settings on a list that can't be reached.
+/// Between two tries to put on the list what it lacks.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The list of nodes of one role.
@@ -41,6 +39,8 @@ struct State {
     pending: Vec<Upstream>,
     /// It was said that they aren't.
     told: bool,
+    /// Texts on the list that are no nodes, of which that was said.
+    left_out: Vec<String>,
     /// Removed ones that may still work.
     leaving: Vec<(Upstream, NodeId)>,
     /// This instance's part of all slots.
@@ -58,7 +58,7 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 impl Members {
     pub(crate) fn new(store: Arc<dyn Store>, nodes: Vec<Upstream>, shared: bool) -> Self {
         let portion = if shared { Portion::NONE } else { Portion::ALL };
-        let state = State { pending: nodes, told: false, leaving: Vec::new(), portion };
+        let state = State { pending: nodes, told: false, left_out: Vec::new(), leaving: Vec::new(), portion };
         Self { store, list: OnceLock::new(), opened: watch::Sender::new(false), state: Mutex::new(state) }
     }
 
@@ -72,11 +72,14 @@ impl Members {
         self.store.place()
     }
 
-    /// Waits until the list was read for the first time, or could not be.
+    /// Waits until the list was read for the first time, or could not be, and the nodes are there.
     pub(crate) async fn opened(&self) -> &NodeList {
         let mut opened = self.opened.subscribe();
         loop {
-            if let Some(list) = self.list.get() {
+            // The list alone isn't enough: its nodes come after it.
+            if *opened.borrow_and_update()
+                && let Some(list) = self.list.get()
+            {
                 return list;
             }
             // The sender is in `self`.
@@ -119,46 +122,65 @@ impl Members {
         if list.current().reach.is_ok() {
             members.store_pending(list).await;
         }
-        members.apply(&core, &watch.borrow_and_update().clone());
+        let listed = watch.borrow_and_update().clone();
+        members.tell_kept(&core, &listed);
+        members.apply(&core, &listed);
         members.opened.send_replace(true);
-        let mut was_lost = !list.current().reach.is_ok();
+        // The store has lost the list, and couldn't be given it again.
+        let mut is_owed = false;
         loop {
-            let waits = !lock(&members.state).pending.is_empty();
+            let waits = is_owed || !lock(&members.state).pending.is_empty();
             tokio::select! {
                 changed = watch.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if waits => members.store_pending(list).await,
                 () = core.stop.cancelled() => return,
             }
-            let mut listed = watch.borrow_and_update().clone();
-            if was_lost && listed.reach.is_ok() && listed.nodes.is_empty() {
-                members.put_back(&core, list).await;
-                listed = list.current();
+            let listed = watch.borrow_and_update().clone();
+            let is_here = listed.reach.is_ok();
+            is_owed = (is_owed && !is_here)
+                || (is_here && listed.nodes.is_empty() && members.put_back(&core, list).await.is_err());
+            if !is_owed {
+                members.apply(&core, &list.current());
             }
-            was_lost = !listed.reach.is_ok();
-            members.apply(&core, &listed);
         }
     }
 
-    /// The store is back and shows no node: if it has lost the list it gets the one that is served.
-    async fn put_back(&self, core: &Core, list: &NodeList) {
-        let known: Vec<String> = core.nodes().iter().map(|node| node.uris().text.clone()).collect();
-        if known.is_empty() || !matches!(self.store.read(&LIST).await, Ok(None)) {
-            return;
-        }
-        let put = list.edit(|nodes| {
-            let is_lost = nodes.is_empty();
-            if is_lost {
-                nodes.clone_from(&known);
-            }
-            is_lost
-        });
-        match put.await {
-            Ok(true) => tracing::warn!(
+    /// Names the nodes that are on the list and not in the settings: one that was taken out of those stays.
+    fn tell_kept(&self, core: &Core, listed: &Listed) {
+        let others = |upstream: &Upstream| !core.config.nodes.iter().any(|other| other.is_same(upstream));
+        let kept = listed.nodes.iter().filter_map(|text| Upstream::parse(text).ok()).filter(others);
+        let kept: Vec<String> = kept.map(|upstream| upstream.shown()).collect();
+        if !kept.is_empty() {
+            tracing::info!(
+                rpc = core.telemetry.name(),
                 place = self.place(),
-                "the store had lost the list of nodes: it has the last one known again"
-            ),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the store has lost the list of nodes"),
+                nodes = kept.join(", "),
+                "nodes of the list that the settings don't name are served too, until they are deleted through the API"
+            );
+        }
+    }
+
+    /// The store shows no node: if it has lost the list it gets the one that is served.
+    async fn put_back(&self, core: &Core, list: &NodeList) -> Result<(), StoreError> {
+        let known: Vec<String> =
+            core.nodes().iter().map(|node| node.uris().upstream.stored().to_owned()).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let place = self.place();
+        match list.put_back(&known).await {
+            Ok(true) => {
+                tracing::warn!(
+                    place,
+                    "the store had lost the list of nodes: it has the last one known again"
+                );
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(error) => {
+                tracing::warn!(place, %error, "the store has lost the list of nodes, the last one known is served");
+                Err(error)
+            }
         }
     }
 
@@ -174,9 +196,10 @@ impl Members {
                 let is_it =
                     |text: &&mut String| Upstream::parse(text).is_ok_and(|other| other.is_same(upstream));
                 match nodes.iter_mut().find(is_it) {
-                    Some(text) if Upstream::parse(text).is_ok_and(|there| there == *upstream) => {}
-                    Some(text) => *text = upstream.stored(),
-                    None => nodes.push(upstream.stored()),
+                    Some(text)
+                        if Upstream::parse(text).is_ok_and(|there| there.workers == upstream.workers) => {}
+                    Some(text) => upstream.stored().clone_into(text),
+                    None => nodes.push(upstream.stored().to_owned()),
                 }
             }
             *nodes != before
@@ -193,26 +216,32 @@ impl Members {
     /// Makes the nodes what the list says.
     pub(crate) fn apply(&self, core: &Arc<Core>, listed: &Listed) {
         let mut state = lock(&self.state);
-        let mut wanted: Vec<(String, Upstream)> = Vec::new();
+        let mut wanted: Vec<Upstream> = Vec::new();
+        let mut left_out = Vec::new();
         for text in listed.nodes.iter() {
             match Upstream::parse(text) {
-                Ok(upstream) if wanted.iter().any(|(_, other)| other.is_same(&upstream)) => {}
-                Ok(upstream) => wanted.push((text.clone(), upstream)),
+                Ok(upstream) if wanted.iter().any(|other| other.is_same(&upstream)) => {}
+                Ok(upstream) => wanted.push(upstream),
                 Err(error) => {
-                    tracing::warn!(rpc = core.telemetry.name(), %error, "a node on the list is left out")
+                    if !state.left_out.contains(text) {
+                        let rpc = core.telemetry.name();
+                        tracing::warn!(rpc, place = self.place(), %error, "a node on the list is left out");
+                    }
+                    left_out.push(text.clone());
                 }
             }
         }
+        state.left_out = left_out;
         for upstream in &state.pending {
-            if !wanted.iter().any(|(_, other)| other.is_same(upstream)) {
-                wanted.push((upstream.stored(), upstream.clone()));
+            if !wanted.iter().any(|other| other.is_same(upstream)) {
+                wanted.push(upstream.clone());
             }
         }
         let before = core.nodes();
         let mut nodes: Vec<Arc<Node>> = Vec::new();
         let mut fresh = Vec::new();
-        for (text, upstream) in wanted {
-            let uris = Uris::new(text, upstream);
+        for upstream in wanted {
+            let uris = Uris::new(upstream);
             if let Some(node) = before.iter().find(|node| node.uris().upstream.is_same(&uris.upstream)) {
                 self.resize(core, &state, node, uris);
                 nodes.push(node.clone());
@@ -245,7 +274,7 @@ impl Members {
     /// A node is on the list as before, perhaps with other workers.
     fn resize(&self, core: &Core, state: &State, node: &Node, uris: Arc<Uris>) {
         let before = node.uris();
-        if before.text == uris.text && before.upstream == uris.upstream {
+        if before.upstream == uris.upstream {
             return;
         }
         let (workers, now) = (workers(core, &uris.upstream, state.portion), clock::now());
@@ -265,7 +294,7 @@ impl Members {
     pub(crate) async fn remove(&self, core: &Arc<Core>, text: &str) -> Result<(), StoreError> {
         let list = self.opened().await;
         list.remove(text).await?;
-        lock(&self.state).pending.retain(|upstream| !same(&upstream.stored(), text));
+        lock(&self.state).pending.retain(|upstream| !same(upstream.stored(), text));
         self.apply(core, &list.current());
         Ok(())
     }

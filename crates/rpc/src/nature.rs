@@ -24,8 +24,9 @@ pub enum Nature {
 /// Methods that change something, as patterns. Bundles and transactions by every name that builders and relays give them
 /// (`eth_sendBundle`, `mev_sendBundle`, `eth_sendPrivateTransaction`, `eth_cancelBundle`, `eth_sendRawTransactionConditional`, …),
 /// and what manages a node.
-const ONCE: [&str; 10] = [
+const ONCE: [&str; 11] = [
     "*_send*",
+    "*_resend*",
     "*_submit*",
     "*_cancel*",
     "*_sign*",
@@ -95,6 +96,7 @@ mod tests {
             "eth_cancelBundle",
             "eth_cancelPrivateTransaction",
             "eth_submitWork",
+            "eth_resend",
             "personal_unlockAccount",
             "admin_addPeer",
             "debug_setHead",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::Uri;
-use mainstay_node::{Cause, Health, health};
+use mainstay_node::{Health, health};
 use mainstay_wire::client::{self, CallError, Client, Fault};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -33,14 +33,12 @@ pub(crate) struct State {
 pub(crate) struct Uris {
     /// As it may be shown: no credentials.
     pub(crate) shown: String,
-    /// As it was written; never show it.
-    pub(crate) text: String,
     pub(crate) upstream: Upstream,
 }
 
 impl Uris {
-    pub(crate) fn new(text: String, upstream: Upstream) -> Arc<Self> {
-        Arc::new(Self { shown: shown(&text, &upstream), text, upstream })
+    pub(crate) fn new(upstream: Upstream) -> Arc<Self> {
+        Arc::new(Self { shown: upstream.shown(), upstream })
     }
 }
 
@@ -115,24 +113,6 @@ impl Node {
 /// A client for a node.
 pub(crate) fn client(upstream: &Upstream, options: &client::Options) -> Result<Client, String> {
     Client::new(&upstream.url, options.clone()).map_err(|error| error.to_string())
-}
-
-/// As it was written where that holds nothing to hide, which is what whoever wrote it looks for.
-pub(crate) fn shown(text: &str, upstream: &Upstream) -> String {
-    let url = &upstream.url;
-    let hides = !url.username().is_empty() || url.password().is_some() || url.query().is_some();
-    if hides { upstream.shown() } else { text.trim().to_owned() }
-}
-
-/// What a call without a whole answer says of a node's health.
-pub(crate) fn cause(error: &CallError) -> Cause {
-    match error.fault {
-        Fault::Refused => Cause::Refused,
-        Fault::Unreachable | Fault::Tls => Cause::Unreachable,
-        Fault::Reset => Cause::Reset,
-        Fault::Timeout => Cause::Timeout,
-        Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Cause::Unreadable,
-    }
 }
 
 /// How a try that ended so is counted.

@@ -291,7 +291,8 @@ impl Pool {
     }
 
     /// Whether a usable node, free or not, isn't among `tried`.
-    fn has_untried(&self, tried: &Tried) -> bool {
+    #[must_use]
+    pub fn has_untried(&self, tried: &Tried) -> bool {
         let usable = |id: &&NodeId| self.slots(**id).is_some_and(Slots::is_usable);
         self.usable > tried.nodes().iter().filter(usable).count()
     }

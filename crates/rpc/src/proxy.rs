@@ -1,6 +1,6 @@
 //! A request's life.
 //!
-//! 1. **Read** ([`request`]): the body, up to `payload_max` and within [`BODY`]; what is larger is refused while it comes.
+//! 1. **Read** ([`crate::intake`]): the body, up to `payload_max` and within half a minute; what is larger is refused while it comes.
 //! 2. **Judge** ([`Job::new`]): its lane by rule or header, and the rates that it counts for.
 //! 3. **Enter** ([`tries::enter`]): a free slot at once, or a place in its lane; refused if that is full or there is no node.
 //! 4. **Try** ([`tries::run`]): with a slot, to the slot's node, within `try_timeout` and what is left of `request_timeout`, which
@@ -13,12 +13,11 @@
 //! A client that goes away drops all of it wherever it is: the place in the queue, the slot, the connection to the node.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use mainstay_wire::body::{self, BodyError};
 use mainstay_wire::server::{ReplyBody, Response};
 
 use crate::account::Account;
@@ -27,14 +26,13 @@ use crate::classify::lane_of_headers;
 use crate::clock;
 use crate::core::Core;
 use crate::held::{Held, Hold};
+use crate::intake;
 use crate::job::{self, Job};
 use crate::lane::Lane;
 use crate::reply::Failure;
 use crate::telemetry::Outcome;
 use crate::tries::{self, Answer};
 
-/// Longest time that a client may take to send its body.
-const BODY: Duration = Duration::from_secs(30);
 /// What of a node's headers the client gets.
 const PASSED_ON: [http::HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
 
@@ -44,19 +42,11 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     let id = job::id(core, &parts.headers);
     let account =
         |lane: Lane, since: Instant, size: usize| Account::new(core.clone(), lane, since, size, id.clone());
-    let body = match body::read_in(body, core.config.payload_max, BODY).await {
+    let body = match intake::read(body, core.config.payload_max).await {
         Ok(body) => body,
-        Err(error) => {
-            let failure = match error {
-                BodyError::TooLarge => Failure::TooLarge,
-                BodyError::Timeout => Failure::BodyTimeout,
-                BodyError::Aborted => Failure::BadBody,
-            };
-            return fail(
-                account(lane_of_headers(&parts.headers), clock::now(), 0),
-                failure,
-                &bytes::Bytes::new(),
-            );
+        Err(failure) => {
+            let account = account(lane_of_headers(&parts.headers), clock::now(), 0);
+            return fail(account, failure, &bytes::Bytes::new());
         }
     };
     let path = parts.uri.path();

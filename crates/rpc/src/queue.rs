@@ -250,10 +250,13 @@ impl Slot {
         self.taken.node
     }
 
-    /// Which try of the request this is, from 1; tries of the same node count once.
+    /// Whether a node is usable, free or not, to which the request wasn't sent.
     #[must_use]
-    pub fn nodes_tried(&self) -> usize {
-        self.call.tried.nodes().len() + 1
+    pub fn has_untried(&self) -> bool {
+        let Some(queue) = &self.taken.queue else { return false };
+        let mut tried = self.call.tried.clone();
+        tried.add(self.taken.node);
+        queue.inner.shared.has_untried(&tried)
     }
 
     /// Gives the slot back; as drop, for one who has read the clock.
@@ -271,13 +274,15 @@ impl Slot {
         queue.ticket(call, key, told)
     }
 
-    /// A slot of another node for a second copy of the request, if one is free.
+    /// A slot of another node for a second copy of the request, if one is free. Whichever of the two slots is used for a retry
+    /// later, the request was sent to both nodes.
     #[must_use]
-    pub fn hedge(&self, now: Instant) -> Option<Self> {
+    pub fn hedge(&mut self, now: Instant) -> Option<Self> {
         let queue = self.taken.queue.as_ref()?;
-        let mut call = self.call.clone();
-        call.tried.add(self.taken.node);
-        let node = queue.inner.shared.hedge(&call.tried, now)?;
-        Some(queue.slot(node, call))
+        let mut copy = self.call.clone();
+        copy.tried.add(self.taken.node);
+        let node = queue.inner.shared.hedge(&copy.tried, now)?;
+        self.call.tried.add(node);
+        Some(queue.slot(node, copy))
     }
 }

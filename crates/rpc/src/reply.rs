@@ -1,8 +1,6 @@
 //! Answers of the balancer's own: what went wrong, in the words that prio-load-balancer's clients match on, with the status that
 //! it deserves. Never an address of a node.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -11,6 +9,7 @@ use mainstay_wire::envelope::{self, Message};
 use mainstay_wire::server::Response;
 
 use crate::dispatch::Refusal;
+use crate::limits::Exceeded;
 use crate::queue::Unserved;
 use crate::telemetry::Outcome;
 
@@ -30,8 +29,8 @@ pub(crate) enum Failure {
     NodeTimeout,
     /// No node answered; what the last one did.
     Node(String),
-    /// A rule's rate is used up, for so long.
-    RateLimited(Duration),
+    /// A rule's rate is used up.
+    RateLimited(Exceeded),
     /// Its body is too large.
     TooLarge,
     /// Its body didn't come in time.
@@ -88,7 +87,10 @@ impl Failure {
             Self::Expired => "request timeout hit before processing".into(),
             Self::NodeTimeout => "node timeout".into(),
             Self::Node(what) => format!("proxying request failed: {what}"),
-            Self::RateLimited(_) => "rate limit exceeded".into(),
+            Self::RateLimited(Exceeded::For(_)) => "rate limit exceeded".into(),
+            Self::RateLimited(Exceeded::Always) => {
+                "rate limit exceeded: more calls than are ever let through at once".into()
+            }
             Self::TooLarge => "Payload too large".into(),
             Self::BodyTimeout => "the body came too slowly".into(),
             Self::BadBody => "the body could not be read".into(),
@@ -106,7 +108,9 @@ impl Failure {
         match self {
             Self::Refused(_) => Some(1),
             // Whole seconds, and never too early.
-            Self::RateLimited(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            Self::RateLimited(Exceeded::For(wait)) => {
+                Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            }
             _ => None,
         }
     }

@@ -73,26 +73,16 @@ pub struct Try {
     pub others: bool,
 }
 
-/// What to do after a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Try again ([`crate::Slot::retry`]) instead of passing on what was seen.
-    pub again: bool,
-    /// Give the node no requests for so long ([`crate::Pool::rest`]), before it is tried again.
-    pub rest: Option<Duration>,
-}
-
-/// Judges a try that ended at `now`.
+/// Whether a request whose try ended at `now` is tried again ([`crate::Slot::retry`]), instead of passing on what was seen.
 #[must_use]
-pub fn judge(rules: &Rules, ended: &Try, now: Instant) -> Verdict {
-    let rest = rest(ended.seen);
+pub fn is_repeated(rules: &Rules, ended: &Try, now: Instant) -> bool {
     let left = ended.deadline.saturating_duration_since(now);
-    let in_time = !left.is_zero() && (ended.others || rest.is_none_or(|rest| rest < left));
+    let in_time = !left.is_zero() && (ended.others || rest(ended.seen).is_none_or(|rest| rest < left));
     let tries_left = ended.tries < rules.tries_max && ended.nature != Nature::Never;
-    Verdict { again: tries_left && in_time && may_repeat(ended), rest }
+    tries_left && in_time && may_repeat(ended)
 }
 
-/// How long a node that showed this gets no requests.
+/// How long a node that showed this gets no requests ([`crate::Pool::rest`]).
 #[must_use]
 pub fn rest(seen: Seen) -> Option<Duration> {
     let rest = match seen {
@@ -183,7 +173,7 @@ mod tests {
         ] {
             for (nature, wanted) in [Idempotent, Opaque, Once, Never].into_iter().zip(wanted) {
                 let ended = Try { seen, nature, tries: 1, deadline: now + SECOND, others: true };
-                assert_eq!(judge(&Rules::default(), &ended, now).again, wanted, "{seen:?} {nature:?}");
+                assert_eq!(is_repeated(&Rules::default(), &ended, now), wanted, "{seen:?} {nature:?}");
             }
         }
     }
@@ -193,8 +183,7 @@ mod tests {
         let now = Instant::now();
         let judged = |seen, others| {
             let ended = Try { seen, nature: Idempotent, tries: 1, deadline: now + SECOND * 5, others };
-            let verdict = judge(&Rules::default(), &ended, now);
-            (verdict.again, verdict.rest)
+            (is_repeated(&Rules::default(), &ended, now), rest(seen))
         };
         assert_eq!(judged(Seen::Status(429, None), false), (true, Some(DEFAULT_REST)));
         assert_eq!(judged(Seen::Status(429, Some(SECOND)), false), (true, Some(SECOND)));
@@ -265,15 +254,14 @@ mod tests {
             let now = Instant::now();
             let rules = Rules { tries_max, ..Rules::default() };
             let ended = Try { seen, nature, tries, deadline: now + Duration::from_millis(ms), others };
-            let verdict = judge(&rules, &ended, now);
-            if verdict.again {
+            if is_repeated(&rules, &ended, now) {
                 prop_assert!(tries < tries_max && ms > 0 && nature != Never);
                 if nature == Once {
                     let harmless = matches!(seen, Seen::Status(429, _) | Seen::Failed(_, No));
                     prop_assert!(harmless, "it may have been delivered");
                 }
             }
-            prop_assert!(verdict.rest.is_none_or(|rest| rest <= MAX_REST && !rest.is_zero()));
+            prop_assert!(super::rest(seen).is_none_or(|rest| rest <= MAX_REST && !rest.is_zero()));
         }
     }
 }

@@ -122,6 +122,11 @@ impl<W> Shared<W> {
         self.state.with(|state| state.dispatch.hedge(tried, now))
     }
 
+    /// See [`Pool::has_untried`].
+    pub fn has_untried(&self, tried: &Tried) -> bool {
+        self.state.with(|state| state.dispatch.pool().has_untried(tried))
+    }
+
     /// See [`Dispatch::cancel`].
     pub fn cancel(&self, key: Key) -> Option<W> {
         self.state.with(|state| state.dispatch.cancel(key))

@@ -210,6 +210,7 @@ struct LaneMetrics {
 pub struct NodeMetrics {
     tries: [Counter; TryEnd::ALL.len()],
     seconds: Histogram,
+    changes: Counter,
 }
 
 impl NodeMetrics {
@@ -259,9 +260,12 @@ impl Telemetry {
             let labels = TryLabels { rpc: self.rpc.clone(), node: node.to_owned(), outcome };
             self.metrics.tries.get_or_create_owned(&labels)
         });
-        // So that it is there before the first change.
-        let _ = self.metrics.node_changes.get_or_create_owned(&self.node_labels(node));
-        NodeMetrics { tries, seconds: self.metrics.node_seconds.get_or_create_owned(&self.node_labels(node)) }
+        let labels = self.node_labels(node);
+        NodeMetrics {
+            tries,
+            seconds: self.metrics.node_seconds.get_or_create_owned(&labels),
+            changes: self.metrics.node_changes.get_or_create_owned(&labels),
+        }
     }
 
     /// A request has waited for its first try.
@@ -282,8 +286,9 @@ impl Telemetry {
     }
 
     /// A node's condition changed.
-    pub fn condition(&self, node: &str, before: &Condition, now: &Condition) {
-        self.metrics.node_changes.get_or_create(&self.node_labels(node)).inc();
+    pub fn condition(&self, node: &str, metrics: &NodeMetrics, before: &Condition, now: &Condition) {
+        // Not by its name: a node that was removed would have its labels back.
+        metrics.changes.inc();
         let rpc = &self.rpc;
         match now {
             Condition::Fit => tracing::info!(%rpc, node, before = before.word(), now = %now, "node changed"),

@@ -14,7 +14,6 @@ use crate::clock;
 use crate::core::Core;
 use crate::job::Job;
 use crate::node::{self, Node};
-use crate::pool::NodeId;
 use crate::queue::{Place, Slot, Unserved};
 use crate::reply::Failure;
 use crate::retry::{self, Seen, Try};
@@ -54,7 +53,6 @@ pub(crate) async fn run(
     account: &mut Account,
 ) -> Result<Answer, Failure> {
     let rules = &core.config.retry;
-    let mut tried: Vec<NodeId> = Vec::new();
     let mut slot = match place {
         Place::Now(slot) => slot,
         Place::Later(ticket) => ticket.await?,
@@ -76,23 +74,22 @@ pub(crate) async fn run(
                 let told = send(core, job, &leg.node, leg.began).await;
                 (leg, told)
             }
-            Some(at) => Box::pin(hedged(core, job, leg, at, &mut tried, account)).await,
+            Some(at) => Box::pin(hedged(core, job, leg, at, account)).await,
         };
         let seen = match &told {
             Ok(reply) if reply.status.as_u16() < 400 => return answer(leg, told, account),
             Ok(reply) => seen(reply),
             Err(error) => error.into(),
         };
-        tried.push(leg.node.id);
         let now = clock::now();
         let ended = Try {
             seen,
             nature: job.nature(),
             tries: account.tries(),
             deadline: job.deadline,
-            others: core.has_other(&tried),
+            others: leg.slot.has_untried(),
         };
-        if !retry::judge(rules, &ended, now).again {
+        if !retry::is_repeated(rules, &ended, now) {
             return answer(leg, told, account);
         }
         let last = match told {
@@ -115,14 +112,7 @@ fn answer(leg: Leg, told: Told, account: &mut Account) -> Result<Answer, Failure
 
 /// A try that gets a second copy on another node if it takes long. The first good answer counts, the other try is dropped and
 /// with it its connection; if none is good, the last one's end counts.
-async fn hedged(
-    core: &Core,
-    job: &Job,
-    first: Leg,
-    at: Instant,
-    tried: &mut Vec<NodeId>,
-    account: &mut Account,
-) -> (Leg, Told) {
+async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &mut Account) -> (Leg, Told) {
     let first_node = first.node.clone();
     let mut one = Box::pin(send(core, job, &first_node, first.began));
     if let Ok(told) = tokio::time::timeout_at(at.into(), &mut one).await {
@@ -143,13 +133,13 @@ async fn hedged(
     let mut two = Box::pin(send(core, job, &second_node, began));
     let is_good =
         |told: &Told| told.as_ref().is_ok_and(|reply| !matches!(reply.status.as_u16(), 429 | 500..));
+    // The slot of a try that was no good is free for others while the other one goes on.
     tokio::select! {
         told = &mut one => {
             if is_good(&told) {
                 return (first, told);
             }
-            tried.push(first.node.id);
-            drop(first);
+            drop((first, told));
             let told = two.await;
             (second, told)
         }
@@ -157,13 +147,9 @@ async fn hedged(
             if is_good(&told) {
                 return (second, told);
             }
+            drop((second, told));
             let told = one.await;
-            if is_good(&told) {
-                return (first, told);
-            }
-            // The second slot's request knows that it was sent to both.
-            tried.push(first.node.id);
-            (second, told)
+            (first, told)
         }
     }
 }
@@ -203,7 +189,7 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
             // A request that had little time left says nothing of the node.
             let enough = rules.try_timeout.min(core.config.request_timeout) / 2;
             if error.fault != Fault::Timeout || took >= enough {
-                core.observe(node, |health, now| health.call_failed(&node::cause(error), now));
+                core.observe(node, |health, now| health.call_failed(&error.into(), now));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! A node as an operator writes it: `http://host:port/path?_workers=8`, prio-load-balancer's form.
 //!
 //! `_workers` says how many requests the node works on at once; it is for the balancer and never sent to the node. Two
-//! texts that mean the same endpoint are one node: `http://x`, `http://x/` and `http://X:80?_workers=8`.
+//! texts that mean the same endpoint are one node: `http://x`, `http://x/` and `http://X:80?_workers=8`. What is stored is
+//! the text as it was written, which is what another balancer on the same list goes by.
 
 use std::fmt;
 
@@ -9,6 +10,8 @@ use url::Url;
 
 /// Most requests at once that can be asked for.
 pub const MAX_WORKERS: u32 = 10_000;
+/// A part of a path that is as long as this and has a digit is taken for a provider's API key.
+const KEY: usize = 20;
 
 /// A node's address and size, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +20,7 @@ pub struct Upstream {
     pub url: Url,
     /// `_workers`, if it is given.
     pub workers: Option<u32>,
+    text: String,
 }
 
 /// Why a node can't be read; the text says what and what to write instead, and holds no credentials.
@@ -66,7 +70,7 @@ impl Upstream {
             }
         }
         url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
-        Ok(Self { url, workers })
+        Ok(Self { url, workers, text: text.to_owned() })
     }
 
     /// Whether both are the same endpoint, whatever their workers.
@@ -75,30 +79,44 @@ impl Upstream {
         self.url == other.url
     }
 
-    /// The URL as prio-load-balancer's key in Redis has it: with credentials and `_workers`.
+    /// As it was written, for the list; never show it.
     #[must_use]
-    pub fn stored(&self) -> String {
-        self.with_workers(self.url.clone())
+    pub fn stored(&self) -> &str {
+        &self.text
     }
 
-    /// As it may be shown: user, password and the values of the query masked.
+    /// As it may be shown: as it was written, or, if that has something to hide, with user, password, values of the query and
+    /// keys in the path masked.
     #[must_use]
     pub fn shown(&self) -> String {
+        let has_user = !self.url.username().is_empty() || self.url.password().is_some();
+        let path: Vec<&str> =
+            self.url.path().split('/').map(|part| if is_key(part) { "***" } else { part }).collect();
+        let path = path.join("/");
+        if !has_user && self.url.query().is_none() && path == self.url.path() {
+            return self.text.clone();
+        }
         let mut url = self.url.clone();
-        if !url.username().is_empty() || url.password().is_some() {
+        url.set_path(&path);
+        if has_user {
             // Can't fail: it has a host.
             let _ = url.set_username("***");
             let _ = url.set_password(None);
         }
-        let masked = url.query().map(|query| {
-            let mask = |part: &str| match part.split_once('=') {
-                Some((name, _)) => format!("{name}=***"),
-                None => "***".to_owned(),
-            };
-            query.split('&').map(mask).collect::<Vec<_>>().join("&")
-        });
-        url.set_query(masked.as_deref());
-        self.with_workers(url)
+        let mask = |part: &str| match part.split_once('=') {
+            Some((name, _)) => format!("{name}=***"),
+            None => "***".to_owned(),
+        };
+        let mut query: Vec<String> =
+            url.query().map(|query| query.split('&').map(mask).collect()).unwrap_or_default();
+        query.extend(self.workers.map(|workers| format!("_workers={workers}")));
+        url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
+        let shown = url.to_string();
+        // As people write it.
+        match shown.strip_suffix('/') {
+            Some(bare) if url.path() == "/" && query.is_empty() => bare.to_owned(),
+            _ => shown,
+        }
     }
 
     /// Short name for logs and metrics: host and port.
@@ -110,25 +128,17 @@ impl Upstream {
             None => host.to_owned(),
         }
     }
-
-    fn with_workers(&self, mut url: Url) -> String {
-        if let Some(workers) = self.workers {
-            let query = url.query().map(|query| format!("{query}&")).unwrap_or_default();
-            url.set_query(Some(&format!("{query}_workers={workers}")));
-        }
-        let text = url.to_string();
-        // As people write it, and as another balancer may have stored it.
-        match text.strip_suffix('/') {
-            Some(bare) if url.path() == "/" && url.query().is_none() => bare.to_owned(),
-            _ => text,
-        }
-    }
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Upstream").field(&self.shown()).finish()
     }
+}
+
+fn is_key(part: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    part.len() >= KEY && part.bytes().all(is_plain) && part.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn bad(what: &str) -> BadUpstream {
@@ -204,13 +214,23 @@ mod tests {
 
     #[test]
     fn credentials_and_keys_are_never_shown() {
-        let upstream = read("http://me:hunter2@x:8545/p?key=hunter2&_workers=4");
-        assert_eq!(upstream.shown(), "http://***@x:8545/p?key=***&_workers=4");
-        assert!(!format!("{upstream:?}").contains("hunter2"));
-        assert_eq!(upstream.name(), "x:8545");
-        assert_eq!(upstream.stored(), "http://me:hunter2@x:8545/p?key=hunter2&_workers=4");
-        assert_eq!(read("http://x/").stored(), "http://x");
-        assert_eq!(read("http://x?_workers=8").stored(), "http://x/?_workers=8");
+        for (text, shown) in [
+            ("http://me:hunter2@x:8545/p?key=hunter2&_workers=4", "http://***@x:8545/p?key=***&_workers=4"),
+            ("http://:hunter2@x", "http://***@x"),
+            ("https://x/v3/0123456789hunter23456789abcd?_workers=2", "https://x/v3/***?_workers=2"),
+            ("https://x/0123-4567-89hunter2-abcd/rpc", "https://x/***/rpc"),
+            ("http://x?hunter2", "http://x/?***"),
+            // With nothing to hide it is what somebody wrote.
+            ("http://X:80/?_workers=8", "http://X:80/?_workers=8"),
+            ("http://x/ethereum-mainnet-archive-node/v1", "http://x/ethereum-mainnet-archive-node/v1"),
+            (" http://x ", "http://x"),
+        ] {
+            let upstream = read(text);
+            assert_eq!(upstream.shown(), shown);
+            assert!(!format!("{upstream:?}").contains("hunter2"));
+            assert_eq!(upstream.stored(), text.trim());
+        }
+        assert_eq!(read("http://me:hunter2@x:8545/p").name(), "x:8545");
     }
 
     proptest! {
@@ -219,7 +239,8 @@ mod tests {
             let query = workers.map(|workers| format!("?_workers={workers}")).unwrap_or_default();
             let upstream = read(&format!("http://{host}:{port}{path}{query}"));
             prop_assert_eq!(upstream.workers, workers);
-            prop_assert_eq!(read(&upstream.stored()), upstream);
+            prop_assert_eq!(read(upstream.stored()), upstream.clone());
+            prop_assert!(read(&upstream.shown()).is_same(&upstream));
         }
 
         #[test]

@@ -6,13 +6,76 @@ mod common;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::{Act, Bed, CALL, Node, PATIENCE, failed, ms, text};
 use http::Method;
-use mainstay_rpc::{Level, Operated};
-use mainstay_store::{MemoryStore, NodeList};
+use mainstay_rpc::{Level, Metrics, Operated, Rpc};
+use mainstay_store::{BoxFuture, MemoryStore, Name, NodeList, Seen, Store, StoreError, Swap};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 fn uri(uri: &str) -> String {
     format!(r#"{{"uri":"{uri}"}}"#)
+}
+
+/// A store in which changes wait until they are let through.
+struct Slow {
+    store: MemoryStore,
+    asked: Notify,
+    gate: Semaphore,
+}
+
+impl Store for Slow {
+    fn read<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        self.store.read(name)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        name: &'a Name,
+        expected: Option<&'a Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<Swap, StoreError>> {
+        Box::pin(async move {
+            self.asked.notify_one();
+            self.gate.acquire().await.unwrap().forget();
+            self.store.swap(name, expected, value).await
+        })
+    }
+
+    fn watch(&self, name: &Name) -> watch::Receiver<Seen> {
+        self.store.watch(name)
+    }
+
+    fn place(&self) -> &'static str {
+        "slow"
+    }
+}
+
+/// Whoever comes while the settings' nodes are still being put on the list isn't told that there are none.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_served_before_the_nodes_are_there() {
+    let node = Node::new().await;
+    let (asked, gate) = (Notify::new(), Semaphore::new(0));
+    let store = Arc::new(Slow { store: MemoryStore::new(), asked, gate });
+    let config = common::config(std::slice::from_ref(&node.uri), "");
+    let rpc = Rpc::on(store.clone(), config, &Metrics::new(&mut Registry::default()), None);
+    store.asked.notified().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = common::client(listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(rpc.serve(listener, stop.clone(), PATIENCE));
+    let call = client.send(common::with(&[], CALL), Instant::now() + PATIENCE);
+    let mut call = std::pin::pin!(call);
+    let early = tokio::time::timeout(ms(1000), &mut call).await;
+    assert!(early.is_err(), "{early:?}");
+    store.gate.add_permits(9);
+    assert_eq!(call.await.unwrap().status, 200);
+    stop.cancel();
+    served.await.unwrap();
 }
 
 /// 3: a dead node on the list, or in the settings, stops nothing.
@@ -165,6 +228,55 @@ async fn the_settings_size_of_a_node_is_the_right_one() {
     assert!(bed.view(&node).fit);
 }
 
+/// What the list shows can be sent back to take the node out, also where that isn't all of its URI.
+#[tokio::test]
+async fn a_node_is_taken_out_by_what_the_list_shows_of_it() {
+    let node = Node::new().await;
+    let (one, other) =
+        (node.uri.replace("http://", "http://me:one@"), node.uri.replace("http://", "http://me:two@"));
+    let bed = Bed::of(&[one, other.clone(), format!("{}/v3/0123456789abcdef0123", node.uri)], "").await;
+    let shown = node.uri.replace("http://", "http://***@");
+    assert_eq!(
+        text(&bed.get("/nodes").await),
+        format!("[\"{shown}\",\"{shown}\",\"{}/v3/***\"]\n", node.uri)
+    );
+    let status = async |what: &str| bed.ask(Method::DELETE, "/nodes", &uri(what)).await.status.as_u16();
+    assert_eq!(status(&shown).await, 404, "it could be either");
+    assert_eq!(status(&other).await, 200);
+    assert_eq!(status(&shown).await, 200);
+    assert_eq!(status(&format!("{}/v3/***", node.uri)).await, 200);
+    assert!(bed.views().is_empty());
+}
+
+/// A node that was removed while it worked leaves no label behind, whatever becomes of its call.
+#[tokio::test]
+async fn a_removed_node_leaves_the_metrics() {
+    let (mut going, other) = (Node::new().await, Node::new().await);
+    let bed = Bed::new(&[&going, &other], "").await;
+    [&going, &other].into_iter().for_each(|node| node.act(Act::Gate));
+    let requests = [bed.start(&[], CALL), bed.start(&[], CALL)];
+    bed.until("both work", |_| going.in_flight() + other.in_flight() == 2).await;
+    bed.handle.remove(&going.uri).await.unwrap();
+    going.kill().await;
+    other.open(2);
+    for request in requests {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    let label = format!("node=\"{}\"", going.address);
+    assert!(!bed.page().contains(&label), "{}", bed.page());
+}
+
+/// prio-load-balancer knows a node by its text: written another way, it would have it twice on a list that both share.
+#[tokio::test]
+async fn nodes_are_stored_as_they_were_written() {
+    let written = ["http://localhost:1?_workers=8", "http://localhost:2/", "http://localhost:3"];
+    let store = Arc::new(MemoryStore::new());
+    let list = NodeList::open(store.clone(), |one, other| one == other).await;
+    list.add("http://localhost:2").await.unwrap();
+    let _bed = Bed::on(store, &written.map(str::to_owned), "").await;
+    assert_eq!(list.load().await.unwrap(), ["http://localhost:2", written[0], written[2]]);
+}
+
 #[tokio::test]
 async fn the_api_can_be_bound_to_the_admin_listener_alone() {
     let node = Node::new().await;
@@ -192,6 +304,29 @@ async fn probes_as_configured() {
     bed.until("it syncs", |bed| bed.view(&node).condition == "syncing").await;
     assert!(!bed.view(&node).fit);
     assert_eq!(bed.handle.health().0, Level::Down);
+}
+
+/// `health = "ethereum"`: who is behind the best, or on another chain than most, gets nothing.
+#[tokio::test]
+async fn who_lags_or_is_on_another_chain_gets_nothing() {
+    let [well, late, elsewhere] = [Node::new().await, Node::new().await, Node::new().await];
+    late.is_at(13, 1);
+    elsewhere.is_at(16, 5);
+    let uris = [&well, &late, &elsewhere].map(|node| node.uri.clone());
+    let bed = Bed::of(&uris, "").await;
+    bed.until("both are found out", |bed| {
+        bed.view(&well).fit
+            && bed.view(&late).condition == "lagging"
+            && bed.view(&elsewhere).condition == "misconfigured"
+    })
+    .await;
+    assert_eq!(failed(bed.load(2, 10, CALL)).await, 0);
+    assert_eq!([&well, &late, &elsewhere].map(Node::count), [20, 0, 0]);
+    assert_eq!(bed.handle.health().0, Level::Degraded);
+    // Two behind is within max_lag.
+    well.is_at(18, 1);
+    late.is_at(18, 1);
+    bed.until_fit(&late, true).await;
 }
 
 /// A store that can't be reached: what is known is served, nothing is changed.

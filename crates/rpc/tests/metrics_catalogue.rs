@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
+#[path = "../../../tests/metrics.rs"]
+mod metrics;
 
 use std::sync::Arc;
 
@@ -21,9 +23,12 @@ async fn page() -> String {
         let config = common::config(std::slice::from_ref(&node.uri), &format!("name = {name:?}\n"));
         let role = Rpc::on(Arc::new(MemoryStore::new()), config, &metrics, None);
         let handle = role.handle();
-        while !handle.snapshot().nodes.iter().any(|node| node.fit) {
-            tokio::task::yield_now().await;
-        }
+        let fit = async {
+            while !handle.snapshot().nodes.iter().any(|node| node.fit) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(common::PATIENCE, fit).await.expect("its node is fit");
         roles.push(role);
     }
     let mut page = String::new();
@@ -34,20 +39,7 @@ async fn page() -> String {
 #[tokio::test]
 async fn the_catalogue_is_what_the_golden_file_says() {
     let page = page().await;
-    let mut catalogue = String::new();
-    for line in page.lines().filter(|l| l.starts_with("# HELP") || l.starts_with("# TYPE")) {
-        catalogue.push_str(line);
-        catalogue.push('\n');
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics-rpc.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(file, &catalogue).unwrap();
-    }
-    let golden = std::fs::read_to_string(file).unwrap();
-    assert_eq!(catalogue, golden, "run with UPDATE_GOLDEN=1 if the change is meant");
-    for line in page.lines().filter(|l| l.starts_with("# TYPE")) {
-        assert_eq!(page.lines().filter(|l| *l == line).count(), 1, "{line} twice");
-    }
+    metrics::check(&page, "metrics-rpc.txt");
     for start in [
         r#"mainstay_rpc_queue_length{rpc="one",lane="fast-track"} 0"#,
         r#"mainstay_rpc_store_up{rpc="two"} 1"#,

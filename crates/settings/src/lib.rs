@@ -34,6 +34,7 @@
 //! Nothing here reads the environment or parses a command line: both are handed in, so that
 //! everything can be tested as a plain function.
 
+pub mod common;
 mod describe;
 mod file;
 mod kind;

@@ -13,6 +13,9 @@ use crate::table::{Key, Scope, Section};
 /// The environment, as far as it can be read as text.
 pub type Variables = BTreeMap<String, String>;
 
+/// What the command line says where there is none.
+static NO_FLAGS: Flags = Flags { given: BTreeMap::new() };
+
 /// What the command line said of one section.
 #[derive(Debug, Default, Clone)]
 pub struct Flags {
@@ -44,6 +47,13 @@ pub struct Sources<'a> {
     pub fallbacks: &'a [(&'a str, &'a str)],
     /// The command line.
     pub flags: &'a Flags,
+}
+
+impl Default for Sources<'_> {
+    /// None: all keys have their defaults.
+    fn default() -> Self {
+        Self { file: None, variables: None, fallbacks: &[], flags: &NO_FLAGS }
+    }
 }
 
 /// Resolves one instance of `section`. What is wrong is added to `problems`; the key then has its

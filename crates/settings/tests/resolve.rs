@@ -216,9 +216,7 @@ fn a_missing_key_says_all_ways_to_give_it() {
 #[test]
 fn what_a_role_says_of_a_key_known_to_be_wrong_is_dropped() {
     let file = file("[engine]\nmajority = 3\njwt_secret = \"x\"\nnodes = \"a\"");
-    let flags = Flags::default();
-    let sources =
-        Sources { file: Some(file.instances("engine")[0]), variables: None, fallbacks: &[], flags: &flags };
+    let sources = Sources { file: Some(file.instances("engine")[0]), ..Sources::default() };
     let mut problems = Vec::new();
     let settings = resolve(&ENGINE, &sources, &mut problems);
     let built = settings.validate(&mut problems, |settings, problems| {

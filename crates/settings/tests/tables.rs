@@ -66,8 +66,7 @@ fn none_is_none_and_several_roles_have_their_own() {
         .instances("rpc")
         .into_iter()
         .map(|instance| {
-            let flags = Flags::default();
-            let sources = Sources { file: Some(instance), variables: None, fallbacks: &[], flags: &flags };
+            let sources = Sources { file: Some(instance), ..Sources::default() };
             resolve(&RPC, &sources, &mut Vec::new()).tables("rule").len()
         })
         .collect();

@@ -132,6 +132,16 @@ impl NodeList {
         .await
     }
 
+    /// Puts a list there if the store has none; `false` if it has one, be it empty.
+    ///
+    /// # Errors
+    /// The store could not be asked. Nothing was changed then, except where [`StoreError::Unknown`] says that nobody knows.
+    pub async fn put_back(&self, nodes: &[String]) -> Result<bool, StoreError> {
+        let put = self.inner.store.swap(&NODES, None, Bytes::from(json::write(nodes))).await?;
+        self.inner.refresh().await;
+        Ok(put == Swap::Done)
+    }
+
     /// Changes the list in one step: `change` gets the list and gives whether it changed it. It is called again when
     /// another instance was quicker.
     ///

@@ -13,6 +13,8 @@
 
 mod endpoint;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzed;
 mod incoming;
 mod link;
 mod outgoing;
@@ -40,6 +42,7 @@ pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
+pub use stream::{Dial, Dialled, Duplex};
 pub use transport::{Posted, Transport};
 
 /// Bounds of a [`Client`].
@@ -86,9 +89,20 @@ impl Client {
     /// # Errors
     /// [`BadEndpoint`] says what about the URL or the system's roots is wrong; it does not quote the URL.
     pub fn new(url: &Url, options: Options) -> Result<Client, BadEndpoint> {
-        let endpoint = Endpoint::new(url)?;
+        Ok(Self::of(Endpoint::new(url)?, options))
+    }
+
+    /// As [`Client::new`], over connections that `dial` opens, without TLS.
+    ///
+    /// # Errors
+    /// As those of [`Client::new`].
+    pub fn over(dial: Arc<dyn Dial>, url: &Url, options: Options) -> Result<Client, BadEndpoint> {
+        Ok(Self::of(Endpoint::new(url)?.by(dial), options))
+    }
+
+    fn of(endpoint: Endpoint, options: Options) -> Client {
         let pool = Pool::new(options.max_idle, options.idle_timeout);
-        Ok(Client { shared: Arc::new(Shared { endpoint, options, pool }) })
+        Client { shared: Arc::new(Shared { endpoint, options, pool }) }
     }
 
     /// Posts JSON to the URL's own path; `token` becomes a bearer token and takes the place of basic authorization.

@@ -7,10 +7,12 @@ use std::time::Duration;
 use mainstay_node::NodeSpec;
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::jwt::Secret;
+use mainstay_wire::server::Tls;
 use url::Url;
 
 use super::{Builtin, Config, Execution, Guarded, Timing};
 use crate::check::Rules;
+use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
 
 /// Where a single guard listens unless told otherwise.
@@ -23,6 +25,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
             problems.push(s.problem(key, "has to be longer than nothing"));
         }
     }
+    let before = problems.len();
     let mut guards = listed(s, problems);
     for table in s.tables("guard") {
         let first = guards.len() + 1;
@@ -32,6 +35,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         problems.push(s.problem("beacon_node", "name at least one beacon node, here or in [[beacon.guard]]"));
     }
     check_names(s, &guards, problems);
+    let whole = (problems.len() == before).then_some(&guards[..]);
+    let checks = OwnCheck::from_tables(s.tables("check"), whole, problems);
     let timing = Timing {
         interval: s.duration("interval")?,
         timeout: s.duration("timeout")?,
@@ -44,6 +49,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     Some(Config {
         name: s.text("name")?.to_owned(),
         guards,
+        checks,
         timings: timings(s, timing, problems),
         timing,
         warm_up: s.duration("warm_up")?,
@@ -87,6 +93,7 @@ fn listed(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Guarded> {
         );
     }
     let attnets = attnets(s, problems);
+    let tls = if count > 0 { tls(s, problems) } else { None };
     let mut guards = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         let Some((beacon_node, name)) =
@@ -108,6 +115,7 @@ fn listed(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Guarded> {
             min_peers: peers.get(i).or(peers.first()).and_then(|text| text.parse().ok()).unwrap_or(0),
             attnets,
             agent_check: agents.get(i).and_then(|text| text.parse().ok()),
+            tls: tls.clone(),
         });
     }
     guards
@@ -119,6 +127,8 @@ fn guard(s: &Settings, table: &Settings, number: usize, problems: &mut Vec<Probl
     let own = attnets(table, problems);
     let (beacon_node, name) =
         beacon_node(table.text("beacon_node")?, |what| table.problem("beacon_node", what), problems)?;
+    let has_tls = |s: &Settings| s.is_set("tls_cert") || s.is_set("tls_key");
+    let tls = tls(if has_tls(table) { table } else { s }, problems);
     let owner = if table.path("jwt_secret").is_some() { table } else { s };
     let secret_file = owner.path("jwt_secret").map(|path| (path.to_owned(), owner));
     let problem = |what: String| table.problem("execution_node", what);
@@ -132,6 +142,7 @@ fn guard(s: &Settings, table: &Settings, number: usize, problems: &mut Vec<Probl
         min_peers: table.integer("min_peers").unwrap_or(0) as u64,
         attnets: own.or_else(|| attnets(s, &mut Vec::new())),
         agent_check: table.address("agent_check"),
+        tls,
     })
 }
 
@@ -143,6 +154,26 @@ fn attnets(s: &Settings, problems: &mut Vec<Problem>) -> Option<Subnets> {
             None
         }
     }
+}
+
+/// The certificate of `tls_cert` with the key of `tls_key`, which are both there or neither.
+fn tls(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tls> {
+    let told = match (s.path("tls_cert"), s.path("tls_key")) {
+        (None, None) => return None,
+        (Some(_), None) => s.problem("tls_cert", "needs the certificate's private key: tls_key"),
+        (None, Some(_)) => s.problem("tls_key", "needs the key's certificate: tls_cert"),
+        (Some(certificate), Some(key)) => match Tls::from_pem(certificate, key) {
+            Ok(tls) => return Some(tls),
+            Err(error) => {
+                s.problem(if error.file() == key { "tls_key" } else { "tls_cert" }, error.to_string())
+            }
+        },
+    };
+    // Guards that share it would say it each.
+    if !problems.contains(&told) {
+        problems.push(told);
+    }
+    None
 }
 
 /// The URL of a beacon node, and the name that it gives to its guard.

@@ -2,12 +2,16 @@
 
 use mainstay_settings::{Key, Kind, Section};
 
+use crate::own::CHECK;
+
 const OFF: &[&str] = &["off"];
 const PEERS: Kind = Kind::Integer { min: 0, max: 100_000 };
 const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
 const SLOTS: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
 const BEACON_NODE: &str = "URL of the beacon node, #name=NAME after it names the guard";
 const EXECUTION_NODE: &str = "URL of the beacon node's execution node: its JSON-RPC, or its Engine API with #jwt-secret=FILE after it or jwt_secret";
+const TLS_CERT: &str = "File with the certificate that clients are served TLS with, and the chain behind it (PEM); read again when it changes";
+const TLS_KEY: &str = "File with the private key of tls_cert (PEM)";
 const ATTNETS: &str =
     "Attestation subnets that the beacon node has to be on for long: all, or numbers like 0-31,40";
 
@@ -36,6 +40,8 @@ pub static SECTION: Section = Section::role(
             "Where HAProxy's agent checks connect, one address for each beacon node",
         ),
         Key::new("attnets", Kind::Text, ATTNETS),
+        Key::new("tls_cert", Kind::Path, TLS_CERT),
+        Key::new("tls_key", Kind::Path, TLS_KEY),
         Key::new("interval", Kind::Duration, "Time between rounds of a check").default("1s"),
         Key::new("timeout", Kind::Duration, "Longest wait for the answer to a check").default("1s"),
         Key::new("rise", ROUNDS, "Good rounds in a row after which a check holds again").default("2"),
@@ -89,6 +95,7 @@ pub static SECTION: Section = Section::role(
             .default("16384"),
         Key::new("guard", Kind::Tables(&GUARD), "Guards, in place of the lists or beside them"),
         Key::new("tune", Kind::Tables(&TUNE), "Interval, timeout, rise and fall of one check"),
+        Key::new("check", Kind::Tables(&CHECK), "Checks of your own"),
     ],
 );
 
@@ -109,6 +116,8 @@ pub static GUARD: Section = Section::nested(
         Key::new("min_peers", PEERS, "Least number of the beacon node's peers; 0: not asked").default("0"),
         Key::new("attnets", Kind::Text, ATTNETS),
         Key::new("agent_check", Kind::Address, "Where HAProxy's agent checks connect"),
+        Key::new("tls_cert", Kind::Path, TLS_CERT),
+        Key::new("tls_key", Kind::Path, TLS_KEY),
     ],
 );
 

@@ -158,6 +158,18 @@ fn what_is_wrong_is_told_with_its_line() {
             "mainstay.toml:4: [beacon] jwt_secret: ",
         ),
         (
+            "beacon_node = [\"http://a\"]\ntls_cert = \"/nowhere/cert.pem\"",
+            "mainstay.toml:3: [beacon] tls_cert: needs the certificate's private key: tls_key",
+        ),
+        (
+            "[[beacon.guard]]\nlisten = \"127.0.0.1:1\"\nbeacon_node = \"http://a\"\ntls_key = \"/nowhere/key.pem\"",
+            "mainstay.toml:5: [[beacon.guard]] tls_key: needs the key's certificate: tls_cert",
+        ),
+        (
+            "beacon_node = [\"http://a\"]\ntls_cert = \"/nowhere/cert.pem\"\ntls_key = \"/nowhere/key.pem\"",
+            "mainstay.toml:3: [beacon] tls_cert: /nowhere/cert.pem: cannot be read: ",
+        ),
+        (
             "[[beacon.guard]]\nlisten = \"127.0.0.1:1\"\nbeacon_node = \"http://a\"\nname = \"x\"\n[[beacon.guard]]\nlisten = \"127.0.0.1:2\"\nbeacon_node = \"http://b\"\nname = \"x\"",
             "mainstay.toml:9: [[beacon.guard]] name: another guard is called \"x\" too",
         ),
@@ -171,4 +183,29 @@ fn what_is_wrong_is_told_with_its_line() {
         let problems = config(text).err().unwrap_or_default();
         assert!(problems.iter().any(|problem| problem.contains(told)), "{text}\n{problems:#?}");
     }
+}
+
+#[test]
+fn checks_of_the_operators_own() {
+    let two =
+        "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nbeacon_node = [\"http://a\", \"http://b#name=b\"]\n";
+    let check = "[[beacon.check]]\nname = \"fork\"\npath = \"/eth/v1/config/spec\"\nexpect = \"has(body.data.GLOAS_FORK_EPOCH)\"\n";
+    let config_ = config(&format!("{two}{check}guards = [\"b\"]\nfall = 3\n")).unwrap();
+    let [own] = &config_.checks[..] else { panic!("{:?}", config_.checks) };
+    assert_eq!((own.name.as_str(), own.is_for("b"), own.is_for("beacon-1")), ("fork", true, false));
+    let timing = own.tuning.over(config_.timing);
+    assert_eq!((timing.interval.as_secs(), timing.rules.rise, timing.rules.fall), (1, 2, 3));
+
+    let told = |text: String| config(&text).err().unwrap_or_default();
+    assert_eq!(
+        told(format!("{two}{}", check.replace("has(body.data.GLOAS_FORK_EPOCH)", "status = 200"))),
+        ["mainstay.toml:7: [[beacon.check]] expect: column 8: two values are compared with =="]
+    );
+    assert_eq!(
+        told(format!("{two}{check}guards = [\"c\"]")),
+        ["mainstay.toml:8: [[beacon.check]] guards: there is no guard c, there are beacon-1, b"]
+    );
+    // Where guards can't be read, nothing is said of what checks are for.
+    let broken = told(format!("{}{check}guards = [\"b\"]", two.replace("http://b", "ftp://b")));
+    assert!(broken.len() == 1 && broken[0].contains("ftp"), "{broken:?}");
 }

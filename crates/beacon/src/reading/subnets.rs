@@ -19,6 +19,11 @@ impl Subnets {
     /// All 64.
     pub const ALL: Self = Self(u64::MAX);
 
+    /// Their numbers, the smallest first.
+    pub fn numbers(self) -> impl Iterator<Item = u64> {
+        (0..COUNT).filter(move |subnet| self.0 >> subnet & 1 == 1)
+    }
+
     /// Whether `self` has all of `wanted`; else which one lacks first, and how many do.
     #[must_use]
     pub fn judge(self, wanted: Self) -> Finding {

@@ -45,6 +45,8 @@ fn what_a_beacon_node_says_of_its_sync() {
         r#"{"data":{"head_slot":"1","sync_distance":"0"}}"#,
         r#"{"data":{"head_slot":"1","sync_distance":"0","is_syncing":"false"}}"#,
         "<html>",
+        r#"{"data":["1","0",false,false,false]}"#,
+        r#"[{"head_slot":"1","sync_distance":"0","is_syncing":false}]"#,
     ] {
         assert_eq!(Syncing::read(unreadable.as_bytes()), None, "{unreadable}");
     }
@@ -59,7 +61,9 @@ fn peers() {
         Some(56)
     );
     assert_eq!(peer_count(br#"{"data":{"connected":56}}"#), Some(56));
-    assert_eq!(peer_count(br#"{"data":{}}"#), None);
+    for unreadable in [&br#"{"data":{}}"#[..], br#"{"data":[7]}"#, br#"[{"connected":"7"}]"#] {
+        assert_eq!(peer_count(unreadable), None);
+    }
     assert!(enough_peers(64, 64).is_good());
     assert_eq!(enough_peers(63, 64), Finding::soft("63 peers, at least 64"));
 }
@@ -105,10 +109,11 @@ fn the_chain_and_its_fork() {
 
 #[test]
 fn an_execution_node() {
-    let ask = |syncing: &str, block: &str| {
+    let judged = |syncing: &str, block: &str, genesis: Option<u64>| {
         let wrap = |result: &str| Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,{result}}}"#));
-        execution(&wrap(syncing), &wrap(block)).map(|said| said.judge(Some(60), 1060))
+        execution(&wrap(syncing), &wrap(block)).map(|said| said.judge(Some(60), genesis, 1060))
     };
+    let ask = |syncing: &str, block: &str| judged(syncing, block, None);
     let block = r#""result":{"number":"0x10","timestamp":"0x3e8"}"#;
     for (syncing, verdict) in [
         (r#""result":false"#, Verdict::Good),
@@ -122,6 +127,14 @@ fn an_execution_node() {
     }
     let old = r#""result":{"number":"0x10","timestamp":"0x3e7"}"#;
     assert_eq!(ask(r#""result":false"#, old).unwrap(), Finding::soft("block 16 is 61 s old, at most 60 s"));
+    let first = r#""result":{"number":"0x0","timestamp":"0x0"}"#;
+    for (genesis, age) in [(None, Some(1060)), (Some(999), Some(61)), (Some(1000), None), (Some(2000), None)]
+    {
+        let verdict = age.map_or(Finding::good("in sync, block 0"), |age| {
+            Finding::soft(format!("block 0 is {age} s old, at most 60 s"))
+        });
+        assert_eq!(judged(r#""result":false"#, first, genesis).unwrap(), verdict, "genesis {genesis:?}");
+    }
     for (syncing, block, saw) in [
         (r#""error":{"code":-32601,"message":"no"}"#, block, "eth_syncing: error -32601"),
         (r#""result":null"#, block, "eth_syncing: unreadable answer"),

@@ -116,3 +116,15 @@ pub fn refusal(reply: &HttpReply) -> String {
     assert!(body["failures"].is_array());
     body["message"].as_str().unwrap().to_owned()
 }
+
+/// Waits until there is something.
+pub async fn soon<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + SOON;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "it never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -205,7 +205,7 @@ fn config(
         flags.set(key, format!("--{key}"), vec![value]);
     }
     let mut problems = Vec::new();
-    let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
+    let sources = Sources { flags: &flags, ..Sources::default() };
     let settings = resolve(&SECTION, &sources, &mut problems);
     let config = Config::from_settings(&settings, &mut problems);
     assert!(problems.is_empty(), "{problems:?}");

@@ -179,7 +179,7 @@ fn defaults() -> &'static Config {
         flags.set("nodes", "--nodes", vec!["http://el:8551".to_owned()]);
         flags.set("jwt_secret", "--jwt-secret", vec![secret.path().display().to_string()]);
         let mut problems = Vec::new();
-        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
+        let sources = Sources { flags: &flags, ..Sources::default() };
         let settings = resolve(&SECTION, &sources, &mut problems);
         let config = Config::from_settings(&settings, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");

@@ -62,7 +62,7 @@ impl Network {
         flags.set("jwt_secret", "jwt.hex", path(self.secret_file()));
         flags.set("evidence_dir", "evidence", path(self.evidence()));
         let mut problems = Vec::new();
-        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
+        let sources = Sources { flags: &flags, ..Sources::default() };
         let settings = resolve(&SECTION, &sources, &mut problems);
         let config = Config::from_settings(&settings, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or(problems)

@@ -65,7 +65,7 @@ impl Options {
     pub(super) fn read(matches: &ArgMatches, environment: &Environment) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let flags = cli::flags(&DEV, matches);
-        let sources = Sources { file: None, variables: None, fallbacks: &[], flags: &flags };
+        let sources = Sources { flags: &flags, ..Sources::default() };
         let settings = resolve(&DEV, &sources, &mut problems);
         let slot = settings.duration("slot").unwrap_or_default();
         if slot < SLOTS.0 || slot > SLOTS.1 {

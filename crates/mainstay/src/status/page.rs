@@ -59,10 +59,17 @@ fn nodes(page: &mut String, nodes: &[Value]) {
     for (node, row) in nodes.iter().zip(&rows) {
         let _ = writeln!(page, "{}", line([&row[0], &row[1], &row[2], &row[3], &row[4]]));
         let checks = items(node, "checks");
-        for check in checks.iter().filter(|check| check["holds"] == false) {
-            let saw = Some(text(check, "saw")).filter(|saw| !saw.is_empty()).unwrap_or("not yet checked");
-            let since = age(check, "since_seconds");
-            let _ = writeln!(page, "      {} fails since {since}: {saw}", text(check, "name"));
+        for check in checks {
+            let (name, holds, since) =
+                (text(check, "name"), check["holds"] == true, age(check, "since_seconds"));
+            let does = if holds { "holds" } else { "FAILS" };
+            let saw = match text(check, "saw") {
+                // Nothing has spoken against it, that is: traffic.
+                "" if holds => "",
+                "" => ": not yet checked",
+                saw => &format!(": {saw}"),
+            };
+            let _ = writeln!(page, "      {name} {does} for {since}{saw}");
         }
         let reason = text(node, "reason");
         if checks.is_empty() && !reason.is_empty() && node["fit"] == false {
@@ -131,7 +138,10 @@ mod tests {
         let answer = json!({"roles": [
             {"role": "beacon", "name": "home", "status": "degraded", "state": {"nodes": [
                 {"name": "beacon-1", "condition": "fit", "fit": true, "since_seconds": 192, "head": 1234,
-                 "uri": "http://10.0.0.1:5052", "checks": [{"name": "syncing", "holds": true, "saw": "in sync"}],
+                 "uri": "http://10.0.0.1:5052", "checks": [
+                    {"name": "syncing", "holds": true, "saw": "in sync", "since_seconds": 192},
+                    {"name": "traffic", "holds": true, "saw": "", "since_seconds": 200},
+                 ],
                  "flips": [{"ago_seconds": 192, "check": null, "holds": true, "saw": "all checks hold"}]},
                 {"name": "b2", "condition": "unfit", "fit": false, "since_seconds": 5, "head": null,
                  "uri": "http://10.0.0.2:5052", "reason": "peers: 3 peers, at least 64",
@@ -152,9 +162,11 @@ mod tests {
 beacon home: degraded
   NAME      STATE  SINCE  HEAD  NODE
   beacon-1  fit    3m12s  1234  http://10.0.0.1:5052
+      syncing holds for 3m12s: in sync
+      traffic holds for 3m20s
   b2        unfit  5s     -     http://10.0.0.2:5052
-      peers fails since 5s: 3 peers, at least 64
-      chain fails since 1d1h: not yet checked
+      peers FAILS for 5s: 3 peers, at least 64
+      chain FAILS for 1d1h: not yet checked
   changes:
    3m12s ago  beacon-1 opened: all checks hold
       5s ago  b2 peers fails: 3 peers, at least 64

@@ -15,6 +15,12 @@ use tempfile::TempDir;
 /// For anything that should take no time at all, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// `mainstay dev` with ports that disturb nobody.
+pub fn dev<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    [&["dev"], &ports[..], flags].concat()
+}
+
 /// A folder with a secret in `jwt.hex`, in which the binary runs.
 pub struct Place {
     folder: TempDir,
@@ -160,6 +166,13 @@ impl Running {
     pub fn address(&mut self, role: &str) -> String {
         let line = self.line(&["msg=listening", &format!("role={role} ")]);
         line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
+    /// The address, or path, that the heading of `mainstay dev` gives for `name`. Ask in the heading's order.
+    #[track_caller]
+    pub fn heading(&mut self, name: &str) -> String {
+        let line = self.line(&[&format!("  {name} ")]);
+        line.split_whitespace().nth(1).unwrap().trim_start_matches("http://").to_owned()
     }
 
     pub fn pid(&self) -> Pid {

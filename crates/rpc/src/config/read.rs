@@ -1,7 +1,6 @@
 //! From checked values to what the role works with.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use http::HeaderName;
 use mainstay_node::health;
@@ -18,8 +17,7 @@ use crate::retry;
 use crate::upstream::Upstream;
 
 /// Headers that belong to one connection or are mainstay's own to write.
-const NEVER_FORWARDED: [&str; 11] = [
-    "accept-encoding",
+const NEVER_FORWARDED: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
@@ -88,9 +86,10 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         redis: redis(s, problems),
         state_dir: s.path("state_dir").map(ToOwned::to_owned),
         api: if s.text("api") == Some("admin") { Api::Admin } else { Api::Open },
+        error_test_api: s.switch("error_test_api"),
         max_connections: count("max_connections"),
         node_max_idle: count("node_max_idle"),
-        node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(90)),
+        node_idle_timeout: s.duration("node_idle_timeout")?,
         log_service: s.text("log_service").map(ToOwned::to_owned),
     })
 }

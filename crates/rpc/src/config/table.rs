@@ -1,6 +1,6 @@
 //! The keys of `[rpc]` and `[[rpc.rule]]`.
 
-use mainstay_settings::{Key, Kind, Section};
+use mainstay_settings::{Key, Kind, Section, common};
 
 use crate::upstream::MAX_WORKERS;
 
@@ -13,7 +13,7 @@ pub static SECTION: Section = Section::role(
     "rpc",
     "JSON-RPC clients to many nodes: urgent work first, retries on another node, a node's limit never exceeded",
     &[
-        Key::new("name", Kind::Text, "Name of this instance in logs, metrics and the API").default("rpc"),
+        common::NAME.default("rpc"),
         Key::new("listen", Kind::Address, "Where clients connect").default("127.0.0.1:8080"),
         Key::new(
             "nodes",
@@ -81,17 +81,14 @@ pub static SECTION: Section = Section::role(
             "What nodes are asked: syncing, head and chain; net_version only; or nothing, for nodes that aren't Ethereum's",
         )
         .default("ethereum"),
-        Key::new("max_lag", Kind::Integer { min: 0, max: 1_000_000 }, "Blocks that a node may be behind the best one")
-            .default("2"),
-        Key::new("rise", Kind::Integer { min: 1, max: 1000 }, "Good probes in a row that make a node fit again")
-            .default("2"),
-        Key::new("fall", Kind::Integer { min: 1, max: 1000 }, "Timeouts and HTTP errors in a row that make a node unfit")
-            .default("3"),
-        Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s"),
+        common::MAX_LAG,
+        common::RISE,
+        common::FALL,
+        common::PROBE_INTERVAL,
         Key::new(
             "forward_headers",
             Kind::List(&Kind::Text),
-            "Request headers that nodes get; Accept-Encoding, Content-Type and X-Request-ID always",
+            "Request headers that nodes get; Accept-Encoding and X-Request-ID always. Content-Type is application/json if it isn't one of them",
         ),
         Key::new(
             "redis",
@@ -112,8 +109,12 @@ pub static SECTION: Section = Section::role(
              admin listener alone",
         )
         .default("open"),
-        Key::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections served at once")
-            .default("16384"),
+        Key::new(
+            "error_test_api",
+            Kind::Switch,
+            "GET /debug/testLogLevels logs a line of each level, to try out what reads the log",
+        ),
+        common::MAX_CONNECTIONS.default("16384"),
         Key::new("node_max_idle", Kind::Integer { min: 0, max: 100_000 }, "Idle connections kept to each node")
             .default("100"),
         Key::new("node_idle_timeout", Kind::Duration, "How long an idle connection to a node is kept").default("90s"),

@@ -6,7 +6,7 @@ mod model;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::lane::Ratio;
+use crate::lane::{Lane, Ratio};
 use crate::lanes::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use mainstay_rpc::{Config, Handle, Metrics, NodeView, Operated, Rpc, SECTION};
-use mainstay_settings::{File, Flags, Sources, resolve};
+use mainstay_settings::{File, Sources, resolve};
 use mainstay_store::{MemoryStore, Store};
 use mainstay_wire::client::{Client, HttpReply, Options};
 use prometheus_client::registry::Registry;
@@ -32,7 +32,19 @@ pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The settings of a file; quick probes and no slow start, unless the text says otherwise.
+/// What comes of a file, or what is wrong with it.
+pub fn settings(text: &str) -> Result<Config, Vec<String>> {
+    let file = File::parse(std::path::Path::new("mainstay.toml"), text).unwrap();
+    let sources = Sources { file: file.instances("rpc").first().copied(), ..Sources::default() };
+    let mut problems = Vec::new();
+    let settings = resolve(&SECTION, &sources, &mut problems);
+    match Config::from_settings(&settings, &mut problems) {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// Settings with quick probes and no slow start, unless the text says otherwise.
 pub fn config(nodes: &[String], text: &str) -> Config {
     let mut file = format!("[rpc]\nnodes = {nodes:?}\n");
     for line in ["probe_interval = \"50ms\"", "slow_start = \"0s\""] {
@@ -42,19 +54,7 @@ pub fn config(nodes: &[String], text: &str) -> Config {
         }
     }
     file.push_str(text);
-    let file = File::parse(std::path::Path::new("mainstay.toml"), &file).unwrap();
-    let flags = Flags::default();
-    let sources = Sources {
-        file: file.instances("rpc").first().copied(),
-        variables: None,
-        fallbacks: &[],
-        flags: &flags,
-    };
-    let mut problems = Vec::new();
-    let settings = resolve(&SECTION, &sources, &mut problems);
-    let config = Config::from_settings(&settings, &mut problems);
-    assert!(problems.is_empty(), "{problems:?}");
-    config.unwrap()
+    settings(&file).unwrap()
 }
 
 /// The role before its nodes.
@@ -185,10 +185,16 @@ impl Bed {
         self.until(&format!("{} fit: {fit}", node.address), |bed| bed.view(node).fit == fit).await;
     }
 
-    /// The value of a line of the Prometheus page.
-    pub fn metric(&self, start: &str) -> Option<f64> {
+    /// The Prometheus page.
+    pub fn page(&self) -> String {
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        page
+    }
+
+    /// The value of a line of the Prometheus page.
+    pub fn metric(&self, start: &str) -> Option<f64> {
+        let page = self.page();
         let line = page.lines().find(|line| line.starts_with(start))?.to_owned();
         line.rsplit(' ').next()?.parse().ok()
     }

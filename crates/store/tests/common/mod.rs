@@ -1,6 +1,7 @@
 //! What several tests wait for.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod many;
 pub mod server;
 pub mod tls;
 

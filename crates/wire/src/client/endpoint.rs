@@ -10,6 +10,8 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::stream::Dial;
+
 /// Why a URL cannot be an endpoint. Quotes neither URL nor credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadEndpoint {
@@ -43,6 +45,8 @@ pub(super) struct Endpoint {
     host_header: HeaderValue,
     json_head: Vec<u8>,
     authorization: Option<HeaderValue>,
+    /// In the place of TCP.
+    dial: Option<Arc<dyn Dial>>,
 }
 
 impl Endpoint {
@@ -78,9 +82,19 @@ impl Endpoint {
             host_header,
             json_head: json_head.into_bytes(),
             authorization: basic_authorization(url),
+            dial: None,
             host,
             port,
         })
+    }
+
+    /// Connects by `dial`.
+    pub(super) fn by(self, dial: Arc<dyn Dial>) -> Self {
+        Self { dial: Some(dial), ..self }
+    }
+
+    pub(super) fn dial(&self) -> Option<&dyn Dial> {
+        self.dial.as_deref()
     }
 
     pub(super) fn host(&self) -> &Host<String> {

@@ -109,8 +109,12 @@ fn one_head(input: &mut BytesMut, to_head_request: bool) -> Result<Option<(Head,
     } else {
         means.length.map_or(Framing::UntilClose, Framing::Length)
     };
-    // Both a length and an encoding: somebody on the way is confused about where replies end.
-    let confused = means.chunked.is_some() && means.length.is_some();
+    // Both a length and an encoding, an encoding in a version that has none, a body where there can be none: somebody on the
+    // way is confused about where replies end (RFC 9112 section 6.1).
+    let confused = match means.chunked {
+        Some(_) => means.length.is_some() || reply.version == Some(0) || status == StatusCode::NO_CONTENT,
+        None => status == StatusCode::NO_CONTENT && means.length.is_some_and(|length| length > 0),
+    };
     let keep_alive = keep_alive && !confused && framing != Framing::UntilClose;
     let start = reply.headers.first().map_or(0, |field| field.name.as_ptr().addr() - input.as_ptr().addr());
     let fields =

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -103,6 +103,10 @@ impl Link {
         loop {
             let failed = |error| Failed { error, untouched: sent.is_untouched };
             match incoming::head(&mut self.input, sent.is_head) {
+                // Said before it was asked anything, such as that the connection was idle for too long.
+                Ok(Some(_)) if sent.is_untouched => {
+                    return Poll::Ready(Err(failed(CallError::new(Fault::Reset, Delivered::No))));
+                }
                 Ok(Some(head)) => {
                     self.body = Some(head.framing);
                     // A reply to a request that hasn't all left: the rest must not be taken for the next one.
@@ -225,8 +229,10 @@ impl Link {
         if self.input.capacity() > KEPT {
             self.input = BytesMut::new();
         }
-        // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either.
-        self.poll_fill(1, &mut Context::from_waker(Waker::noop())).is_pending()
+        // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either. A task that has
+        // used up its share of a turn would be told that nothing came, without a look.
+        let look = pin!(poll_fn(|cx| self.poll_fill(1, cx)));
+        look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Reads some bytes; 0 at the end of the stream.

@@ -43,7 +43,7 @@ impl Outgoing {
             (None, Some(basic)) => field(&mut head, b"authorization", basic.as_bytes()),
             (None, None) => {}
         }
-        Self::finish(head, body, Some(()), false)
+        Self::finish(head, body, true, false)
     }
 
     /// Any request. Of its URI only path and query are used; `host`, the body's length, and what the endpoint asks for are set
@@ -54,12 +54,12 @@ impl Outgoing {
         if !parts.headers.contains_key(ACCEPT_ENCODING) {
             field(&mut head, ACCEPT_ENCODING.as_str().as_bytes(), b"identity");
         }
-        let length = tells_length(&parts.method, body.len()).then_some(());
-        Self::finish(head, body, length, parts.method == Method::HEAD)
+        let tells_length = tells_length(&parts.method, body.len());
+        Self::finish(head, body, tells_length, parts.method == Method::HEAD)
     }
 
-    fn finish(mut head: Vec<u8>, body: Bytes, length: Option<()>, is_head: bool) -> Self {
-        if length.is_some() {
+    fn finish(mut head: Vec<u8>, body: Bytes, tells_length: bool, is_head: bool) -> Self {
+        if tells_length {
             content_length(&mut head, body.len() as u64);
         }
         head.extend_from_slice(b"\r\n");

@@ -1,4 +1,4 @@
-//! A connection with or without TLS.
+//! A connection: TCP with or without TLS, or whatever else a [`Dial`] opens.
 
 use std::io;
 use std::pin::Pin;
@@ -12,14 +12,33 @@ use url::Host;
 use super::endpoint::Endpoint;
 use super::error::{CallError, Fault};
 
+/// Bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
+
+/// A connection that is being opened.
+pub type Dialled<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send + 'a>>;
+
+/// Opens a client's connections in the place of TCP: to a node in the same process, with no socket in between.
+pub trait Dial: Send + Sync {
+    /// Opens one. Has no limit of its own on time.
+    fn dial(&self) -> Dialled<'_>;
+}
+
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Dialled(Box<dyn Duplex>),
 }
 
 impl Stream {
     /// Resolves, connects and shakes hands. Has no limit of its own.
     pub(super) async fn connect(endpoint: &Endpoint) -> Result<Self, CallError> {
+        if let Some(dial) = endpoint.dial() {
+            let dialled = dial.dial().await;
+            return dialled.map(Stream::Dialled).map_err(|error| CallError::connecting(&error));
+        }
         let port = endpoint.port();
         let connected = match endpoint.host() {
             Host::Domain(name) => TcpStream::connect((name.as_str(), port)).await,
@@ -44,6 +63,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Dialled(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -53,6 +73,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Dialled(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -64,6 +85,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Dialled(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -71,6 +93,7 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Dialled(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -78,6 +101,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Dialled(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -85,6 +109,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Dialled(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -27,6 +27,12 @@ impl BadTls {
     fn new(file: &Path, what: impl Into<String>) -> Self {
         Self { file: file.to_owned(), what: what.into() }
     }
+
+    /// The file that can't be used.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
 }
 
 impl std::fmt::Display for BadTls {

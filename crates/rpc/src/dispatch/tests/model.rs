@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::*;
-use crate::lane::{Ratio, Turn, Waiting};
+use crate::lane::{Lane, Ratio, Turn, Waiting};
 use crate::lanes::Limits;
 
 #[derive(Clone, Debug)]

@@ -40,7 +40,12 @@ fn where_a_body_ends_and_whether_the_connection_goes_on() {
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, gzip\r\n\r\n", UntilClose, false),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n", CHUNKED, false),
         ("HTTP/1.1 200 OK\r\n\r\n", UntilClose, false),
-        ("HTTP/1.1 204 None\r\ncontent-length: 9\r\n\r\n", Length(0), true),
+        ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n", CHUNKED, false),
+        ("HTTP/1.1 204 None\r\n\r\n", Length(0), true),
+        ("HTTP/1.1 204 None\r\ncontent-length: 0\r\n\r\n", Length(0), true),
+        ("HTTP/1.1 204 None\r\ncontent-length: 9\r\n\r\n", Length(0), false),
+        ("HTTP/1.1 204 None\r\ntransfer-encoding: chunked\r\n\r\n", Length(0), false),
+        ("HTTP/1.1 304 Same\r\ncontent-length: 9\r\n\r\n", Length(0), true),
         ("HTTP/1.1 304 Same\r\n\r\n", Length(0), true),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n", Length(1), true),
     ] {

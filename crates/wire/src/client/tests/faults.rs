@@ -121,6 +121,48 @@ async fn a_request_of_which_nothing_could_be_written_is_safe_to_send_again() {
     assert!(failed.untouched);
 }
 
+/// tokio gives a task a share of each turn; what it asks of a socket after that is "not ready", whatever is there.
+#[tokio::test]
+async fn a_task_that_has_had_its_turn_still_sees_that_a_connection_is_dead() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut stream = accept(&listener).await;
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(OK).await.unwrap();
+    };
+    during(post(&client), script).await.unwrap();
+    let pool = &client.shared.pool;
+    // It is closed by now, and the runtime looks after so many turns.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let in_one_turn = std::future::poll_fn(|cx| {
+        while std::pin::pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+        std::task::Poll::Ready(pool.take(Instant::now()).is_none())
+    });
+    assert!(in_one_turn.await, "a dead connection was taken for a good one");
+}
+
+/// Such as "408 Request Timeout" just as an idle connection is taken: no reply to what wasn't sent.
+#[tokio::test]
+async fn what_came_before_a_byte_of_the_request_was_written_is_no_reply() {
+    let (listener, client) = node().await;
+    let request = Outgoing::json(&client.shared.endpoint, Bytes::from_static(b"{}"), None);
+    for _ in 0..100 {
+        let mut link = Link::connect(&client.shared.endpoint).await.ok().unwrap();
+        let mut stream = accept(&listener).await;
+        stream.write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        // The reset may be seen by the first write or only after it; in the second case it looks like a reply.
+        if let Err(failed) = link.begin(&request).await {
+            assert_eq!((kind(&failed.error), failed.untouched), ((Fault::Reset, Delivered::No), true));
+            return;
+        }
+    }
+    panic!("408 was taken for a reply to a request that never left");
+}
+
 #[tokio::test]
 async fn a_reply_that_comes_before_the_request_has_left_is_heard() {
     let (listener, client) = node().await;

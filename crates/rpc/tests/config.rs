@@ -1,26 +1,17 @@
+//! What comes of settings.
 #![allow(clippy::unwrap_used)]
-use super::*;
-use crate::classify::Retry;
-use crate::lane::{Lane, Ratio};
-use crate::lanes::{Limits, Rules};
-use mainstay_settings::{File, Flags, Sources, resolve};
+
+mod common;
+
+use std::time::Duration;
+
+use mainstay_rpc::classify::Retry;
+use mainstay_rpc::config::{Api, Probes};
+use mainstay_rpc::lanes::{Limits, Rules};
+use mainstay_rpc::{Config, Lane, Ratio, retry};
 
 fn config(text: &str) -> Result<Config, Vec<String>> {
-    let file = File::parse(std::path::Path::new("mainstay.toml"), &format!("[rpc]\n{text}")).unwrap();
-    let flags = Flags::default();
-    let sources = Sources {
-        file: file.instances("rpc").first().copied(),
-        variables: None,
-        fallbacks: &[],
-        flags: &flags,
-    };
-    let mut problems = Vec::new();
-    let settings = resolve(&SECTION, &sources, &mut problems);
-    let config = Config::from_settings(&settings, &mut problems);
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems.iter().map(ToString::to_string).collect()),
-    }
+    common::settings(&format!("[rpc]\n{text}"))
 }
 
 #[test]
@@ -37,6 +28,7 @@ fn defaults_are_prio_load_balancers() {
     assert_eq!(config.queue.rules.ratio, Ratio { fast_per_high: 2, drain_first: false });
     assert_eq!(config.node_idle_timeout, Duration::from_secs(90));
     assert_eq!((config.probes, config.api), (Probes::Ethereum, Api::Open));
+    assert!(!config.error_test_api);
     assert!(config.nodes.is_empty() && config.redis.is_none() && config.rules.is_empty());
 }
 
@@ -54,9 +46,10 @@ low_max_wait = "500ms"
 hedge_after = "1s"
 health = "none"
 api = "admin"
+error_test_api = true
 redis = "redis://:hunter2@cache:6379/1"
 shared_limits = true
-forward_headers = ["X-Flashbots-Signature", "x-flashbots-signature"]
+forward_headers = ["X-Flashbots-Signature", "x-flashbots-signature", "Accept-Encoding"]
 [[rpc.rule]]
 method = "eth_sendBundle,mev_*"
 keys = ["k1", "k2"]
@@ -76,7 +69,8 @@ burst = 50
     assert_eq!(config.queue.rules.low_max_wait, Some(Duration::from_millis(500)));
     assert_eq!(config.retry.hedge_after, Some(Duration::from_secs(1)));
     assert_eq!((config.probes, config.api), (Probes::None, Api::Admin));
-    assert_eq!(config.forward_headers.len(), 1);
+    assert!(config.error_test_api);
+    assert_eq!(config.forward_headers.len(), 2);
     let redis = config.redis.as_ref().unwrap();
     assert!(redis.shared_limits && !format!("{config:?}").contains("hunter2"));
     let [bundles, sim] = &config.rules[..] else { panic!("two rules") };

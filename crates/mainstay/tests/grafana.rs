@@ -1,0 +1,240 @@
+//! The dashboards of `deploy/grafana`: what they ask for is what the binary exports, and they can be laid out.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../../tests/metrics.rs"]
+mod metrics;
+mod promql;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use metrics::Metric;
+use promql::Query;
+use serde_json::Value;
+use support::http::{Node, ask, eventually};
+use support::{Place, dev};
+
+/// What Prometheus itself adds to every sample.
+const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];
+
+/// What `docs` says that both roles export.
+fn catalogue() -> BTreeMap<String, Metric> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+    metrics::read(&(read("metrics-engine.txt") + &read("metrics-rpc.txt")))
+}
+
+struct Board {
+    file: String,
+    json: Value,
+}
+
+fn boards() -> Vec<Board> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/grafana");
+    let mut boards = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let json = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            boards.push(Board { file: path.file_name().unwrap().to_string_lossy().into_owned(), json });
+        }
+    }
+    assert_eq!(boards.len(), 2, "one for each role");
+    boards
+}
+
+impl Board {
+    fn panels(&self) -> &[Value] {
+        self.json["panels"].as_array().unwrap()
+    }
+
+    fn variables(&self) -> &[Value] {
+        self.json["templating"]["list"].as_array().unwrap()
+    }
+
+    /// Each expression with the place that it is in, and the legend that goes with it.
+    fn queries(&self) -> Vec<(String, Query, String)> {
+        let mut all = Vec::new();
+        for panel in self.panels() {
+            for target in panel["targets"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                let place = format!("{}: {}: {}", self.file, panel["title"], target["expr"]);
+                let query = promql::read(target["expr"].as_str().unwrap())
+                    .unwrap_or_else(|why| panic!("{place}: {why}"));
+                all.push((place, query, target["legendFormat"].as_str().unwrap().to_owned()));
+            }
+        }
+        for variable in self.variables().iter().filter(|variable| variable["type"] == "query") {
+            let text = variable["query"]["query"].as_str().unwrap();
+            let place = format!("{}: variable {}: {text}", self.file, variable["name"]);
+            let inside = text.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+            let (selector, label) = inside.rsplit_once(", ").unwrap();
+            let query = promql::read(selector).unwrap_or_else(|why| panic!("{place}: {why}"));
+            all.push((place, query, format!("{{{{{label}}}}}")));
+        }
+        all
+    }
+}
+
+/// By the name that samples of it have: counters end with `_total`, histograms have three.
+fn find<'a>(all: &'a BTreeMap<String, Metric>, sample: &str) -> Option<&'a Metric> {
+    let of = |end: &str, kind: &str| all.get(sample.strip_suffix(end)?).filter(|metric| metric.kind == kind);
+    of("_total", "counter")
+        .or_else(|| ["_bucket", "_sum", "_count"].iter().find_map(|end| of(end, "histogram")))
+        .or_else(|| of("", "gauge"))
+}
+
+/// The labels between double braces.
+fn of_legend(legend: &str) -> Vec<&str> {
+    legend.split("{{").skip(1).map(|rest| rest.split_once("}}").unwrap().0.trim()).collect()
+}
+
+/// Everything that is named in each query is in `all`. Values are compared where samples show which there are.
+fn check(boards: &[Board], all: &BTreeMap<String, Metric>) {
+    for (place, query, legend) in boards.iter().flat_map(Board::queries) {
+        assert!(!query.metrics.is_empty(), "{place}: no metric");
+        for (metric, matchers) in &query.metrics {
+            let found = find(all, metric).unwrap_or_else(|| panic!("{place}: nothing exports {metric}"));
+            let has = |label: &str| {
+                !found.is_told
+                    || OF_THE_SCRAPE.contains(&label)
+                    || (label == "le" && metric.ends_with("_bucket"))
+                    || found.labels.contains_key(label)
+            };
+            let used = query.labels.iter().map(String::as_str).chain(of_legend(&legend));
+            for label in used.chain(matchers.iter().map(|(label, _)| label.as_str())) {
+                assert!(
+                    has(label),
+                    "{place}: {metric} has no label {label}, it has {:?}",
+                    found.labels.keys()
+                );
+            }
+            for (label, pattern) in matchers.iter().filter(|(_, pattern)| !pattern.contains('$')) {
+                let Some(values) = found.labels.get(label).filter(|values| !values.is_empty()) else {
+                    continue;
+                };
+                for value in pattern.split('|') {
+                    assert!(values.contains(value), "{place}: no {metric} has {label}={value:?}: {values:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_and_label_is_in_the_catalogue() {
+    let (all, boards) = (catalogue(), boards());
+    check(&boards, &all);
+    // No metric is left out, so that a new one gets its panel.
+    let shown: BTreeSet<String> = boards
+        .iter()
+        .flat_map(Board::queries)
+        .flat_map(|(_, query, _)| query.metrics.into_iter().map(|(metric, _)| metric))
+        .collect();
+    for name in all.keys() {
+        assert!(shown.iter().any(|sample| sample.starts_with(name.as_str())), "no panel shows {name}");
+    }
+}
+
+/// The catalogue is what the binary exports, of which `rare` needs more than a test of this size lets happen.
+fn compare(page: &str, role: &str, rare: &[&str]) -> Option<BTreeMap<String, Metric>> {
+    let live = metrics::read(page);
+    for (name, metric) in
+        catalogue().iter().filter(|(name, _)| name.starts_with(&format!("mainstay_{role}_")))
+    {
+        let Some(found) = live.get(name).filter(|found| found.is_told) else {
+            if rare.iter().any(|rare| name.ends_with(rare)) {
+                continue;
+            }
+            return None;
+        };
+        assert_eq!(found.kind, metric.kind, "{name}");
+        assert!(found.labels.keys().eq(metric.labels.keys()), "{name}: {:?}", found.labels.keys());
+    }
+    Some(live)
+}
+
+#[test]
+fn the_binary_exports_what_the_rpc_dashboard_asks_for() {
+    let place = Place::new();
+    let node = Node::start("one");
+    let flags = ["rpc", "--nodes", &node.url, "--health", "net_version", "--log-format", "logfmt"];
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut running = place.start(&[&flags[..], &ports].concat(), &[]);
+    let admin = running.address("admin");
+    let mut live = None;
+    eventually("every metric has a sample", || {
+        live = compare(&ask(&admin, "GET", "/metrics", "").fine(), "rpc", &[]);
+        live.is_some()
+    });
+    let boards = boards().into_iter().filter(|board| board.file == "mainstay-rpc.json");
+    check(&boards.collect::<Vec<_>>(), &live.unwrap());
+}
+
+#[test]
+fn the_binary_exports_what_the_engine_dashboard_asks_for() {
+    let place = Place::new();
+    let folder = place.path().to_str().unwrap().to_owned();
+    let mut running = place.start(&dev(&["--slot", "1s"]), &[("TMPDIR", &folder)]);
+    let (admin, control) = (running.heading("admin"), running.heading("control"));
+    running.line(&["el2 VALID", "→ VALID"]);
+    // Nobody waits for a node that hangs, so an answer is early; and somebody disagrees, so that there is evidence.
+    ask(&control, "POST", "/sim/nodes/el3/hang", "").fine();
+    running.line(&["[hang]", "→ VALID"]);
+    ask(&control, "POST", "/sim/nodes/el2/lie", "").fine();
+    eventually("every metric has a sample", || {
+        let page = ask(&admin, "GET", "/metrics", "").fine();
+        compare(&page, "engine", &["late_invalid", "replayed_payloads", "mirror_dropped"]).is_some()
+    });
+}
+
+#[test]
+fn panels_have_ids_of_their_own_and_do_not_overlap() {
+    for board in boards() {
+        let (mut ids, mut taken) = (BTreeSet::new(), BTreeMap::new());
+        for panel in board.panels() {
+            let title = panel["title"].as_str().filter(|title| !title.is_empty()).unwrap();
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}: {title}: its id is taken", board.file);
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+            assert!(w > 0 && h > 0 && x + w <= 24, "{}: {title} is not on the grid", board.file);
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                if let Some(other) = taken.insert(cell, title) {
+                    panic!("{}: {title} overlaps {other}", board.file);
+                }
+            }
+            // Panels without a description explain nothing to who looks at them at night.
+            if panel["type"] != "row" {
+                assert!(!panel["description"].as_str().unwrap().is_empty(), "{}: {title}", board.file);
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_are_those_that_queries_use() {
+    let mut uids = BTreeSet::new();
+    for board in boards() {
+        assert!(uids.insert(board.json["uid"].as_str().unwrap().to_owned()));
+        assert!(board.json["id"].is_null(), "an id is given by whoever imports it");
+        assert_eq!(board.json["schemaVersion"], 39);
+        let names: Vec<&str> = board.variables().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        let role = board.file.strip_prefix("mainstay-").and_then(|rest| rest.strip_suffix(".json")).unwrap();
+        assert_eq!(names, ["datasource", role, "instance"]);
+        for panel in board.panels().iter().filter(|panel| panel["type"] != "row") {
+            let targets = panel["targets"].as_array().unwrap();
+            for source in targets.iter().chain([panel]).map(|one| &one["datasource"]) {
+                assert_eq!(source["uid"], "${datasource}", "{}: {}", board.file, panel["title"]);
+            }
+            let refs: BTreeSet<&str> = targets.iter().map(|one| one["refId"].as_str().unwrap()).collect();
+            assert_eq!(refs.len(), targets.len());
+        }
+        for (place, query, _) in board.queries() {
+            for (metric, matchers) in query.metrics {
+                assert!(metric.starts_with(&format!("mainstay_{role}_")), "{place}");
+                let by_role =
+                    matchers.iter().any(|(label, value)| label == role && *value == format!("${role}"));
+                assert!(by_role || place.contains("variable"), "{place}: {metric} is of all roles");
+            }
+        }
+    }
+}

@@ -72,7 +72,7 @@ async fn serve(listener: TcpListener) {
 async fn connection(mut stream: TcpStream, replies: &[(&str, Vec<u8>)]) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = Reader::new();
-    let pick = |body: &[u8]| {
+    let pick = |_: &[u8], body: &[u8]| {
         let start = &body[..body.len().min(128)];
         replies.iter().position(|(method, _)| contains(start, method.as_bytes())).unwrap_or_default()
     };

@@ -64,7 +64,7 @@ impl Client {
         let request = calls.next();
         let started = Instant::now();
         stream.write_all(request).await?;
-        let right = |body: &[u8]| contains(body, wanted.as_bytes());
+        let right = |_: &[u8], body: &[u8]| contains(body, wanted.as_bytes());
         match reader.next(stream, false, right).await? {
             Some(true) => Ok(started.elapsed()),
             Some(false) => Err(format!("a reply without {wanted}").into()),

@@ -1,10 +1,12 @@
 //! What mainstay adds, measured against direct calls, HAProxy and nginx on the same machine in the same run.
 //!
-//! Simulated execution clients (EL) with fixed replies ([`el`]), closed-loop clients ([`load`]), and the proxies as processes
+//! Simulated nodes with fixed replies ([`el`], [`bn`]), closed-loop clients ([`load`]), and the proxies as processes
 //! of their own ([`proxy`]). Each question has a module that interleaves what it compares, in rounds, so that a machine
-//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`]. [`report`] writes it down.
+//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`], [`failover`]. [`report`] writes it down.
 
+mod bn;
 mod el;
+mod failover;
 mod fan_out;
 mod http;
 mod load;
@@ -29,6 +31,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const NODES: usize = 3;
 /// Bytes of a request through `rpc`: a transaction, and a block to validate.
 const REQUESTS: [usize; 2] = [200, 120_000];
+
+/// How many attestations are sent at once.
+const ATTESTATIONS: usize = 64;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("queue") {
@@ -61,7 +66,7 @@ fn run(options: &Options) -> Result<()> {
     let nodes = el::start(NODES)?;
     eprintln!("bench: the queue");
     let queue = queue::measure(100);
-    let (compared, engine, calls) = runtime.block_on(async {
+    let (compared, engine, calls, beacon) = runtime.block_on(async {
         let mut bench = proxy::Bench::new(options, nodes)?;
         let compared = bench.compared().await?;
         eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
@@ -79,10 +84,11 @@ fn run(options: &Options) -> Result<()> {
             let calls = single::measure(&bench, options, machine.cores, &Case::bundle(bytes)).await?;
             sizes.push((bytes, calls));
         }
-        Result::Ok((compared, engine, sizes))
+        let beacon = before_a_beacon_node(&mut bench, options, machine.cores).await?;
+        Result::Ok((compared, engine, sizes, beacon))
     })?;
     let rpc = report::Rpc { calls, queue };
-    let text = report::write(&report::Findings { machine, options, compared, engine, rpc });
+    let text = report::write(&report::Findings { machine, options, compared, engine, rpc, beacon });
     match &options.out {
         Some(path) => {
             std::fs::write(path, text).map_err(|why| format!("cannot write {}: {why}", path.display()))?;
@@ -91,4 +97,23 @@ fn run(options: &Options) -> Result<()> {
         None => print!("{text}"),
     }
     Ok(())
+}
+
+async fn before_a_beacon_node(
+    bench: &mut proxy::Bench,
+    options: &Options,
+    cores: usize,
+) -> Result<report::Beacon> {
+    let mut node = bn::BeaconNode::start().await?;
+    bench.prefer_beacon(node.address);
+    let mut calls = Vec::new();
+    let cases = [Case::small(), Case::block(), Case::attestations(ATTESTATIONS)];
+    for case in &cases {
+        eprintln!("bench: {}, {} rounds", case.what, options.rounds);
+        calls.push(single::measure(bench, options, cores, case).await?);
+    }
+    eprintln!("bench: failures of a beacon node, {} rounds", options.rounds);
+    let failover = failover::measure(bench, options, &mut node).await?;
+    let [small, block, attestations] = calls.try_into().map_err(|_| "three kinds of calls")?;
+    Ok(report::Beacon { small, block, attestations: (cases[2].bytes(), attestations), failover })
 }

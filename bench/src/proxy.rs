@@ -26,6 +26,8 @@ pub(crate) enum Way {
     Engine,
     /// `mainstay rpc` before the first node.
     Rpc,
+    /// `mainstay beacon` before the beacon node.
+    Beacon,
     Haproxy,
     Nginx,
 }
@@ -35,6 +37,8 @@ pub(crate) struct Bench {
     folder: TempDir,
     secret: Secret,
     nodes: Vec<SocketAddr>,
+    /// The first node is a beacon node, whose health HAProxy checks.
+    is_beacon: bool,
     mainstay: PathBuf,
     /// `None`: it isn't installed.
     haproxy: Option<PathBuf>,
@@ -62,7 +66,15 @@ impl Bench {
         std::fs::write(folder.path().join("jwt.hex"), SECRET)?;
         let (haproxy, nginx) = (installed(&options.haproxy), installed(&options.nginx));
         let mainstay = options.mainstay.clone();
-        Ok(Self { secret: Secret::from_hex(SECRET)?, folder, nodes, mainstay, haproxy, nginx })
+        Ok(Self {
+            secret: Secret::from_hex(SECRET)?,
+            folder,
+            nodes,
+            is_beacon: false,
+            mainstay,
+            haproxy,
+            nginx,
+        })
     }
 
     /// What is compared. Starts mainstay once, so that a binary that doesn't serve is told before minutes have passed.
@@ -85,10 +97,16 @@ impl Bench {
         self.nodes[0] = node;
     }
 
+    /// Lets a beacon node be the first one from now on.
+    pub(crate) fn prefer_beacon(&mut self, node: SocketAddr) {
+        self.prefer(node);
+        self.is_beacon = true;
+    }
+
     /// Whether this way can be measured here.
     pub(crate) fn has(&self, way: Way) -> bool {
         match way {
-            Way::Direct | Way::Engine | Way::Rpc => true,
+            Way::Direct | Way::Engine | Way::Rpc | Way::Beacon => true,
             Way::Haproxy => self.haproxy.is_some(),
             Way::Nginx => self.nginx.is_some(),
         }
@@ -106,6 +124,7 @@ impl Bench {
             Way::Direct => Ok(Proxy { child: None, address: self.nodes[0] }),
             Way::Engine => self.engine(core).await,
             Way::Rpc => self.rpc(core).await,
+            Way::Beacon => self.beacon(core).await,
             Way::Haproxy => self.haproxy(core).await,
             Way::Nginx => self.nginx(core).await,
         }
@@ -146,10 +165,35 @@ impl Bench {
         Ok(proxy)
     }
 
-    /// HAProxy in HTTP mode before the first node, on one thread.
+    /// mainstay with its defaults before the beacon node, whose peers it counts too; but for the warm-up, which HAProxy has none of.
+    /// Returns when the guard is open.
+    async fn beacon(&self, core: Option<&str>) -> Result<Proxy> {
+        let (address, admin) = (free_address()?, free_address()?);
+        let mut command = pinned(core, &self.mainstay);
+        command.args(["beacon", "--beacon-node", &format!("http://{}", self.nodes[0])]);
+        command.args(["--min-peers", "64", "--warm-up", "0s"]);
+        command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+        let mut proxy = self.spawn(command, "beacon", address)?;
+        proxy
+            .until("the guard to be open", async || {
+                get(address, "/eth/v1/node/syncing").await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
+            })
+            .await?;
+        Ok(proxy)
+    }
+
+    /// HAProxy in HTTP mode before the first node, on one thread. A beacon node is checked as operators do it.
     async fn haproxy(&self, core: Option<&str>) -> Result<Proxy> {
         let binary = self.haproxy.as_deref().ok_or("haproxy is not installed")?;
         let (address, node) = (free_address()?, self.nodes[0]);
+        let (checks, check) = match self.is_beacon {
+            true => (
+                "  timeout check 1s\n  option httpchk\n  http-check send meth GET uri /eth/v1/node/syncing\n  \
+                 http-check expect string \\\"is_syncing\\\":false\n",
+                " check inter 1s fall 1 rise 2",
+            ),
+            false => ("", ""),
+        };
         let file = self.path("haproxy.cfg");
         std::fs::write(
             &file,
@@ -158,7 +202,7 @@ impl Bench {
                  defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
                  option http-keep-alive\n  http-reuse always\n\
                  frontend f\n  bind {address}\n  default_backend b\n\
-                 backend b\n  server el {node}\n"
+                 backend b\n{checks}  server node {node}{check}\n"
             ),
         )?;
         let mut command = pinned(core, binary);

@@ -1,11 +1,13 @@
 //! What was found, as Markdown.
 
+mod beacon;
 mod calls;
 mod engine;
 mod rpc;
 
 use std::fmt::Write as _;
 
+use crate::failover;
 use crate::fan_out::Size;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -21,6 +23,7 @@ pub(crate) struct Findings<'a> {
     pub(crate) compared: Compared,
     pub(crate) engine: Engine,
     pub(crate) rpc: Rpc,
+    pub(crate) beacon: Beacon,
 }
 
 /// What was found of `engine`.
@@ -37,6 +40,15 @@ pub(crate) struct Rpc {
     pub(crate) queue: Vec<queue::Series>,
 }
 
+/// What was found of `beacon`.
+pub(crate) struct Beacon {
+    pub(crate) small: Vec<Series>,
+    pub(crate) block: Vec<Series>,
+    /// And how long a body is.
+    pub(crate) attestations: (usize, Vec<Series>),
+    pub(crate) failover: Vec<failover::Series>,
+}
+
 /// A promise, and what became of it.
 struct Target {
     what: String,
@@ -50,6 +62,7 @@ pub(crate) fn write(found: &Findings<'_>) -> String {
     let mut parts = vec![head(found), targets(found)];
     parts.extend(engine::sections(&found.engine));
     parts.extend(rpc::sections(&found.rpc));
+    parts.extend(beacon::sections(&found.beacon));
     parts.push(reproduce(found));
     parts.join("\n")
 }
@@ -78,7 +91,11 @@ fn head(found: &Findings<'_>) -> String {
 fn targets(found: &Findings<'_>) -> String {
     let mut text =
         String::from("## Targets\n\n| role | what | target | measured | |\n|---|---|---|---|---|\n");
-    let of_roles = [("engine", engine::targets(&found.engine)), ("rpc", rpc::targets(&found.rpc))];
+    let of_roles = [
+        ("engine", engine::targets(&found.engine)),
+        ("rpc", rpc::targets(&found.rpc)),
+        ("beacon", beacon::targets(&found.beacon)),
+    ];
     for (role, targets) in of_roles {
         for Target { what, wanted, found } in targets {
             let (measured, met) = match found {

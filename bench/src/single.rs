@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::Result;
-use crate::http::post;
+use crate::http::request;
 use crate::load::{Calls, Clients, Until};
 use crate::machine::{cpu_time, pin};
 use crate::options::Options;
@@ -56,11 +56,19 @@ pub(crate) struct Series {
     pub(crate) rounds: Vec<Round>,
 }
 
+const JSON: &str = "content-type: application/json\r\n";
+const BEACON: &[Way] = &[Way::Direct, Way::Beacon, Way::Haproxy];
+const ROOT: &str = "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95";
+
 /// What is called, and through what.
 pub(crate) struct Case {
     pub(crate) ways: &'static [Way],
     /// Whether calls have a token.
     signed: bool,
+    /// Method and path.
+    pub(crate) what: &'static str,
+    /// Header fields, each with its line end.
+    fields: &'static str,
     body: String,
     /// What the reply has to contain.
     answer: &'static str,
@@ -72,6 +80,8 @@ impl Case {
         Self {
             ways: &[Way::Direct, Way::Engine, Way::Haproxy],
             signed: true,
+            what: "POST /",
+            fields: JSON,
             body: r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#.to_owned(),
             answer: "\"0x1\"",
         }
@@ -87,9 +97,56 @@ impl Case {
         Self {
             ways: &[Way::Direct, Way::Rpc, Way::Haproxy, Way::Nginx],
             signed: false,
+            what: "POST /",
+            fields: JSON,
             body: body(&"5".repeat(bytes.saturating_sub(body("").len()))),
             answer: "\"bundleGasPrice\"",
         }
+    }
+
+    /// Through `beacon`: a question with a small answer.
+    pub(crate) fn small() -> Self {
+        Self {
+            ways: BEACON,
+            signed: false,
+            what: "GET /eth/v1/beacon/states/head/root",
+            fields: "accept: application/json\r\n",
+            body: String::new(),
+            answer: "\"root\"",
+        }
+    }
+
+    /// Through `beacon`: a block in SSZ.
+    pub(crate) fn block() -> Self {
+        Self {
+            ways: BEACON,
+            signed: false,
+            what: "GET /eth/v2/beacon/blocks/head",
+            fields: "accept: application/octet-stream\r\n",
+            body: String::new(),
+            answer: "",
+        }
+    }
+
+    /// Through `beacon`: the attestations of so many validators.
+    pub(crate) fn attestations(count: usize) -> Self {
+        let one = format!(
+            r#"{{"committee_index":"1","attester_index":"12345","data":{{"slot":"1","index":"0","beacon_block_root":"{ROOT}","source":{{"epoch":"0","root":"{ROOT}"}},"target":{{"epoch":"1","root":"{ROOT}"}}}},"signature":"0x{}"}}"#,
+            "a5".repeat(96)
+        );
+        Self {
+            ways: BEACON,
+            signed: false,
+            what: "POST /eth/v2/beacon/pool/attestations",
+            fields: "content-type: application/json\r\neth-consensus-version: fulu\r\n",
+            body: format!("[{}]", vec![one; count].join(",")),
+            answer: "",
+        }
+    }
+
+    /// How long the body of a call is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
     }
 }
 
@@ -179,8 +236,11 @@ async fn round(
     proxy: &Proxy,
     connections: usize,
 ) -> Result<Round> {
-    let token = case.signed.then(|| bench.token());
-    let request = post(&proxy.address.to_string(), token.as_deref(), &case.body);
+    let mut fields = case.fields.to_owned();
+    if case.signed {
+        fields.push_str(&format!("authorization: Bearer {}\r\n", bench.token()));
+    }
+    let request = request(case.what, &proxy.address.to_string(), &fields, &case.body);
     let calls = |_| -> Box<dyn Calls> { Box::new(Fixed { request: request.clone(), answer: case.answer }) };
     let mut clients = Clients::connect(proxy.address, connections, calls).await?;
     clients.run(Until::Time(Instant::now() + WARM_UP)).await?;
@@ -208,5 +268,11 @@ mod tests {
             assert_eq!(body.len(), bytes);
             assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
         }
+    }
+
+    #[test]
+    fn attestations_are_json() {
+        let all: serde_json::Value = serde_json::from_str(&Case::attestations(64).body).unwrap();
+        assert_eq!(all.as_array().unwrap().len(), 64);
     }
 }

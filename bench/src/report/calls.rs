@@ -51,7 +51,7 @@ impl Calls<'_> {
             "| {connections} | {} | {:.0} | {} | {:.3} ms | {:.3} ms | {} | {} |",
             match way {
                 Way::Direct => "direct",
-                Way::Engine | Way::Rpc => "mainstay",
+                Way::Engine | Way::Rpc | Way::Beacon => "mainstay",
                 Way::Haproxy => "HAProxy",
                 Way::Nginx => "nginx",
             },
@@ -69,12 +69,17 @@ impl Calls<'_> {
 
     /// That a call costs little more CPU than HAProxy takes for it, at each number of connections.
     pub(super) fn cpu_targets(&self, call: &str) -> Vec<Target> {
+        self.cpu_within(call, CPU_TARGET)
+    }
+
+    /// That a call costs at most so many times the CPU that HAProxy takes for it, at each number of connections.
+    pub(super) fn cpu_within(&self, call: &str, most: f64) -> Vec<Target> {
         let target = |connections| {
             let ratio = self.against_haproxy(connections, |round| round.cpu);
             Target {
                 what: format!("CPU of {call}, {}", plural(connections)),
-                wanted: format!("at most {CPU_TARGET} × HAProxy's"),
-                found: ratio.map(|ratio| (format!("{ratio:.2} ×"), ratio <= CPU_TARGET)),
+                wanted: format!("at most {most} × HAProxy's"),
+                found: ratio.map(|ratio| (format!("{ratio:.2} ×"), ratio <= most)),
             }
         };
         CONNECTIONS.map(target).into()

@@ -235,7 +235,13 @@ async fn execution(core: &Core, ask: &Ask<'_>) -> Result<Finding, Finding> {
     let syncing = call(client, ETH_SYNCING, token.as_deref(), ask.deadline).await?;
     let latest = call(client, LATEST, token.as_deref(), ask.deadline).await?;
     let said = reading::execution(&syncing, &latest)?;
-    Ok(said.judge(core.config.max_block_age.map(|age| age.as_secs()), clock::unix().as_secs()))
+    if said.number == 0 && core.chain(ask.post, Duration::MAX).is_none() {
+        // As with syncing.
+        let _ = learn(core, ask).await;
+    }
+    let genesis = core.chain(ask.post, Duration::MAX).map(|(chain, _)| chain.genesis_time);
+    let max_age = core.config.max_block_age.map(|age| age.as_secs());
+    Ok(said.judge(max_age, genesis, clock::unix().as_secs()))
 }
 
 const ETH_SYNCING: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"eth_syncing","params":[]}"#;

@@ -8,11 +8,14 @@ use bytes::Bytes;
 use common::{SOON, config, refusal, start};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use mainstay_beacon::config::Execution;
 use mainstay_node::{Action, Level, Operated as _};
-use mainstay_sim::Fault;
 use mainstay_sim::beacon::{BeaconHandle, BeaconServer, BeaconState};
+use mainstay_sim::chain::genesis;
+use mainstay_sim::{El, ElServer, Fault};
+use mainstay_wire::jwt::Secret;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 async fn node(name: &str) -> BeaconHandle {
     BeaconServer::start(name, BeaconState::default()).await.unwrap()
@@ -209,4 +212,26 @@ async fn the_operator_drains_a_guard_and_haproxy_hears_of_it() {
         "{down}"
     );
     assert!(act(Action::Drain { node: "x".to_owned() }).await.is_err());
+}
+
+#[tokio::test]
+async fn a_new_network_begins_behind_a_guard_and_an_empty_execution_node_of_an_old_one_does_not() {
+    let node = node("bn").await;
+    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
+    let (el, _) = ElServer::start(El::new("el", genesis(1, 0)), secret.clone()).await.unwrap();
+    let guarded = |genesis_time: u64| {
+        node.with(|state| state.genesis_time = genesis_time);
+        let mut config = config(&[node.url()], "");
+        let url = el.url().parse().unwrap();
+        config.guards[0].execution_node = Some(Execution { url, secret: Some(secret.clone()) });
+        start(config)
+    };
+    // In 2096.
+    guarded(4_000_000_000).await.until(0, "fit").await;
+    let old = guarded(1_606_824_023).await;
+    let give_up = Instant::now() + SOON;
+    // Unfit it is from the start, while nothing is known.
+    while !refusal(&old.get(0, ANY).await).contains("execution: block 0 is") {
+        assert!(Instant::now() < give_up, "{:#?}", old.handle.snapshot());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::{Cause, Condition};
+use mainstay_node::{Cause, Condition, eth};
 use mainstay_wire::envelope::{self, Outcome, Reply};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -347,12 +347,6 @@ async fn own_head(node: &Node, caller: &Caller, limit: Duration) -> Option<(Stri
     let reply = node.call(Bytes::from_static(ask), caller, deadline).await.ok()?;
     let Outcome::Result(block) = reply.outcome else { return None };
     let [hash, number] = envelope::fields(&block, ["hash", "number"])?;
-    let number = quantity(&envelope::string(&number?)?)?;
+    let number = eth::quantity(&number?)?;
     Some((envelope::string(&hash?)?.to_ascii_lowercase(), number))
-}
-
-/// Reads a QUANTITY of at most 64 bits (common.md, Encoding).
-#[must_use]
-pub fn quantity(text: &str) -> Option<u64> {
-    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }

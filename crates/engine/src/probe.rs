@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::{Cause, Condition, Probe, Seen, health::SyncingObject};
+use mainstay_node::{Cause, Condition, Probe, Seen, eth};
 use mainstay_wire::envelope::{self, Outcome};
 use tokio::time::Instant;
 
 use crate::core::Core;
-use crate::feed::quantity;
 use crate::node::{Caller, Failed, Node};
 
 /// Longest time for one question of a probe.
@@ -128,30 +127,19 @@ async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
         }
     };
     let syncing = question(br#"{"jsonrpc":"2.0","id":1,"method":"eth_syncing","params":[]}"#).await?;
-    let syncing = match syncing.as_deref() {
-        Some(b"false") | None => false,
-        Some(b"true") => true,
-        Some(_) => {
-            Seen::from_syncing(Some(syncing_object(&syncing.unwrap_or_default()).ok_or(Cause::Unreadable)?))
-        }
+    let syncing = match syncing {
+        Some(said) => eth::is_syncing(&said).ok_or(Cause::Unreadable)?,
+        None => false,
     };
     let head = question(br#"{"jsonrpc":"2.0","id":2,"method":"eth_blockNumber","params":[]}"#).await?;
-    let head = head.and_then(|h| quantity(&envelope::string(&h)?));
+    let head = head.and_then(|head| eth::quantity(&head));
     let chain_id = if chain {
         let id = question(br#"{"jsonrpc":"2.0","id":3,"method":"eth_chainId","params":[]}"#).await?;
-        id.and_then(|id| quantity(&envelope::string(&id)?))
+        id.and_then(|id| eth::quantity(&id))
     } else {
         None
     };
     Ok(Seen { syncing, head, chain_id })
-}
-
-fn syncing_object(object: &Bytes) -> Option<SyncingObject> {
-    let fields =
-        envelope::fields(object, ["currentBlock", "highestBlock", "healingTrienodes", "healingBytecode"])?;
-    let [current, highest, nodes, code] = fields.map(|f| f.and_then(|f| quantity(&envelope::string(&f)?)));
-    let other_work = nodes.unwrap_or(0) > 0 || code.unwrap_or(0) > 0;
-    Some(SyncingObject { current_block: current, highest_block: highest, other_work })
 }
 
 /// Asks for the client's name and version, for evidence and the state page.

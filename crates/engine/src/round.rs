@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstay_node::eth;
 use mainstay_wire::envelope::{self, Call};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::blocks::Payload;
 use crate::core::{Core, Head};
-use crate::feed::{Job, quantity};
+use crate::feed::Job;
 use crate::method::{Family, Method};
 use crate::node::{Caller, lock};
 use crate::payloads::payload_id;
@@ -108,7 +109,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> (Kind, Sub
     if method.family == Family::NewPayload {
         let fields = envelope::fields(&first, ["blockHash", "parentHash", "blockNumber"]).unwrap_or_default();
         let [hash, parent, number] = fields.map(text);
-        let number = number.as_deref().and_then(quantity);
+        let number = number.as_deref().and_then(eth::number);
         if let (Some(hash), Some(parent), Some(number)) = (&hash, parent, number) {
             let (hash, method) = (hash.clone(), call.method.clone());
             lock(&core.blocks).keep(Payload { hash, parent, number, method, request: call.raw.clone() });

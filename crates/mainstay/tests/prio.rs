@@ -45,6 +45,7 @@ fn flags_with_one_dash_and_two() {
     assert_eq!(rpc("health", &["-mock-node=true"]), "\"net_version\" # prio-load-balancer");
     assert_eq!(rpc("health", &["-mock-node", "--health", "none"]), "\"none\" # --health");
     assert_eq!(rpc("health", &["-mock-node=false"]), "\"ethereum\" # default");
+    assert_eq!(rpc("error_test_api", &["-mock-node"]), "true # -mock-node");
     assert_eq!(resolved("log", "format", &["-log-prod"], &[]), "\"json\" # --log-prod");
     let off = resolved("log", "format", &["-log-prod=false"], &[("LOG_PROD", "1")]);
     assert_eq!(off, "\"text\" # default");
@@ -71,6 +72,7 @@ fn variables_with_their_units() {
         ("ProxyMaxIdleConnsPerHost", "11", "node_max_idle", "11"),
         ("ProxyIdleConnTimeout", "30", "node_idle_timeout", "\"30s\""),
         ("LOG_SERVICE", "sim", "log_service", "\"sim\""),
+        ("ENABLE_ERROR_TEST_API", "1", "error_test_api", "true"),
     ] {
         assert_eq!(resolved("rpc", key, &[], &[(variable, value)]), format!("{shown} # {variable}"));
     }

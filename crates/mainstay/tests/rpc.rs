@@ -3,12 +3,13 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::http::{Node, answer, ask, eventually, send};
+use support::http::{Node, answer, ask, eventually, send, send_on};
 use support::{Place, Running};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[]}"#;
@@ -129,6 +130,50 @@ fn sigterm_under_load_loses_no_request() {
         assert!(answer(client).expect("an answer").fine().contains("one"));
     }
     assert_eq!(running.ended(), Some(0));
+}
+
+/// Clients that keep their connections and ask again at once: each of them is told to go, and none is cut.
+#[test]
+fn sigterm_cuts_no_connection_that_is_in_use() {
+    let place = Place::new();
+    let node = Node::start("one");
+    let mut running = rpc(&place, &["-n", &node.url], &[]);
+    let address = running.address("rpc");
+    ask(&address, "POST", "/", CALL).fine();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let address = address.clone();
+            std::thread::spawn(move || asks_until_told_to_go(&address))
+        })
+        .collect();
+    eventually("all work", || node.asked() > 300);
+    running.signal(Signal::TERM);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[allow(clippy::disallowed_methods, reason = "it is about a process's time")]
+fn asks_until_told_to_go(address: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(support::SOON)).unwrap();
+    let mut before = Instant::now();
+    loop {
+        let now = Instant::now();
+        let sent = send_on(&mut stream, address, "POST", "/", CALL);
+        let reply = sent.ok().and_then(|()| answer(stream.try_clone().unwrap()));
+        let Some(reply) = reply else {
+            // On a machine so busy that the connection was idle for long enough it may be closed.
+            assert!(now - before > Duration::from_secs(1), "cut");
+            return;
+        };
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        if reply.head.contains("connection: close") {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The array called `name`, wherever it stands.

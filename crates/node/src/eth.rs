@@ -1,49 +1,37 @@
 //! Results of the `eth` methods that probes ask for (ethereum/execution-apis, `src/eth`).
 
-use serde::Deserialize;
-
-use crate::health::{Seen, SyncingObject};
+use serde_json::Value;
 
 /// A quantity: a JSON string like `"0x1f"`.
 #[must_use]
 pub fn quantity(json: &[u8]) -> Option<u64> {
-    parse(serde_json::from_slice(json).ok()?)
+    number(serde_json::from_slice(json).ok()?)
 }
 
-fn parse(text: &str) -> Option<u64> {
+/// A quantity's text, like `0x1f`.
+#[must_use]
+pub fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
-/// Whether a node whose `eth_syncing` gave this result still lacks blocks: indexing alone isn't syncing. `None` if it can't be
+/// Whether a node whose `eth_syncing` gave this result still lacks blocks. An object says so, unless its current block has
+/// reached the highest one, which is how a healthy geth looks while it only indexes transactions or state. `None` if it can't be
 /// read.
 #[must_use]
 pub fn is_syncing(result: &[u8]) -> Option<bool> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Said<'a> {
-        Bare(bool),
-        #[serde(borrow)]
-        Object(Object<'a>),
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Object<'a> {
-        #[serde(borrow)]
-        current_block: Option<&'a str>,
-        highest_block: Option<&'a str>,
-        healing_trienodes: Option<&'a str>,
-        healing_bytecode: Option<&'a str>,
-    }
     match serde_json::from_slice(result).ok()? {
-        Said::Bare(syncing) => Some(syncing),
-        Said::Object(object) => {
-            let heals = |left: Option<&str>| left.and_then(parse).is_some_and(|left| left > 0);
-            Some(Seen::from_syncing(Some(SyncingObject {
-                current_block: object.current_block.and_then(parse),
-                highest_block: object.highest_block.and_then(parse),
-                other_work: heals(object.healing_trienodes) || heals(object.healing_bytecode),
-            })))
+        Value::Bool(syncing) => Some(syncing),
+        Value::Object(object) => {
+            let field = |name: &str| number(object.get(name)?.as_str()?);
+            let heals = |name: &str| field(name).is_some_and(|left| left > 0);
+            Some(match (field("currentBlock"), field("highestBlock")) {
+                (Some(current), Some(highest)) => {
+                    current < highest || heals("healingTrienodes") || heals("healingBytecode")
+                }
+                _ => true,
+            })
         }
+        _ => None,
     }
 }
 
@@ -63,6 +51,11 @@ mod tests {
             (r#"{"currentBlock":"0x5","highestBlock":"0x5","healingTrienodes":"0x1"}"#, Some(true)),
             (r#"{"currentBlock":"0x5","highestBlock":"0x5","healingBytecode":"0x1"}"#, Some(true)),
             (r#"{"startingBlock":"0x0"}"#, Some(true)),
+            (r#"{"currentBlock":5,"highestBlock":5}"#, Some(true)),
+            (
+                r#"{"currentBlock":"0x5","highestBlock":"0x5","healingTrienodes":7,"stages":[{}]}"#,
+                Some(false),
+            ),
             ("null", None),
             (r#""false""#, None),
             ("[]", None),

@@ -9,7 +9,7 @@
 //! * **Syncing and lagging aren't unfit.** Such a node gets every call and may even vote by what it answers; it is just
 //!   not waited for and not chosen.
 //! * **`eth_syncing` is not to be believed blindly.** A healthy geth answers an object while it only indexes; the
-//!   probe's reader ([`Seen::from_syncing`]) knows the difference. A node stuck at an old head says `false`
+//!   probe's reader ([`crate::eth::is_syncing`]) knows the difference. A node stuck at an old head says `false`
 //!   all the while; that is what `max_lag` is for.
 //! * **Another chain is no illness**: it is a mistake that no waiting heals, so such a node is never used.
 //!
@@ -115,29 +115,6 @@ pub struct Seen {
     pub head: Option<u64>,
     /// Its chain id.
     pub chain_id: Option<u64>,
-}
-
-impl Seen {
-    /// Reads `eth_syncing`'s result: `false` is not syncing; an object is, unless its current block has reached the highest
-    /// one, which is how a healthy geth looks while it only indexes transactions or state.
-    #[must_use]
-    pub fn from_syncing(fields: Option<SyncingObject>) -> bool {
-        fields.is_some_and(|o| match (o.current_block, o.highest_block) {
-            (Some(current), Some(highest)) => current < highest || o.other_work,
-            _ => true,
-        })
-    }
-}
-
-/// The part of `eth_syncing`'s object that says whether blocks are still missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SyncingObject {
-    /// `currentBlock`.
-    pub current_block: Option<u64>,
-    /// `highestBlock`.
-    pub highest_block: Option<u64>,
-    /// State is still being healed or downloaded (`healingTrienodes`, `healingBytecode` above 0).
-    pub other_work: bool,
 }
 
 /// A probe's outcome.

@@ -71,6 +71,7 @@ pub struct Config {
     pub redis: Option<Redis>,
     pub state_dir: Option<PathBuf>,
     pub api: Api,
+    pub error_test_api: bool,
     pub max_connections: usize,
     /// Idle connections kept to each node.
     pub node_max_idle: usize,

@@ -16,7 +16,7 @@ use crate::gauges::{NodeGauges, Shown, Source};
 use crate::limits::Limits;
 use crate::members::{Members, same};
 use crate::node::Node;
-use crate::pool::NodeId;
+use crate::pool::{NodeId, NodeLoad};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 
@@ -111,6 +111,13 @@ impl Core {
         }
     }
 
+    /// What every node works on and may work on. Nobody looks at the clock while nobody waits, so it is brought up to date.
+    pub(crate) fn loads(&self) -> Vec<NodeLoad> {
+        let now = clock::now();
+        self.queue.change(now, |pool| pool.advance(now));
+        self.queue.loads()
+    }
+
     /// An id for a request that brought none.
     pub(crate) fn request_id(&self) -> String {
         let n = self.ids.next.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +162,7 @@ impl Core {
 
 impl Source for Core {
     fn gauges(&self) -> Shown {
-        let loads = self.queue.loads();
+        let loads = self.loads();
         let of = |node: &Arc<Node>| {
             let load = loads.iter().find(|load| load.id == node.id)?;
             let (in_flight, open, fit) = (load.in_flight, load.open, load.fit);

@@ -104,7 +104,7 @@ impl Operated for Handle {
     fn snapshot(&self) -> Snapshot {
         let core = &self.core;
         let lengths = core.queue.lengths();
-        let loads = core.queue.loads();
+        let loads = core.loads();
         let reach = core.members.reach();
         Snapshot {
             name: self.name().to_owned(),

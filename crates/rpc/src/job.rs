@@ -86,13 +86,14 @@ pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
     given.get(&REQUEST_ID).filter(|id| (1..=LONGEST_ID).contains(&id.len())).cloned().unwrap_or_else(fresh)
 }
 
-/// What the node gets of a request's headers: type, encodings that its client can read, id, and those that the operator wants.
+/// What the node gets of a request's headers: encodings that its client can read, id, and those that the operator wants. Its body
+/// is called JSON unless the type is among those: `curl -d` says that it is a form, which nodes refuse.
 fn headers(core: &Core, given: &HeaderMap, id: &HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, JSON);
     headers.insert(REQUEST_ID, id.clone());
-    for name in [CONTENT_TYPE, ACCEPT_ENCODING].iter().chain(&core.config.forward_headers) {
+    for name in [ACCEPT_ENCODING].iter().chain(&core.config.forward_headers) {
         let mut values = given.get_all(name).iter();
         if *name == REQUEST_ID {
             continue;

@@ -72,11 +72,14 @@ impl Members {
         self.store.place()
     }
 
-    /// Waits until the list was read for the first time, or could not be.
+    /// Waits until the list was read for the first time, or could not be, and the nodes are there.
     pub(crate) async fn opened(&self) -> &NodeList {
         let mut opened = self.opened.subscribe();
         loop {
-            if let Some(list) = self.list.get() {
+            // The list alone isn't enough: its nodes come after it.
+            if *opened.borrow_and_update()
+                && let Some(list) = self.list.get()
+            {
                 return list;
             }
             // The sender is in `self`.

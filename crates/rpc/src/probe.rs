@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::{Cause, Condition, Probe, Seen, health::SyncingObject};
+use mainstay_node::{Cause, Condition, Probe, Seen, eth};
 use mainstay_wire::client::Client;
 use mainstay_wire::envelope::{self, Outcome};
 use tokio::net::TcpStream;
@@ -110,13 +110,10 @@ async fn net_version(client: &Client, limit: Duration) -> Probe {
 
 async fn ethereum(client: &Client, limit: Duration) -> Probe {
     let syncing = match question(client, SYNCING, limit).await? {
-        Some(answer) if &answer[..] == b"true" => true,
-        Some(answer) if &answer[..] != b"false" => {
-            Seen::from_syncing(Some(syncing_object(&answer).ok_or(Cause::Unreadable)?))
-        }
-        _ => false,
+        Some(said) => eth::is_syncing(&said).ok_or(Cause::Unreadable)?,
+        None => false,
     };
-    let number = |answer: Option<Bytes>| quantity(&answer?);
+    let number = |answer: Option<Bytes>| eth::quantity(&answer?);
     let head = number(question(client, HEAD, limit).await?);
     let chain_id = number(question(client, CHAIN, limit).await?);
     Ok(Seen { syncing, head, chain_id })
@@ -136,16 +133,4 @@ async fn connects(upstream: &Upstream, limit: Duration) -> Probe {
         Ok(Err(_)) => Err(Cause::Unreachable),
         Err(_) => Err(Cause::Timeout),
     }
-}
-
-fn syncing_object(object: &Bytes) -> Option<SyncingObject> {
-    let names = ["currentBlock", "highestBlock", "healingTrienodes", "healingBytecode"];
-    let [current, highest, nodes, code] = envelope::fields(object, names)?.map(|field| quantity(&field?));
-    let other_work = nodes.unwrap_or(0) > 0 || code.unwrap_or(0) > 0;
-    Some(SyncingObject { current_block: current, highest_block: highest, other_work })
-}
-
-/// A JSON string like `"0x1f"`.
-fn quantity(value: &Bytes) -> Option<u64> {
-    u64::from_str_radix(envelope::string(value)?.strip_prefix("0x")?, 16).ok()
 }

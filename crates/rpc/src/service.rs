@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::header::LOCATION;
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use mainstay_wire::server::{Handler, Response};
 
@@ -38,7 +39,44 @@ impl Handler for Service {
                 }
                 _ => not_allowed("GET, POST, DELETE"),
             },
-            _ => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+            ("/debug/testLogLevels", &Method::GET) if self.core.config.error_test_api => {
+                one_line_of_each_level()
+            }
+            (path, _) => elsewhere(path, request.uri().query()),
         }
     }
+}
+
+/// What is at no path of ours. A path with a slash too many is redirected, as there.
+fn elsewhere(path: &str, query: Option<&str>) -> Response {
+    let mut clean = String::with_capacity(path.len());
+    for char in path.chars() {
+        if char != '/' || !clean.ends_with('/') {
+            clean.push(char);
+        }
+    }
+    if clean == path {
+        return plain(StatusCode::NOT_FOUND, "404 page not found\n");
+    }
+    if let Some(query) = query {
+        clean.push('?');
+        clean.push_str(query);
+    }
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::try_from(clean) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// For whoever tries out what reads the log.
+fn one_line_of_each_level() -> Response {
+    tracing::debug!("a line of level debug, as it was asked for");
+    tracing::info!("a line of level info, as it was asked for");
+    tracing::warn!("a line of level warn, as it was asked for");
+    tracing::error!("a line of level error, as it was asked for");
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }

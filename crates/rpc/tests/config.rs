@@ -28,6 +28,7 @@ fn defaults_are_prio_load_balancers() {
     assert_eq!(config.queue.rules.ratio, Ratio { fast_per_high: 2, drain_first: false });
     assert_eq!(config.node_idle_timeout, Duration::from_secs(90));
     assert_eq!((config.probes, config.api), (Probes::Ethereum, Api::Open));
+    assert!(!config.error_test_api);
     assert!(config.nodes.is_empty() && config.redis.is_none() && config.rules.is_empty());
 }
 
@@ -45,6 +46,7 @@ low_max_wait = "500ms"
 hedge_after = "1s"
 health = "none"
 api = "admin"
+error_test_api = true
 redis = "redis://:hunter2@cache:6379/1"
 shared_limits = true
 forward_headers = ["X-Flashbots-Signature", "x-flashbots-signature", "Accept-Encoding"]
@@ -67,6 +69,7 @@ burst = 50
     assert_eq!(config.queue.rules.low_max_wait, Some(Duration::from_millis(500)));
     assert_eq!(config.retry.hedge_after, Some(Duration::from_secs(1)));
     assert_eq!((config.probes, config.api), (Probes::None, Api::Admin));
+    assert!(config.error_test_api);
     assert_eq!(config.forward_headers.len(), 2);
     let redis = config.redis.as_ref().unwrap();
     assert!(redis.shared_limits && !format!("{config:?}").contains("hunter2"));

@@ -65,6 +65,22 @@ async fn a_hung_node_costs_one_try_and_is_found_out() {
     assert_eq!(hung.count(), count);
 }
 
+/// A node that is slow and no more than that gets no more than its share of what is in flight, and nobody else waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_node_holds_up_only_what_it_has() {
+    let (slow, quick) = (Node::workers(8).await, Node::workers(8).await);
+    let bed = Bed::new(&[&slow, &quick], "try_timeout = \"20s\"\nrequest_timeout = \"20s\"\n").await;
+    slow.act(Act::Gate);
+    let load = bed.load(4, 30, CALL);
+    // Two at most are stuck: a third would find the quick node with less in flight. The other two clients go on.
+    bed.until("the quick node has the rest", |_| quick.count() >= 60).await;
+    assert!(slow.count() <= 2, "{}", slow.count());
+    assert!(bed.view(&slow).fit);
+    slow.open(200);
+    let all = statuses(load).await;
+    assert!(all.iter().all(|status| *status == 200), "{all:?}");
+}
+
 /// 9: the number of tries that is promised is made.
 #[tokio::test]
 async fn three_tries_are_three_tries() {
@@ -118,6 +134,24 @@ async fn a_node_that_says_429_rests_as_long_as_it_wants() {
     assert!(view.resting && view.fit);
 }
 
+/// On the paused clock: it rests for as long as it asked, and not longer.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_says_503_with_retry_after_is_used_again_after_it() {
+    let (busy, free) = (Node::new().await, Node::new().await);
+    let bed = Bed::new(&[&busy, &free], "probe_interval = \"1h\"\n").await;
+    busy.act(Act::Reply(503, vec![("retry-after", "30")], Bytes::new()));
+    assert_eq!(failed(bed.load(1, 10, CALL)).await, 0);
+    assert_eq!(busy.count(), 1);
+    busy.act(Act::Answer(ms(0)));
+    tokio::time::sleep(ms(28_000)).await;
+    assert_eq!(failed(bed.load(1, 10, CALL)).await, 0);
+    assert_eq!(busy.count(), 1, "it rests");
+    tokio::time::sleep(ms(3_000)).await;
+    assert!(!bed.view(&busy).resting && bed.view(&busy).fit);
+    assert_eq!(failed(bed.load(1, 10, CALL)).await, 0);
+    assert!(busy.count() >= 4, "idle nodes take turns: {}", busy.count());
+}
+
 #[tokio::test]
 async fn when_all_nodes_say_429_the_client_is_told_so() {
     let busy = Node::new().await;
@@ -153,6 +187,22 @@ async fn a_transaction_is_not_sent_twice_once_it_may_have_arrived() {
     gone.kill().await;
     assert_eq!(failed(bed.load(1, 4, SEND)).await, 0);
     assert_eq!((gone.count(), alive.count()), (0, 4));
+}
+
+/// A rule's word on retries goes before what is known of the method.
+#[tokio::test]
+async fn a_rule_says_what_is_tried_again() {
+    let rules = "probe_interval = \"1h\"\n\
+                 [[rpc.rule]]\nmethod = \"eth_sendRawTransaction\"\nretry = \"always\"\n\
+                 [[rpc.rule]]\nmethod = \"eth_call\"\nretry = \"never\"\n";
+    let nodes = [Node::new().await, Node::new().await];
+    let bed = Bed::new(&[&nodes[0], &nodes[1]], rules).await;
+    nodes.iter().for_each(|node| node.act(Act::Reply(503, vec![], Bytes::new())));
+    let count = || nodes.iter().map(Node::count).sum::<usize>();
+    assert_eq!(bed.post(CALL).await.status, 503);
+    assert_eq!(count(), 1);
+    assert_eq!(bed.post(SEND).await.status, 503);
+    assert_eq!(count(), 1 + 3);
 }
 
 #[tokio::test]
@@ -224,6 +274,35 @@ async fn a_flapping_node_is_not_noticed_and_no_node_is_overloaded() {
     assert!(flapping.most() <= 3 && steady.most() <= 4, "{} {}", flapping.most(), steady.most());
     assert!(flapping.count() > 0);
     bed.until("all slots are free", |bed| bed.in_flight() == 0).await;
+}
+
+/// A node that was away gets its slots one after the other, however many wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_is_not_flooded() {
+    let mut node = Node::workers(4).await;
+    let text = "slow_start = \"8s\"\nrequest_timeout = \"60s\"\ntry_timeout = \"60s\"\n";
+    let bed = Bed::new(&[&node], text).await;
+    node.kill().await;
+    bed.until_fit(&node, false).await;
+    node.act(Act::Gate);
+    let waiting: Vec<_> = (0..6).map(|_| bed.start(&[], CALL)).collect();
+    bed.until("all wait", |bed| bed.waiting() == 6).await;
+    node.revive().await;
+    let mut began = Vec::new();
+    for works in 1..=4 {
+        bed.until("one more", |_| node.in_flight() >= works).await;
+        assert_eq!(node.in_flight(), works);
+        began.push(Instant::now());
+    }
+    for pair in began.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart > ms(1500) && apart < ms(2500), "a quarter of 8 s: {apart:?}");
+    }
+    assert_eq!(bed.view(&node).open, 4);
+    node.open(6);
+    for request in waiting {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

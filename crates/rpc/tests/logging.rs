@@ -107,3 +107,19 @@ async fn the_line_of_a_request() {
         assert!(line[name].is_u64(), "{name} in {line}");
     }
 }
+
+/// For whoever tries out what reads the log; a line of each level, and the status that goes with the last.
+#[tokio::test]
+async fn a_line_of_each_level_if_that_is_set() {
+    let (lines, _guard) = Lines::here();
+    let bed = Bed::of(&[], "error_test_api = true\n").await;
+    let reply = bed.get("/debug/testLogLevels").await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (500, 0));
+    for level in ["INFO", "WARN", "ERROR"] {
+        let wanted = format!("a line of level {}", level.to_lowercase());
+        let line = lines.text().lines().find(|line| line.contains(&wanted)).map(str::to_owned);
+        assert!(line.unwrap().contains(level), "{level}");
+    }
+    let bed = Bed::of(&[], "").await;
+    assert_eq!(bed.get("/debug/testLogLevels").await.status, 404);
+}

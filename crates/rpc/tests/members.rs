@@ -6,13 +6,76 @@ mod common;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::{Act, Bed, CALL, Node, PATIENCE, failed, ms, text};
 use http::Method;
-use mainstay_rpc::{Level, Operated};
-use mainstay_store::{MemoryStore, NodeList};
+use mainstay_rpc::{Level, Metrics, Operated, Rpc};
+use mainstay_store::{BoxFuture, MemoryStore, Name, NodeList, Seen, Store, StoreError, Swap};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 fn uri(uri: &str) -> String {
     format!(r#"{{"uri":"{uri}"}}"#)
+}
+
+/// A store in which changes wait until they are let through.
+struct Slow {
+    store: MemoryStore,
+    asked: Notify,
+    gate: Semaphore,
+}
+
+impl Store for Slow {
+    fn read<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        self.store.read(name)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        name: &'a Name,
+        expected: Option<&'a Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<Swap, StoreError>> {
+        Box::pin(async move {
+            self.asked.notify_one();
+            self.gate.acquire().await.unwrap().forget();
+            self.store.swap(name, expected, value).await
+        })
+    }
+
+    fn watch(&self, name: &Name) -> watch::Receiver<Seen> {
+        self.store.watch(name)
+    }
+
+    fn place(&self) -> &'static str {
+        "slow"
+    }
+}
+
+/// Whoever comes while the settings' nodes are still being put on the list isn't told that there are none.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_served_before_the_nodes_are_there() {
+    let node = Node::new().await;
+    let (asked, gate) = (Notify::new(), Semaphore::new(0));
+    let store = Arc::new(Slow { store: MemoryStore::new(), asked, gate });
+    let config = common::config(std::slice::from_ref(&node.uri), "");
+    let rpc = Rpc::on(store.clone(), config, &Metrics::new(&mut Registry::default()), None);
+    store.asked.notified().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = common::client(listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(rpc.serve(listener, stop.clone(), PATIENCE));
+    let call = client.send(common::with(&[], CALL), Instant::now() + PATIENCE);
+    let mut call = std::pin::pin!(call);
+    let early = tokio::time::timeout(ms(1000), &mut call).await;
+    assert!(early.is_err(), "{early:?}");
+    store.gate.add_permits(9);
+    assert_eq!(call.await.unwrap().status, 200);
+    stop.cancel();
+    served.await.unwrap();
 }
 
 /// 3: a dead node on the list, or in the settings, stops nothing.
@@ -241,6 +304,29 @@ async fn probes_as_configured() {
     bed.until("it syncs", |bed| bed.view(&node).condition == "syncing").await;
     assert!(!bed.view(&node).fit);
     assert_eq!(bed.handle.health().0, Level::Down);
+}
+
+/// `health = "ethereum"`: who is behind the best, or on another chain than most, gets nothing.
+#[tokio::test]
+async fn who_lags_or_is_on_another_chain_gets_nothing() {
+    let [well, late, elsewhere] = [Node::new().await, Node::new().await, Node::new().await];
+    late.is_at(13, 1);
+    elsewhere.is_at(16, 5);
+    let uris = [&well, &late, &elsewhere].map(|node| node.uri.clone());
+    let bed = Bed::of(&uris, "").await;
+    bed.until("both are found out", |bed| {
+        bed.view(&well).fit
+            && bed.view(&late).condition == "lagging"
+            && bed.view(&elsewhere).condition == "misconfigured"
+    })
+    .await;
+    assert_eq!(failed(bed.load(2, 10, CALL)).await, 0);
+    assert_eq!([&well, &late, &elsewhere].map(Node::count), [20, 0, 0]);
+    assert_eq!(bed.handle.health().0, Level::Degraded);
+    // Two behind is within max_lag.
+    well.is_at(18, 1);
+    late.is_at(18, 1);
+    bed.until_fit(&late, true).await;
 }
 
 /// A store that can't be reached: what is known is served, nothing is changed.

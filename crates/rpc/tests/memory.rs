@@ -46,8 +46,9 @@ async fn a_body_of_256_mib_takes_no_memory() {
         let (read, ()) = tokio::join!(tokio::time::timeout(PATIENCE, read.read_exact(&mut start)), sending);
         read.unwrap().unwrap();
         assert_eq!(&start, b"HTTP/1.1 413");
+        // The limit is 8 MiB; what is read is copied once as it grows.
         let grown = resident().saturating_sub(before);
-        assert!(grown < 64 << 20, "{grown} bytes more");
+        assert!(grown < 24 << 20, "{grown} bytes more");
     }
     assert_eq!(node.count(), 0);
 }

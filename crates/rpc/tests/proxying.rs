@@ -25,8 +25,7 @@ async fn routes() {
         ("PUT", "/nodes", 405, Some("GET, POST, DELETE"), "405 method not allowed\n"),
         ("GET", "/metrics", 404, None, "404 page not found\n"),
         ("GET", "/sim/", 404, None, "404 page not found\n"),
-        // A redirect there, after which no client sends its request again.
-        ("POST", "//sim", 404, None, "404 page not found\n"),
+        ("POST", "/sim/sim", 404, None, "404 page not found\n"),
         ("GET", "/debug/pprof/", 404, None, "404 page not found\n"),
         ("GET", "/debug/testLogLevels", 404, None, "404 page not found\n"),
     ] {
@@ -38,6 +37,25 @@ async fn routes() {
     }
     assert_eq!(bed.ask(Method::POST, "/sim", CALL).await.status, 200);
     assert_eq!(text(&bed.get("/nodes").await), format!("[\"{}\"]\n", node.uri));
+}
+
+/// As there: a slash too many is redirected, and the request is not answered.
+#[tokio::test]
+async fn a_path_with_a_slash_too_many_is_redirected() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    for (method, path, location) in [
+        (Method::POST, "//sim", "/sim"),
+        (Method::POST, "//", "/"),
+        (Method::GET, "///nodes//?a=b", "/nodes/?a=b"),
+        // Never to another host.
+        (Method::POST, "//evil.example//sim", "/evil.example/sim"),
+    ] {
+        let reply = bed.ask(method, path, CALL).await;
+        assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (301, ""), "{path}");
+        assert_eq!(header(&reply, "location").as_deref(), Some(location), "{path}");
+    }
+    assert_eq!(node.count(), 0);
 }
 
 /// 13: statuses, types and encodings are the node's.
@@ -88,12 +106,30 @@ async fn requests_pass_through_byte_for_byte() {
     let field = |name: &str| got.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(field("x-flashbots-signature"), Some("0x1:0x2"));
     assert_eq!(field("x-other"), None);
-    assert_eq!(field("content-type"), Some("application/x-odd"));
+    assert_eq!(
+        field("content-type"),
+        Some("application/json"),
+        "curl -d says it is a form, which geth refuses"
+    );
     assert_eq!(field("accept-encoding"), Some("gzip"), "what the client can read it may get");
     assert_eq!(field("authorization"), Some("Basic bWU6c2VjcmV0"));
     // 14: neither user, password nor key is shown.
     let shown = format!("{}{}", text(&bed.get("/nodes").await), json!(bed.handle.snapshot()));
     assert!(!["me:", "secret", "hunter2"].iter().any(|secret| shown.contains(secret)), "{shown}");
+}
+
+/// For nodes that take more than JSON.
+#[tokio::test]
+async fn the_clients_content_type_is_passed_on_if_that_is_set() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "forward_headers = [\"Content-Type\"]\n").await;
+    for (given, sent) in [
+        (&[("content-type", "application/octet-stream")][..], "application/octet-stream"),
+        (&[], "application/json"),
+    ] {
+        assert_eq!(bed.post_with(given, CALL).await.status, 200);
+        assert_eq!(node.got().last().unwrap().headers["content-type"], sent);
+    }
 }
 
 /// What a client can read, its node may send, and mainstay passes it on as it is.
@@ -243,31 +279,4 @@ async fn a_key_over_its_rate_leaves_the_others_theirs() {
         seen.push(bed.post_with(&[("x-api-key", key)], CALL).await.status.as_u16());
     }
     assert_eq!(seen, [200, 429, 429, 429, 200, 200]);
-}
-
-#[tokio::test]
-async fn a_batch_is_one_request_or_split_and_put_in_order() {
-    let node = Node::new().await;
-    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"eth_a"},{"jsonrpc":"2.0","method":"eth_n"},7,{"jsonrpc":"2.0","id":3,"method":"eth_b"}]"#;
-    let whole = Bed::new(&[&node], "").await;
-    assert_eq!(whole.post(batch).await.status, 200);
-    assert_eq!(node.got().last().unwrap().body, batch);
-    let split = Bed::new(&[&node], "split_batches = true\n").await;
-    node.act(Act::Answer(ms(1)));
-    let reply = split.post_with(&[("accept-encoding", "gzip")], batch).await;
-    let reply: Value = serde_json::from_slice(&reply.body).unwrap();
-    let compressed = node
-        .got()
-        .iter()
-        .filter(|got| got.headers.get("accept-encoding").is_some_and(|coding| coding != "identity"))
-        .count();
-    assert_eq!(compressed, 0, "answers that are put together must be readable");
-    let ids: Vec<&Value> = reply.as_array().unwrap().iter().map(|part| &part["id"]).collect();
-    assert_eq!(ids, [&json!(1), &Value::Null, &json!(3)]);
-    assert_eq!(reply[1]["error"]["code"], -32600);
-    assert_eq!(node.count(), 4);
-    // A part that no node answers is an error of its own.
-    node.act(Act::Reply(500, vec![("content-type", "application/json")], "oops".into()));
-    let reply: Value = serde_json::from_slice(&split.post(batch).await.body).unwrap();
-    assert_eq!(reply[0]["error"]["message"], "proxying request failed: HTTP 500 without a JSON-RPC answer");
 }

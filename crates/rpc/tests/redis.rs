@@ -81,6 +81,48 @@ async fn a_list_that_is_gone_is_put_back() {
     assert!(beds.iter().all(|bed| bed.views().len() == 1));
 }
 
+/// `redis_prefix` is what keys begin with, as `REDIS_PREFIX` there.
+#[tokio::test]
+async fn the_key_has_the_prefix_that_is_set() {
+    let node = Node::new().await;
+    let redis = Redis::start(&[]).await;
+    let text = format!("redis = \"redis://127.0.0.1:{}/3\"\nredis_prefix = \"ours:\"\n", redis.port);
+    let _bed = Bed::build(std::slice::from_ref(&node.uri), &text).await;
+    let key = redis.cli(&["-n", "3", "--raw", "KEYS", "*"]).await;
+    assert_eq!(key, "ours:prio-load-balancer:nodes\n");
+}
+
+/// `shared_limits`: with Redis gone each instance keeps its share; back and empty, a node still never has too much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_outlive_redis() {
+    let node = Node::workers(4).await;
+    node.act(Act::Answer(ms(3)));
+    let mut redis = Redis::start(&[]).await;
+    let text =
+        format!("redis = \"127.0.0.1:{}\"\nshared_limits = true\nrequest_timeout = \"20s\"\n", redis.port);
+    let one = Bed::build(std::slice::from_ref(&node.uri), &text).await;
+    let two = Bed::build(std::slice::from_ref(&node.uri), &text).await;
+    let shares = |one: &Bed, two: &Bed| [one, two].map(|bed| bed.view(&node).workers);
+    one.until("each has its half", |one| shares(one, &two) == [2, 2]).await;
+    let loads = [one.load(6, 100, CALL), two.load(6, 100, CALL)];
+    redis.kill();
+    for bed in [&one, &two] {
+        bed.until("it is missed", |bed| bed.handle.health().0 == Level::Degraded).await;
+    }
+    let before = node.count();
+    one.until("both go on", |_| node.count() > before + 100).await;
+    assert_eq!(shares(&one, &two), [2, 2]);
+    redis.restart().await;
+    for bed in [&one, &two] {
+        bed.until("it is back", |bed| bed.handle.health().0 == Level::Well).await;
+    }
+    for load in loads {
+        assert_eq!(failed(load).await, 0);
+    }
+    assert!(node.most() <= 4, "{}", node.most());
+    one.until("each has its half", |one| shares(one, &two) == [2, 2]).await;
+}
+
 /// `redis` takes the URL of Sentinels: when the master dies, the list is the next one's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_by_url() {

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Act, Bed, CALL, Node, header, ms, text};
+use common::{Act, Bed, CALL, Node, PATIENCE, header, ms, text};
+use http::Request;
 use mainstay_rpc::Operated;
 use tokio::time::Instant;
 
@@ -41,6 +42,30 @@ async fn the_urgent_go_first() {
         .collect();
     // Two fast-track for each high, then low.
     assert_eq!(ids, [4, 5, 2, 6, 3, 0, 1]);
+}
+
+/// Rules by path and by API key go before the headers: who is to be low can't make itself urgent.
+#[tokio::test]
+async fn a_rule_goes_before_the_headers() {
+    let rules =
+        "[[rpc.rule]]\nkeys = \"cheap\"\nlane = \"low\"\n[[rpc.rule]]\npath = \"/sim\"\nlane = \"high\"\n";
+    let (node, bed) = busy(rules).await;
+    let key = ("x-api-key", "cheap");
+    let cheap = bed.start(&[FAST, key], CALL);
+    bed.until("one waits", |bed| bed.waiting() == 1).await;
+    let client = bed.client.clone();
+    let sim = Request::post("/sim").body(CALL.into()).unwrap();
+    let sim = tokio::spawn(async move { client.send(sim, Instant::now() + PATIENCE).await.unwrap() });
+    bed.until("two wait", |bed| bed.waiting() == 2).await;
+    let other = bed.start(&[FAST, ("x-api-key", "dear")], CALL);
+    bed.until("three wait", |bed| bed.waiting() == 3).await;
+    let lanes: Vec<(&str, usize)> =
+        bed.handle.snapshot().lanes.iter().map(|view| (view.lane, view.waiting)).collect();
+    assert_eq!(lanes, [("fast-track", 1), ("high", 1), ("low", 1)]);
+    node.open(4);
+    for request in [cheap, sim, other] {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
 }
 
 /// 6, 16: a lane's limit is its own, and there is one for all.

@@ -78,8 +78,9 @@ impl Default for Options {
     }
 }
 
-/// Serves until `stop`, then closes the listener and idle connections at once, lets requests in flight be answered for
-/// as long as `grace`, and cuts the rest. Returns when no connection is left.
+/// Serves until `stop`, then takes the connections that wait to be accepted and closes the listener. Requests in flight, and those
+/// that come on a connection before it has been idle for a second, are answered for as long as `grace`, the last of each HTTP/1
+/// connection with `Connection: close`; the rest is cut. Returns when no connection is left.
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     handler: H,
@@ -107,7 +108,11 @@ pub async fn serve<H: Handler>(
             }
         }
     }
-    drop(listener);
+    for (stream, peer) in accepted(listener) {
+        let Ok(place) = places.clone().try_acquire_owned() else { break };
+        let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
+        connections.spawn(holding(place, served));
+    }
 
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, all_ended).await.is_err() {
@@ -117,6 +122,19 @@ pub async fn serve<H: Handler>(
         );
     }
     connections.shutdown().await;
+}
+
+/// The connections that wait to be accepted: their clients may have sent requests, which closing the listener would cut off.
+fn accepted(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // Not tokio's: it knows of a connection only when the system has told it of one.
+    let listener = listener.into_std();
+    std::iter::from_fn(move || {
+        let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(stream).ok()?;
+        let _ = stream.set_nodelay(true);
+        Some((stream, peer))
+    })
 }
 
 /// Gives a connection's place back when it has ended, however it ended.

@@ -30,6 +30,7 @@ pub struct Execution {
     name: String,
     command: Box<dyn Fn() -> Command + Send + Sync>,
     process: Process,
+    port: u16,
     endpoint: Endpoint,
     rpc: String,
 }
@@ -44,9 +45,15 @@ impl Execution {
     ) -> Result<Execution> {
         let process = Process::spawn(lab, name, command())?;
         let endpoint = Endpoint::new(format!("http://127.0.0.1:{engine_port}"), &lab.secret);
-        let rpc = format!("http://127.0.0.1:{rpc_port}");
-        let mut execution =
-            Execution { name: name.to_owned(), command: Box::new(command), process, endpoint, rpc };
+        let command = Box::new(command);
+        let mut execution = Execution {
+            name: name.to_owned(),
+            command,
+            process,
+            port: engine_port,
+            endpoint,
+            rpc: format!("http://127.0.0.1:{rpc_port}"),
+        };
         execution.answers().await?;
         Ok(execution)
     }
@@ -54,6 +61,11 @@ impl Execution {
     /// Its name in logs.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The port of its engine endpoint, for another one in its place.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its engine endpoint; `eth_…` works there too.
@@ -72,6 +84,15 @@ impl Execution {
     /// If the system refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
+    }
+
+    /// SIGTERM, after which it writes down what it has in memory, and waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process.terminate(STOP_LIMIT).await?;
+        Ok(())
     }
 
     /// SIGSTOP.
@@ -100,12 +121,12 @@ impl Execution {
         self.answers().await
     }
 
-    /// SIGTERM, after which a client writes down what it has in memory, and a start on its data and port.
+    /// [`Execution::stop`] and a start on its data and port.
     ///
     /// # Errors
     /// If it does not end or does not come back in time.
     pub async fn restart_cleanly(&mut self, lab: &Lab) -> Result<()> {
-        self.process.terminate(STOP_LIMIT).await?;
+        self.stop().await?;
         self.process = Process::spawn(lab, &self.name, (self.command)())?;
         self.answers().await
     }

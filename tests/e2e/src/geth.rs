@@ -16,6 +16,14 @@ use crate::{Lab, Result, ensure};
 /// # Errors
 /// If it does not start.
 pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution> {
+    start_at(lab, name, genesis, free_port()?).await
+}
+
+/// As [`start`], with its engine API on this port.
+///
+/// # Errors
+/// If it does not start.
+pub async fn start_at(lab: &Lab, name: &str, genesis: Genesis, engine: u16) -> Result<Execution> {
     let data = lab.path(name);
     let output = Command::new(&lab.tools.geth)
         .arg("--datadir")
@@ -26,7 +34,7 @@ pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution>
         .output()?;
     ensure!(output.status.success(), "{name}: geth init: {}", String::from_utf8_lossy(&output.stderr));
 
-    let (engine, rpc) = (free_port()?, free_port()?);
+    let rpc = free_port()?;
     let program = lab.tools.geth.clone();
     let config = lab.tools.devnet.join("geth.toml");
     let secret = lab.secret.path().to_owned();

@@ -2,7 +2,7 @@
 //!
 //! A test is one [`scenario`]: it gets a [`Lab`] (a folder, the tools, one JWT secret), starts clients in
 //! it, hurts them and looks at what became of the chain. Everything listens on loopback and finds no
-//! peers. Everything started dies with the scenario; where that failed, the folder is kept and the ends
+//! peers but those that a scenario names. Everything started dies with the scenario; where that failed, the folder is kept and the ends
 //! of all logs are printed.
 //!
 //! | module | what it runs or asks |
@@ -11,10 +11,15 @@
 //! | [`lab`] | one scenario: folder, secret, logs, overall deadline |
 //! | [`process`] | a child process: kill, freeze, thaw, terminate |
 //! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
-//! | [`lodestar`] | a beacon node with all validators; [`watch`] says which slots have blocks |
+//! | [`feed`] | gives one what it has missed |
+//! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
+//! | [`pair`] | two beacon nodes, each with its geth |
+//! | [`peering`] | keeps the two peered, or parts them |
+//! | [`relay`] | carries blocks between two beacon nodes |
+//! | [`events`] | a client of a beacon node's event stream |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
-//! | [`mainstay`], [`balancer`] | the binary under test: `engine` and `rpc`; [`program`] is what both are |
+//! | [`mainstay`], [`balancer`], [`guards`] | the binary under test: `engine`, `rpc` and `beacon`; [`program`] is what all are |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -22,18 +27,25 @@
     reason = "the harness is all shell: it looks at real clocks and starts real processes"
 )]
 
+pub mod attestations;
 pub mod balancer;
 pub mod ethereumjs;
+pub mod events;
 pub mod execution;
 pub mod failure;
+pub mod feed;
 pub mod geth;
+pub mod guards;
 pub mod lab;
 pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
+pub mod pair;
+pub mod peering;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod relay;
 pub mod rpc;
 pub mod tools;
 pub mod watch;

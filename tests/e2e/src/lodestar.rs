@@ -1,4 +1,4 @@
-//! Lodestar: a beacon node and all its validators in one process.
+//! Lodestar: a beacon node, alone or with all validators in its process; and the validators alone.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,85 +9,29 @@ use crate::{Lab, Result, ensure, fail, until};
 
 /// Slots of an epoch in the minimal preset.
 pub const SLOTS_PER_EPOCH: u64 = 8;
-/// From starting Lodestar to slot 0; it must be up before, on a busy machine too.
+/// Validators of the chain; in each slot one of them attests.
+pub const VALIDATORS: u64 = 8;
+/// From the moment of a chain's making to its slot 0, for one Lodestar; it must be up before, on a busy machine too.
 const BEFORE_GENESIS: Duration = Duration::from_secs(15);
-const VALIDATORS: u32 = 8;
+/// The same for one more.
+const BEFORE_GENESIS_EACH: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+const FEE_RECIPIENT: &str = "0xfefefefefefefefefefefefefefefefefefefefe";
 
-/// A running Lodestar that drives one engine endpoint.
-pub struct Lodestar {
-    process: Process,
-    api: String,
+/// What all clients of one chain have to agree on, and its clock.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    eth1_hash: String,
     genesis_time: u64,
     slot: Duration,
 }
 
-/// A beacon block and the payload in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BeaconBlock {
-    /// Its slot.
-    pub slot: u64,
-    /// Height of its payload.
-    pub number: u64,
-    /// Block hash of its payload.
-    pub hash: String,
-}
-
-impl Lodestar {
-    /// Starts a chain whose slot 0 is some seconds ahead, with `slot` (whole seconds) between its slots, on
-    /// the engine at `engine_url`, whose chain begins with block `eth1_hash`. Waits for its API.
-    ///
-    /// # Errors
-    /// If its API does not answer before slot 0.
-    pub async fn start(lab: &Lab, engine_url: &str, eth1_hash: &str, slot: Duration) -> Result<Lodestar> {
-        let genesis_time = unix_time().as_secs() + BEFORE_GENESIS.as_secs();
-        let (rest, p2p) = (free_port()?, free_port()?);
-        let api = format!("http://127.0.0.1:{rest}");
-        let mut command = Command::new("node");
-        command
-            .env("NODE_BACKEND", "js")
-            .env("LODESTAR_PRESET", "minimal")
-            .arg("-r")
-            .arg(lab.tools.devnet.join("polyfill.cjs"))
-            .arg(&lab.tools.lodestar)
-            .arg("dev")
-            .arg("--dataDir")
-            .arg(lab.path("lodestar"))
-            .args(["--genesisValidators", &VALIDATORS.to_string()])
-            .args(["--startValidators", &format!("0..{}", VALIDATORS - 1)])
-            .args(["--beaconNodes", &api])
-            .args(["--genesisTime", &genesis_time.to_string(), "--genesisEth1Hash", eth1_hash])
-            .args(["--params.ALTAIR_FORK_EPOCH", "0", "--params.BELLATRIX_FORK_EPOCH", "0"])
-            .args(["--params.CAPELLA_FORK_EPOCH", "0", "--params.TERMINAL_TOTAL_DIFFICULTY", "0"])
-            .args(["--params.SECONDS_PER_SLOT", &slot.as_secs().to_string()])
-            .args(["--params.ETH1_FOLLOW_DISTANCE", "1"])
-            .args(["--params.DEPOSIT_CHAIN_ID", "1337", "--params.DEPOSIT_NETWORK_ID", "1337"])
-            .args(["--execution.urls", engine_url, "--execution.timeout", "8000", "--eth1", "false"])
-            .arg("--jwt-secret")
-            .arg(lab.secret.path())
-            .args(["--suggestedFeeRecipient", "0xfefefefefefefefefefefefefefefefefefefefe"])
-            .arg("--chain.blsVerifyAllMainThread")
-            .args(["--rest", "--rest.address", "127.0.0.1", "--rest.port", &rest.to_string()])
-            .args(["--rest.namespace", "*"])
-            .args(["--listenAddress", "127.0.0.1", "--port", &p2p.to_string()])
-            .args(["--discv5", "false", "--mdns", "false", "--targetPeers", "0"])
-            .args(["--network.connectToDiscv5Bootnodes", "false", "--metrics", "false"]);
-        let process = Process::spawn(lab, "lodestar", command)?;
-        let mut lodestar = Lodestar { process, api, genesis_time, slot };
-        lodestar.answers().await?;
-        Ok(lodestar)
-    }
-
-    async fn answers(&mut self) -> Result<()> {
-        let url = format!("{}/eth/v1/beacon/genesis", self.api);
-        let process = &mut self.process;
-        let found = until("Lodestar to answer before slot 0", BEFORE_GENESIS, async || {
-            process.must_run()?;
-            get(&url).await
-        })
-        .await?;
-        let time = number(&found, "/data/genesis_time")?;
-        ensure!(time == self.genesis_time, "Lodestar's chain begins at {time}, not at {}", self.genesis_time);
-        Ok(())
+impl Chain {
+    /// A chain on execution clients whose chain begins with block `eth1_hash`, with `slot` (whole seconds) between
+    /// slots; slot 0 is as far ahead as `nodes` beacon nodes take to start.
+    pub fn soon(eth1_hash: &str, slot: Duration, nodes: u32) -> Chain {
+        let ahead = BEFORE_GENESIS + BEFORE_GENESIS_EACH * nodes.saturating_sub(1);
+        Chain { eth1_hash: eth1_hash.to_owned(), genesis_time: unix_time().as_secs() + ahead.as_secs(), slot }
     }
 
     /// The time between two slots.
@@ -105,6 +49,218 @@ impl Lodestar {
     pub fn time_to(&self, slot: u64) -> Duration {
         let start = Duration::from_secs(self.genesis_time + slot * self.slot.as_secs());
         start.saturating_sub(unix_time())
+    }
+
+    fn command(&self, lab: &Lab, subcommand: &str, name: &str) -> Command {
+        let mut command = Command::new("node");
+        command
+            // It writes `genesis.ssz` where it is started, so each has a folder of its own.
+            .current_dir(lab.path(name))
+            .env("NODE_BACKEND", "js")
+            .env("LODESTAR_PRESET", "minimal")
+            .arg("-r")
+            .arg(lab.tools.devnet.join("polyfill.cjs"))
+            .arg(&lab.tools.lodestar)
+            .arg(subcommand)
+            .arg("--dataDir")
+            .arg(lab.path(name))
+            .args(["--params.ALTAIR_FORK_EPOCH", "0", "--params.BELLATRIX_FORK_EPOCH", "0"])
+            .args(["--params.CAPELLA_FORK_EPOCH", "0", "--params.TERMINAL_TOTAL_DIFFICULTY", "0"])
+            .args(["--params.SECONDS_PER_SLOT", &self.slot.as_secs().to_string()])
+            .args(["--params.ETH1_FOLLOW_DISTANCE", "1"])
+            .args(["--params.DEPOSIT_CHAIN_ID", "1337", "--params.DEPOSIT_NETWORK_ID", "1337"])
+            .args(["--suggestedFeeRecipient", FEE_RECIPIENT]);
+        command
+    }
+}
+
+/// All validators of a chain in a process of their own, behind some beacon nodes.
+pub struct Validators {
+    process: Process,
+}
+
+impl Validators {
+    /// Starts Lodestar's validator client on beacon nodes at these addresses, in order of preference.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start(lab: &Lab, chain: &Chain, beacon_nodes: &[&str]) -> Result<Validators> {
+        const NAME: &str = "validators";
+        std::fs::create_dir_all(lab.path(NAME))?;
+        let mut command = chain.command(lab, "validator", NAME);
+        command
+            .args(["--network", "dev", "--force", "--interopIndexes", &all_validators()])
+            .arg("--beaconNodes")
+            .args(beacon_nodes);
+        Ok(Validators { process: Process::spawn(lab, NAME, command)? })
+    }
+
+    /// Fails where it has ended by itself.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn must_run(&mut self) -> Result<()> {
+        self.process.must_run()
+    }
+}
+
+fn all_validators() -> String {
+    format!("0..{}", VALIDATORS - 1)
+}
+
+/// A Lodestar beacon node that drives one engine endpoint. Its data outlive a kill, its port stays the same.
+pub struct Lodestar {
+    name: String,
+    command: Box<dyn Fn() -> Command + Send + Sync>,
+    process: Process,
+    api: String,
+    chain: Chain,
+}
+
+/// A beacon block and the payload in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeaconBlock {
+    /// Its slot.
+    pub slot: u64,
+    /// Height of its payload.
+    pub number: u64,
+    /// Block hash of its payload.
+    pub hash: String,
+}
+
+impl Lodestar {
+    /// Starts a chain of its own, with all validators, with `slot` (whole seconds) between its slots, on the engine at
+    /// `engine_url`, whose chain begins with block `eth1_hash`. Waits for its API.
+    ///
+    /// # Errors
+    /// If its API does not answer before slot 0.
+    pub async fn start(lab: &Lab, engine_url: &str, eth1_hash: &str, slot: Duration) -> Result<Lodestar> {
+        Lodestar::run(lab, "lodestar", engine_url, Chain::soon(eth1_hash, slot, 1), true).await
+    }
+
+    /// Starts a beacon node of `chain` that has no validators, and waits for its API.
+    ///
+    /// # Errors
+    /// If its API does not answer in time.
+    pub async fn start_node(lab: &Lab, name: &str, engine_url: &str, chain: &Chain) -> Result<Lodestar> {
+        Lodestar::run(lab, name, engine_url, chain.clone(), false).await
+    }
+
+    async fn run(
+        lab: &Lab,
+        name: &str,
+        engine_url: &str,
+        chain: Chain,
+        with_validators: bool,
+    ) -> Result<Lodestar> {
+        let (rest, p2p) = (free_port()?, free_port()?);
+        let api = format!("http://127.0.0.1:{rest}");
+        std::fs::create_dir_all(lab.path(name))?;
+        let mut arguments: Vec<String> = Vec::new();
+        let mut add = |flags: &[&str]| arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+        add(&["--genesisValidators", &VALIDATORS.to_string()]);
+        if with_validators {
+            add(&["--startValidators", &all_validators(), "--beaconNodes", &api]);
+        }
+        add(&["--genesisTime", &chain.genesis_time.to_string(), "--genesisEth1Hash", &chain.eth1_hash]);
+        add(&["--execution.urls", engine_url, "--execution.timeout", "8000", "--eth1", "false"]);
+        add(&["--jwt-secret", &lab.secret.path().display().to_string(), "--chain.blsVerifyAllMainThread"]);
+        add(&["--rest", "--rest.address", "127.0.0.1", "--rest.port", &rest.to_string()]);
+        add(&["--rest.namespace", "*", "--listenAddress", "127.0.0.1", "--port", &p2p.to_string()]);
+        add(&["--discv5", "false", "--mdns", "false"]);
+        // With 0 it would turn away whoever dials it.
+        add(&["--targetPeers", "5"]);
+        add(&["--network.connectToDiscv5Bootnodes", "false", "--metrics", "false"]);
+        let command = {
+            let base = chain.command(lab, "dev", name);
+            move || again(&base, &arguments)
+        };
+        let process = Process::spawn(lab, name, command())?;
+        let mut lodestar =
+            Lodestar { name: name.to_owned(), command: Box::new(command), process, api, chain };
+        lodestar.answers().await?;
+        Ok(lodestar)
+    }
+
+    async fn answers(&mut self) -> Result<()> {
+        let url = format!("{}/eth/v1/beacon/genesis", self.api);
+        let process = &mut self.process;
+        let what = format!("{} to answer", self.name);
+        let found = until(&what, BEFORE_GENESIS, async || {
+            process.must_run()?;
+            get(&url).await
+        })
+        .await?;
+        let (time, wanted) = (number(&found, "/data/genesis_time")?, self.chain.genesis_time);
+        ensure!(time == wanted, "{}'s chain begins at {time}, not at {wanted}", self.name);
+        Ok(())
+    }
+
+    /// Where its API is.
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// SIGTERM, at which it hangs up on everyone and writes down what it has; then `kill -9`, as a supervisor does, where it doesn't end:
+    /// 1.5.1 stays for ever when it had a peer.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn stop(&mut self) -> Result<()> {
+        match self.process.terminate(STOP_LIMIT).await {
+            Ok(_) => Ok(()),
+            Err(_) => self.process.kill(),
+        }
+    }
+
+    /// SIGSTOP.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.freeze()
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.thaw()
+    }
+
+    /// Kills it where it still runs, starts it anew on its data and port, and waits until it answers. Its head is then at the last
+    /// final block that it has written down: a relay brings it back to the tip.
+    ///
+    /// # Errors
+    /// If it does not come back in time.
+    pub async fn restart(&mut self, lab: &Lab) -> Result<()> {
+        self.process.kill()?;
+        self.process = Process::spawn(lab, &self.name, (self.command)())?;
+        self.answers().await
+    }
+
+    /// The time between two slots.
+    pub fn slot(&self) -> Duration {
+        self.chain.slot()
+    }
+
+    /// The slot of this moment; 0 before the first too.
+    pub fn now(&self) -> u64 {
+        self.chain.now()
+    }
+
+    /// Time from now to the start of `slot`; zero if that is past.
+    pub fn time_to(&self, slot: u64) -> Duration {
+        self.chain.time_to(slot)
     }
 
     /// The newest block of its chain.
@@ -166,4 +322,15 @@ impl Lodestar {
         })
         .await
     }
+}
+
+/// A command can be run once only.
+fn again(base: &Command, more: &[String]) -> Command {
+    let mut command = Command::new(base.get_program());
+    command.args(base.get_args()).args(more);
+    command.envs(base.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = base.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
 }

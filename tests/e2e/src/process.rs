@@ -21,8 +21,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in the lab's folder (Lodestar leaves files where it is started); what it prints is
-    /// appended to `name`.log there.
+    /// Starts `command` in its folder, or the lab's if it has none (Lodestar leaves files where it is started); what it
+    /// prints is appended to `name`.log in the lab's.
     ///
     /// # Errors
     /// If the program cannot be started.
@@ -30,9 +30,10 @@ impl Process {
         let log = lab.log(name);
         let file = File::options().create(true).append(true).open(&log)?;
         let shown = command.get_program().to_string_lossy().into_owned();
+        let folder = command.get_current_dir().map_or_else(|| lab.path(""), Path::to_owned);
         let mut command = dies_with_us(command);
         command
-            .current_dir(lab.path(""))
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

@@ -21,7 +21,7 @@ pub struct Program {
     binary: PathBuf,
     arguments: Vec<String>,
     process: Process,
-    url: String,
+    urls: Vec<String>,
     admin: String,
 }
 
@@ -31,23 +31,48 @@ impl Program {
     /// # Errors
     /// If the binary is missing or does not serve in time.
     pub(crate) async fn start(lab: &Lab, role: &'static str, flags: Vec<String>) -> Result<Program> {
+        Program::start_with(lab, role, 1, flags).await
+    }
+
+    /// The same with so many listeners.
+    ///
+    /// # Errors
+    /// As [`Program::start`].
+    pub(crate) async fn start_with(
+        lab: &Lab,
+        role: &'static str,
+        listeners: usize,
+        flags: Vec<String>,
+    ) -> Result<Program> {
         let binary = binary()?;
-        let [listen, admin] = [free_port()?, free_port()?].map(|port| format!("127.0.0.1:{port}"));
+        let address = |port| format!("127.0.0.1:{port}");
         let mut arguments = vec![role.to_owned()];
-        for (flag, value) in [("--listen", &*listen), ("--admin-listen", &*admin), ("--log-level", "debug")] {
-            arguments.extend([flag.to_owned(), value.to_owned()]);
+        let mut add = |flag: &str, value: &str| arguments.extend([flag.to_owned(), value.to_owned()]);
+        let mut urls = Vec::new();
+        for _ in 0..listeners {
+            let listen = address(free_port()?);
+            add("--listen", &listen);
+            urls.push(format!("http://{listen}"));
         }
+        let admin = address(free_port()?);
+        add("--admin-listen", &admin);
+        add("--log-level", "debug");
         arguments.extend(flags);
         let process = spawn(lab, &binary, &arguments)?;
-        let [url, admin] = [listen, admin].map(|address| format!("http://{address}"));
-        let mut program = Program { role, binary, arguments, process, url, admin };
+        let admin = format!("http://{admin}");
+        let mut program = Program { role, binary, arguments, process, urls, admin };
         program.serves().await?;
         Ok(program)
     }
 
-    /// Where its clients call.
+    /// Where its clients call; of several listeners the first.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.urls[0]
+    }
+
+    /// Where the clients of each listener call.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// SIGTERM, which must end it with status 0, and a new start on the same ports.
@@ -107,6 +132,21 @@ impl Program {
         let (status, body) = post(&url, &json!({})).await?;
         ensure!(status.is_success(), "POST {url}: {status}: {}", String::from_utf8_lossy(&body));
         Ok(())
+    }
+
+    /// The value of the metric whose line begins with `name` and has all of `labels` (`key="value"`); 0 where there is none yet.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64> {
+        let request = Request::get(format!("{}/metrics", self.admin)).body(Bytes::new())?;
+        let (status, body) = exchange(request, LIMIT).await?;
+        ensure!(status.is_success(), "GET {}/metrics: {status}", self.admin);
+        let text = String::from_utf8_lossy(&body);
+        let line = text.lines().find(|line| {
+            line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label))
+        });
+        Ok(line.and_then(|line| line.rsplit(' ').next()).map_or(Ok(0), str::parse)?)
     }
 
     /// What `/healthz` says: the status and why.

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -77,6 +78,15 @@ pub async fn ask(request: Request<Bytes>, limit: Duration) -> Result<Response<By
 }
 
 async fn ask_at_leisure(request: Request<Bytes>) -> Result<Response<Bytes>> {
+    let (head, body) = send(request).await?.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+}
+
+/// Sends a request over a connection of its own and gives its reply as soon as the head is there.
+///
+/// # Errors
+/// If there is none.
+pub async fn send(request: Request<Bytes>) -> Result<Response<Incoming>> {
     let (mut parts, body) = request.into_parts();
     let authority = parts.uri.authority().ok_or_else(|| Failure::new("the address has no host"))?.to_string();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -87,8 +97,7 @@ async fn ask_at_leisure(request: Request<Bytes>) -> Result<Response<Bytes>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection ends by itself when the sender is dropped.
     tokio::spawn(connection);
-    let (head, body) = sender.send_request(Request::from_parts(parts, Full::new(body))).await?.into_parts();
-    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    Ok(sender.send_request(Request::from_parts(parts, Full::new(body))).await?)
 }
 
 /// The JSON at `url`, or `None` where there is none (404).

@@ -28,7 +28,7 @@ impl Tools {
     /// Names the first tool that is missing and how to get it.
     pub fn find() -> Result<Tools> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = match std::env::var_os("E2E_TOOLS") {
+        let root = match std::env::var_os("E2E_TOOLS").filter(|folder| !folder.is_empty()) {
             Some(folder) => std::path::absolute(folder)?,
             None => here.join("../../target/tools"),
         };

@@ -37,13 +37,15 @@ pub fn execution(syncing: &Bytes, latest: &Bytes) -> Result<Execution, Finding> 
 }
 
 impl Execution {
-    /// Judges it; `now` is in seconds of Unix time.
+    /// Judges it. `genesis` is when the beacon chain began, where that is known: block 0 of a new network may be of any time, and is as
+    /// old as the chain that is to grow on it. Times in seconds of Unix time.
     #[must_use]
-    pub fn judge(&self, max_age: Option<u64>, now: u64) -> Finding {
+    pub fn judge(&self, max_age: Option<u64>, genesis: Option<u64>, now: u64) -> Finding {
         if self.syncing {
             return Finding::hard(format!("eth_syncing: it syncs, block {}", self.number));
         }
-        let age = now.saturating_sub(self.timestamp);
+        let begun = genesis.filter(|_| self.number == 0).unwrap_or_default();
+        let age = now.saturating_sub(self.timestamp.max(begun));
         match max_age {
             Some(max) if age > max => {
                 Finding::soft(format!("block {} is {age} s old, at most {max} s", self.number))

@@ -121,10 +121,11 @@ fn the_chain_and_its_fork() {
 
 #[test]
 fn an_execution_node() {
-    let ask = |syncing: &str, block: &str| {
+    let judged = |syncing: &str, block: &str, genesis: Option<u64>| {
         let wrap = |result: &str| Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,{result}}}"#));
-        execution(&wrap(syncing), &wrap(block)).map(|said| said.judge(Some(60), 1060))
+        execution(&wrap(syncing), &wrap(block)).map(|said| said.judge(Some(60), genesis, 1060))
     };
+    let ask = |syncing: &str, block: &str| judged(syncing, block, None);
     let block = r#""result":{"number":"0x10","timestamp":"0x3e8"}"#;
     for (syncing, verdict) in [
         (r#""result":false"#, Verdict::Good),
@@ -138,6 +139,14 @@ fn an_execution_node() {
     }
     let old = r#""result":{"number":"0x10","timestamp":"0x3e7"}"#;
     assert_eq!(ask(r#""result":false"#, old).unwrap(), Finding::soft("block 16 is 61 s old, at most 60 s"));
+    let first = r#""result":{"number":"0x0","timestamp":"0x0"}"#;
+    for (genesis, age) in [(None, Some(1060)), (Some(999), Some(61)), (Some(1000), None), (Some(2000), None)]
+    {
+        let verdict = age.map_or(Finding::good("in sync, block 0"), |age| {
+            Finding::soft(format!("block 0 is {age} s old, at most 60 s"))
+        });
+        assert_eq!(judged(r#""result":false"#, first, genesis).unwrap(), verdict, "genesis {genesis:?}");
+    }
     for (syncing, block, saw) in [
         (r#""error":{"code":-32601,"message":"no"}"#, block, "eth_syncing: error -32601"),
         (r#""result":null"#, block, "eth_syncing: unreadable answer"),

@@ -39,7 +39,7 @@ enum Form {
 }
 
 /// (variable, key, form).
-const VARIABLES: [(&str, &str, Form); 16] = [
+const VARIABLES: [(&str, &str, Form); 17] = [
     ("LISTEN_ADDR", "listen", Form::Listen),
     ("REDIS_URI", "redis", Form::Same),
     ("REDIS_PREFIX", "redis_prefix", Form::Same),
@@ -56,20 +56,17 @@ const VARIABLES: [(&str, &str, Form); 16] = [
     ("ProxyMaxIdleConnsPerHost", "node_max_idle", Form::Same),
     ("ProxyIdleConnTimeout", "node_idle_timeout", Form::Seconds),
     ("LOG_SERVICE", "log_service", Form::Same),
+    ("ENABLE_ERROR_TEST_API", "error_test_api", Form::One),
 ];
 
 /// Variables about parts that mainstay has no need of.
-const IDLE: [&str; 6] = [
-    "JOB_CHAN_BUFFER",
-    "JOB_SEND_TIMEOUT",
-    "ENABLE_ERROR_TEST_API",
-    "ENABLE_PPROF",
-    "ProxyMaxIdleConns",
-    "ProxyMaxConnsPerHost",
-];
+const IDLE: [&str; 5] =
+    ["JOB_CHAN_BUFFER", "JOB_SEND_TIMEOUT", "ENABLE_PPROF", "ProxyMaxIdleConns", "ProxyMaxConnsPerHost"];
 
 const NODES: &str = "NODES";
 const BACKENDS: &str = "BACKENDS";
+/// What sets more than the nodes.
+const MOCK_NODE: &str = "-mock-node";
 /// Where the nodes come from if both are set.
 const NODES_AND_BACKENDS: &str = "NODES and BACKENDS";
 
@@ -157,6 +154,10 @@ pub(super) fn apply(matches: &ArgMatches, given: &mut Given, problems: &mut Vec<
         // Its nodes need to answer net_version, and nothing else of Ethereum.
         given.variables.insert(NAME.to_owned(), "net_version".to_owned());
         given.defaults.push(("health", NAME));
+    }
+    if given.mock_node {
+        given.variables.insert(MOCK_NODE.to_owned(), "true".to_owned());
+        given.defaults.push(("error_test_api", MOCK_NODE));
     }
 }
 

@@ -120,12 +120,23 @@ impl Reply {
 pub fn send(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), SOON)?;
     stream.set_read_timeout(Some(SOON))?;
+    send_on(&mut stream, address, method, path, body)?;
+    Ok(stream)
+}
+
+/// Sends a request on a connection that is there.
+pub fn send_on(
+    stream: &mut TcpStream,
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<()> {
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    )?;
-    Ok(stream)
+    )
 }
 
 /// The answer that comes on this connection.

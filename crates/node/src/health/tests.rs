@@ -118,19 +118,6 @@ fn another_chain_is_misconfigured_whatever_else_it_says() {
 }
 
 #[test]
-fn an_indexing_geth_is_not_syncing() {
-    let object = |current, highest, other_work| {
-        Some(SyncingObject { current_block: current, highest_block: highest, other_work })
-    };
-    assert!(!Seen::from_syncing(None));
-    assert!(!Seen::from_syncing(object(Some(0), Some(0), false)));
-    assert!(!Seen::from_syncing(object(Some(9), Some(7), false)));
-    assert!(Seen::from_syncing(object(Some(6), Some(7), false)));
-    assert!(Seen::from_syncing(object(Some(7), Some(7), true)));
-    assert!(Seen::from_syncing(object(None, None, false)));
-}
-
-#[test]
 fn most_nodes_say_which_chain_it_is() {
     assert_eq!(common_chain(&[]), None);
     assert_eq!(common_chain(&[None, Some(5)]), Some(5));

@@ -86,6 +86,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         redis: redis(s, problems),
         state_dir: s.path("state_dir").map(ToOwned::to_owned),
         api: if s.text("api") == Some("admin") { Api::Admin } else { Api::Open },
+        error_test_api: s.switch("error_test_api"),
         max_connections: count("max_connections"),
         node_max_idle: count("node_max_idle"),
         node_idle_timeout: s.duration("node_idle_timeout")?,

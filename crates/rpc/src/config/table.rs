@@ -88,7 +88,7 @@ pub static SECTION: Section = Section::role(
         Key::new(
             "forward_headers",
             Kind::List(&Kind::Text),
-            "Request headers that nodes get; Accept-Encoding, Content-Type and X-Request-ID always",
+            "Request headers that nodes get; Accept-Encoding and X-Request-ID always. Content-Type is application/json if it isn't one of them",
         ),
         Key::new(
             "redis",
@@ -109,6 +109,11 @@ pub static SECTION: Section = Section::role(
              admin listener alone",
         )
         .default("open"),
+        Key::new(
+            "error_test_api",
+            Kind::Switch,
+            "GET /debug/testLogLevels logs a line of each level, to try out what reads the log",
+        ),
         common::MAX_CONNECTIONS.default("16384"),
         Key::new("node_max_idle", Kind::Integer { min: 0, max: 100_000 }, "Idle connections kept to each node")
             .default("100"),

@@ -41,6 +41,8 @@ struct Shared {
     act: Mutex<Act>,
     /// What it does with probes; `None`: answers them well.
     probes: Mutex<Option<Act>>,
+    /// Its head and its chain's id, as probes are told.
+    chain: Mutex<(u64, u64)>,
     got: Mutex<Vec<Got>>,
     in_flight: AtomicUsize,
     most: AtomicUsize,
@@ -76,11 +78,12 @@ impl Handler for Served {
             .and_then(|body| serde_json::from_slice::<serde_json::Value>(body).ok())
             .and_then(|call| Some(call.get("method")?.as_str()?.to_owned()));
         let method = method.as_deref().unwrap_or_default();
+        let (head, id) = *shared.chain.lock().unwrap();
         let result = match method {
-            "eth_syncing" => "false",
-            "eth_blockNumber" => r#""0x10""#,
-            "eth_chainId" | "net_version" => r#""0x1""#,
-            "web3_clientVersion" => r#""fake/1""#,
+            "eth_syncing" => "false".to_owned(),
+            "eth_blockNumber" => format!("\"{head:#x}\""),
+            "eth_chainId" | "net_version" => format!("\"{id:#x}\""),
+            "web3_clientVersion" => r#""fake/1""#.to_owned(),
             _ => {
                 shared.got.lock().unwrap().push(Got {
                     uri: parts.uri,
@@ -142,6 +145,7 @@ impl Node {
         let shared = Arc::new(Shared {
             act: Mutex::new(Act::Answer(Duration::ZERO)),
             probes: Mutex::default(),
+            chain: Mutex::new((16, 1)),
             got: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
@@ -166,6 +170,11 @@ impl Node {
     /// What it does with probes; `None`: answers them well.
     pub fn probes(&self, act: Option<Act>) {
         *self.shared.probes.lock().unwrap() = act;
+    }
+
+    /// From now on its head is block `head` of chain `id`.
+    pub fn is_at(&self, head: u64, id: u64) {
+        *self.shared.chain.lock().unwrap() = (head, id);
     }
 
     /// Lets so many of those at the gate through.

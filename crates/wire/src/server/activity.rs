@@ -19,6 +19,9 @@ use super::linger::Lingering;
 use super::stream::Stream;
 use crate::small_write;
 
+/// How long a connection has to have been idle for its client not to be about to send a request: longer than a round trip.
+pub(super) const AT_REST: Duration = Duration::from_secs(1);
+
 /// What is known of a connection. Times are those of the last change.
 #[derive(Debug, Clone)]
 pub(super) struct State {
@@ -91,6 +94,24 @@ impl Activity {
         self.state().is_stopping = true;
     }
 
+    /// Waits until the connection is at rest: nothing is in flight, and nothing has happened for a second. HTTP/2 need not wait:
+    /// it can tell clients which of their requests are taken.
+    pub(super) async fn at_rest(&self) {
+        loop {
+            let wait = {
+                let state = self.state();
+                let since = state.head_since.map_or(state.idle_since, |head| head.max(state.idle_since));
+                match since.elapsed() {
+                    _ if state.is_http2 => return,
+                    _ if state.in_flight > 0 => AT_REST,
+                    idle if idle >= AT_REST => return,
+                    idle => AT_REST.saturating_sub(idle),
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// Waits until the connection must be closed, and says why. Looks often enough to be late by a quarter of the
     /// shortest limit at most.
     pub(super) async fn overdue(&self, options: &Options) -> &'static str {
@@ -129,6 +150,14 @@ impl Activity {
 /// A request in flight.
 #[derive(Debug)]
 pub(super) struct InFlight(Activity);
+
+impl InFlight {
+    /// Whether its answer must tell the client to send no more here.
+    pub(super) fn is_last(&self) -> bool {
+        let state = self.0.state();
+        state.is_stopping && !state.is_http2
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Watched};
+use super::activity::{AT_REST, Activity, Watched};
 use super::stream::Stream;
 use super::{Handler, Options, Response, Tls, suspect};
 
@@ -57,6 +58,9 @@ pub(super) async fn serve<H: Handler>(
                 None => guarded(handler, request, peer).await,
                 Some(flaw) => suspect::refusal(flaw, request.version()),
             };
+            if in_flight.is_last() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             response.body_mut().hold(in_flight);
             Ok::<_, Infallible>(response)
         }
@@ -77,7 +81,20 @@ pub(super) async fn serve<H: Handler>(
         }
         () = stop.cancelled() => {}
     }
+    // A request that is on its way while its connection is closed would be lost. So whoever has just been answered may ask once
+    // more, and every answer from now on says that it is the last.
     activity.stop();
+    tokio::select! {
+        ended = connection.as_mut() => {
+            note_end(peer, ended.err());
+            return;
+        }
+        why = overdue.as_mut() => {
+            tracing::debug!(%peer, why, "closed a connection");
+            return;
+        }
+        () = activity.at_rest() => {}
+    }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => note_end(peer, ended.err()),
@@ -93,9 +110,13 @@ async fn shaken(
     stop: &CancellationToken,
 ) -> io::Result<Stream> {
     let handshake = tls.acceptor(Instant::now()).accept(stream);
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(AT_REST).await;
+    };
     tokio::select! {
         shaken = timeout(options.header_timeout, handshake) => Ok(Stream::Tls(Box::new(shaken??))),
-        () = stop.cancelled() => Err(io::Error::other("the server stops")),
+        () = stopped => Err(io::Error::other("the server stops")),
     }
 }
 

@@ -56,3 +56,74 @@ async fn on_stop_the_grace_is_a_bound() {
     server.served.await.unwrap();
     assert_eq!(in_flight.await.unwrap().unwrap_err().fault, client::Fault::Reset);
 }
+
+/// Reads a response without a body, or with one of `body` bytes.
+async fn read_response(stream: &mut TcpStream, body: usize) -> String {
+    let mut read = Vec::new();
+    let whole = |read: &[u8]| {
+        read.windows(4).position(|end| end == b"\r\n\r\n").is_some_and(|at| read.len() >= at + 4 + body)
+    };
+    while !whole(&read) {
+        let mut piece = [0; 1000];
+        let n = stream.read(&mut piece).await.unwrap();
+        assert!(n > 0, "cut: {:?}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&piece[..n]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+const ASK: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+
+/// What is on its way while the server begins to stop is lost if its connection is closed at once.
+#[tokio::test(start_paused = true)]
+async fn on_stop_whoever_is_about_to_ask_is_answered_and_told_to_go() {
+    let server = running().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(ASK).await.unwrap();
+    let first = read_response(&mut stream, 2).await;
+    assert!(!first.contains("connection: close"), "{first}");
+    server.stop.cancel();
+    // The connection's task takes note of it; no time passes.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(ASK).await.unwrap();
+    let last = read_response(&mut stream, 2).await;
+    assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close\r\n"), "{last}");
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    server.served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_stop_idle_connections_are_closed_after_a_second() {
+    let server = running().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(ASK).await.unwrap();
+    read_response(&mut stream, 2).await;
+    server.stop.cancel();
+    let stopped = Instant::now();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    server.served.await.unwrap();
+    let took = stopped.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Connections that nobody has accepted yet are the system's, which resets them with the listener.
+#[tokio::test]
+async fn on_stop_those_who_have_connected_are_answered() {
+    use std::io::{Read as _, Write as _};
+    let server = running().await;
+    // Nothing here lets the server have its turn.
+    let mut streams: Vec<_> =
+        (0..20).map(|_| std::net::TcpStream::connect(server.address).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(ASK).unwrap();
+    }
+    server.stop.cancel();
+    server.served.await.unwrap();
+    for mut stream in streams {
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("hi"), "{reply:?}");
+    }
+}

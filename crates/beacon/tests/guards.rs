@@ -208,7 +208,7 @@ async fn the_operator_drains_a_guard_and_haproxy_hears_of_it() {
     role.until(0, "unfit").await;
     let down = says().await;
     assert!(
-        down.starts_with("ready down#") && down.contains("is_syncing: true") && down.ends_with('\n'),
+        down.starts_with("ready down #") && down.contains("is_syncing: true") && down.ends_with('\n'),
         "{down}"
     );
     assert!(act(Action::Drain { node: "x".to_owned() }).await.is_err());

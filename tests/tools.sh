@@ -2,7 +2,7 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server
+#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, haproxy
 #   tests/tools.sh bench     haproxy and nginx, which only the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
@@ -78,8 +78,9 @@ apt_tool() {
     { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
 
+haproxy() { apt_tool haproxy "the tests of agent checks and the benchmarks run it"; }
 proxies() {
-  apt_tool haproxy "the benchmarks compare with it"
+  haproxy
   apt_tool nginx "the benchmarks compare with it"
 }
 redis() { apt_tool redis-server "the tests of what instances share run it"; }
@@ -89,6 +90,7 @@ clients() {
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
   redis
+  haproxy
 }
 
 case ${1:-} in

@@ -2,13 +2,15 @@
 //! requests in, 1 or 5 take them out, and the time ends when the last one has been taken.
 //!
 //! What runs is the role's queue with its lock ([`Shared`]): a reader is a slot of a node, and taking the next request is giving the slot
-//! back. Threads stand in the place of tasks, and numbers in the place of those who wait for an answer.
+//! back. Threads stand in the place of tasks, and numbers, as large as the channel's end that it is else, in the place of those who
+//! wait for an answer.
 
 #![allow(
     clippy::disallowed_methods,
     reason = "threads without a runtime are measured, by the machine's clock"
 )]
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Barrier, Condvar, Mutex, PoisonError};
@@ -79,7 +81,7 @@ pub(crate) fn table(all: &[Series]) -> String {
 const LOOKS: u32 = 100;
 
 struct Bench {
-    queue: Shared<u64>,
+    queue: Shared<NonZeroU64>,
     node: NodeId,
     readers: usize,
     taken: AtomicUsize,
@@ -125,8 +127,8 @@ impl Bench {
             ready.wait();
             let start = Instant::now();
             for _ in 0..items {
-                let call = Call::new(Lane::Low, start, Duration::from_secs(5), 11);
-                if let (Submitted::Run { .. }, ..) = self.queue.submit(call, || 0, start) {
+                let mut call = Call::new(Lane::Low, start, Duration::from_secs(5), 11);
+                if let (Submitted::Run(_), ..) = self.queue.submit(&mut call, || NonZeroU64::MIN, start) {
                     self.granted.fetch_add(1, SeqCst);
                     self.ring();
                 }
@@ -145,9 +147,7 @@ impl Bench {
             while busy {
                 mine += 1;
                 busy = false;
-                for event in self.queue.release(self.node, now) {
-                    busy |= matches!(event, Event::Run { .. });
-                }
+                self.queue.release(self.node, now).each(|event| busy |= matches!(event, Event::Run { .. }));
             }
             if self.taken.fetch_add(mine, SeqCst) + mine == items {
                 self.over.store(true, SeqCst);

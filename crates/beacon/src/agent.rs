@@ -1,6 +1,7 @@
 //! HAProxy's agent checks: whoever connects gets one line, and the connection is closed.
 //!
-//! HAProxy 2.6 configuration manual, section 5.2, `agent-check`. `ready` ends a `drain` that was said before; it is said for a minute only,
+//! HAProxy 2.6 configuration manual, section 5.2, `agent-check`: words separated by spaces, tabs or commas, then
+//! `#` and a description. `ready` ends a `drain` that was said before; it is said for a minute only,
 //! since it would end what an operator of HAProxy's has set as well.
 
 use std::sync::Arc;
@@ -55,8 +56,27 @@ fn line(look: &Look<'_>) -> String {
     }
     let why: Vec<String> =
         look.reasons.iter().map(|reason| format!("{}: {}", reason.check, reason.saw)).collect();
-    // A comma, a space or a tab ends nothing after the #, a line's end would.
-    let why: String =
-        why.join("; ").chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LONGEST).collect();
-    format!("{ready}down#{why}\n")
+    // Without the blank HAProxy takes it all for a word that it doesn't know, and leaves the server up.
+    format!("{ready}down #{}\n", shown(&why.join("; ")))
+}
+
+/// What follows the `#` goes to the line's end, blanks and commas included.
+fn shown(why: &str) -> String {
+    why.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        for (why, told) in [
+            ("syncing: is_syncing: true, sync_distance: 9", "syncing: is_syncing: true, sync_distance: 9"),
+            ("a\tb\r\nup\u{b}é", "abup"),
+        ] {
+            assert_eq!(shown(why), told);
+        }
+        assert_eq!(shown(&"x ".repeat(1000)).len(), LONGEST);
+    }
 }

@@ -98,7 +98,8 @@ fn onward<B>(post: &Post, request: Request<B>) -> Result<Request<B>, (StatusCode
 
 /// The node's reply as the client gets it.
 fn back(post: &Arc<Post>, opening: &Arc<Opening>, reply: StreamedReply) -> Response {
-    let StreamedReply { status, mut headers, body } = reply;
+    let mut headers = reply.headers();
+    let StreamedReply { status, body, .. } = reply;
     hop::strip(&mut headers);
     if let Ok(name) = HeaderValue::from_str(&post.config.name) {
         headers.insert(NODE, name);

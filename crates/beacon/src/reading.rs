@@ -146,10 +146,7 @@ pub fn chain(genesis: &[u8], spec: &[u8]) -> Option<Chain> {
         return None;
     }
     Some(Chain {
-        genesis: (
-            genesis.genesis_validators_root.to_ascii_lowercase(),
-            genesis.genesis_fork_version.to_ascii_lowercase(),
-        ),
+        genesis: (hex(&genesis.genesis_validators_root)?, hex(&genesis.genesis_fork_version)?),
         genesis_time: genesis.genesis_time,
         slot_millis,
         slots_per_epoch: spec.slots_per_epoch,
@@ -167,10 +164,17 @@ pub fn fork(body: &[u8], head: u64, chain: &Chain) -> Option<Fork> {
     }
     let said: Said = data(body)?;
     Some(Fork {
-        version: said.current_version.to_ascii_lowercase(),
+        version: hex(&said.current_version)?,
         epoch: said.epoch,
         head_epoch: head / chain.slots_per_epoch,
     })
+}
+
+/// Up to 32 bytes in hex, in lower case. It is shown and logged, so nothing else will do.
+fn hex(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("0x")?;
+    let is_hex = (1..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| text.to_ascii_lowercase())
 }
 
 /// The member `data` of an answer. Both are objects: serde would read a list too, by the order of fields.

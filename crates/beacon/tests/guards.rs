@@ -136,7 +136,7 @@ async fn event_streams_pass_as_they_come_and_end_when_the_guard_closes() {
     node.with(|state| state.peers = 1);
     role.until(0, "fit").await;
     let mut stream = role.open(0, "/eth/v1/events?topics=head").await;
-    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
     node.wait_for_streams(1, SOON).await.unwrap();
     node.comment("still here");
     let mut next =
@@ -208,7 +208,7 @@ async fn the_operator_drains_a_guard_and_haproxy_hears_of_it() {
     role.until(0, "unfit").await;
     let down = says().await;
     assert!(
-        down.starts_with("ready down#") && down.contains("is_syncing: true") && down.ends_with('\n'),
+        down.starts_with("ready down #") && down.contains("is_syncing: true") && down.ends_with('\n'),
         "{down}"
     );
     assert!(act(Action::Drain { node: "x".to_owned() }).await.is_err());

@@ -9,6 +9,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use mainstay_sim::beacon::{BeaconServer, BeaconState};
 use metrics::Metric;
 use promql::Query;
 use serde_json::Value;
@@ -18,11 +19,11 @@ use support::{Place, dev};
 /// What Prometheus itself adds to every sample.
 const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];
 
-/// What `docs` says that both roles export.
+/// What `docs` says that the roles export.
 fn catalogue() -> BTreeMap<String, Metric> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
-    metrics::read(&(read("metrics-engine.txt") + &read("metrics-rpc.txt")))
+    metrics::read(&["engine", "rpc", "beacon"].map(|role| read(&format!("metrics-{role}.txt"))).concat())
 }
 
 struct Board {
@@ -40,7 +41,7 @@ fn boards() -> Vec<Board> {
             boards.push(Board { file: path.file_name().unwrap().to_string_lossy().into_owned(), json });
         }
     }
-    assert_eq!(boards.len(), 2, "one for each role");
+    assert_eq!(boards.len(), 3, "one for each role");
     boards
 }
 
@@ -186,6 +187,32 @@ fn the_binary_exports_what_the_engine_dashboard_asks_for() {
         let page = ask(&admin, "GET", "/metrics", "").fine();
         compare(&page, "engine", &["late_invalid", "replayed_payloads", "mirror_dropped"]).is_some()
     });
+}
+
+#[test]
+fn the_binary_exports_what_the_beacon_dashboard_asks_for() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let node = runtime.block_on(BeaconServer::start("one", BeaconState::default())).unwrap();
+    let place = Place::new();
+    // Its chain is long over.
+    let flags = ["beacon", "--beacon-node", &node.url(), "--min-peers", "1", "--max-sync-distance", "off"];
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "logfmt"];
+    let mut running = place.start(&[&flags[..], &ports].concat(), &[]);
+    let (guard, admin) = (running.address("beacon"), running.address("admin"));
+    let is_answered_by = |who: &str| {
+        ask(&guard, "GET", "/eth/v1/node/version", "");
+        ask(&admin, "GET", "/metrics", "").fine().contains(&format!("by=\"{who}\""))
+    };
+    eventually("the node answers", || is_answered_by("node"));
+    ask(&admin, "POST", "/api/v1/beacon/beacon/nodes/beacon-1/drain", "").fine();
+    eventually("mainstay answers for it", || is_answered_by("mainstay"));
+    let mut live = None;
+    eventually("every metric has a sample", || {
+        live = compare(&ask(&admin, "GET", "/metrics", "").fine(), "beacon", &[]);
+        live.is_some()
+    });
+    let boards = boards().into_iter().filter(|board| board.file == "mainstay-beacon.json");
+    check(&boards.collect::<Vec<_>>(), &live.unwrap());
 }
 
 #[test]

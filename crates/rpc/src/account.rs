@@ -5,13 +5,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::clock;
 use crate::core::Core;
+use crate::job::REQUEST_ID;
 use crate::lane::Lane;
 use crate::node::{Node, Uris};
 use crate::telemetry::Outcome;
+
+const QUEUED: HeaderName = HeaderName::from_static("x-priolb-queuedurationus");
+const SIM: HeaderName = HeaderName::from_static("x-priolb-simdurationus");
+const TOTAL: HeaderName = HeaderName::from_static("x-priolb-totaldurationus");
+const SIZE_START: HeaderName = HeaderName::from_static("x-priolb-queuesizestart");
+const SIZE_END: HeaderName = HeaderName::from_static("x-priolb-queuesizeend");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A request's account.
 pub(crate) struct Account {
@@ -85,22 +93,20 @@ impl Account {
         let lane = self.lane.index();
         let (queued, sim) = self.times();
         let total = now.saturating_duration_since(self.since);
-        headers.insert("x-priolb-queuedurationus", micros(queued).into());
-        headers.insert("x-priolb-simdurationus", micros(sim).into());
-        headers.insert("x-priolb-totaldurationus", micros(total).into());
-        headers.insert("x-priolb-queuesizestart", self.start[lane].into());
-        headers.insert("x-priolb-queuesizeend", self.end[lane].into());
-        let timing =
-            format!("queue;dur={}, node;dur={}, total;dur={}", millis(queued), millis(sim), millis(total));
-        if let Ok(timing) = HeaderValue::try_from(timing) {
-            headers.insert("server-timing", timing);
+        headers.insert(QUEUED, micros(queued).into());
+        headers.insert(SIM, micros(sim).into());
+        headers.insert(TOTAL, micros(total).into());
+        headers.insert(SIZE_START, self.start[lane].into());
+        headers.insert(SIZE_END, self.end[lane].into());
+        if let Ok(timing) = HeaderValue::from_bytes(&server_timing(queued, sim, total)) {
+            headers.insert(SERVER_TIMING, timing);
         }
         self.identify(headers);
     }
 
     /// Echoes the request's id.
     pub(crate) fn identify(&self, headers: &mut HeaderMap) {
-        headers.insert("x-request-id", self.id.clone());
+        headers.insert(REQUEST_ID, self.id.clone());
     }
 
     /// The status that the client gets.
@@ -109,8 +115,13 @@ impl Account {
     }
 
     /// Closes it.
-    pub(crate) fn close(mut self, outcome: Outcome) {
-        self.end(outcome);
+    pub(crate) fn close(self, outcome: Outcome) {
+        self.close_at(outcome, clock::now());
+    }
+
+    /// Closes it, for one who has read the clock.
+    pub(crate) fn close_at(mut self, outcome: Outcome, now: Instant) {
+        self.end(outcome, now);
     }
 
     /// Time before the try that is answered, and of that try.
@@ -119,12 +130,12 @@ impl Account {
         (tried.saturating_duration_since(self.since), head.saturating_duration_since(tried))
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, outcome: Outcome, now: Instant) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
         let core = &self.core;
-        let took = clock::now().saturating_duration_since(self.since);
+        let took = now.saturating_duration_since(self.since);
         core.telemetry.ended(self.lane, outcome, took);
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
@@ -170,7 +181,9 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.end(Outcome::Gone);
+        if !self.over {
+            self.end(Outcome::Gone, clock::now());
+        }
     }
 }
 
@@ -178,7 +191,28 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds as `Server-Timing` wants them, without floating point.
-fn millis(time: Duration) -> String {
-    format!("{}.{:03}", time.as_millis(), time.as_micros() % 1000)
+/// Milliseconds as `Server-Timing` wants them. Every answer has one, so it is put together by hand.
+fn server_timing(queued: Duration, sim: Duration, total: Duration) -> Vec<u8> {
+    let mut text = Vec::with_capacity(96);
+    for (name, time) in [("queue;dur=", queued), (", node;dur=", sim), (", total;dur=", total)] {
+        text.extend_from_slice(name.as_bytes());
+        let micros = micros(time);
+        text.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
+        text.push(b'.');
+        // The 1 makes room for leading zeros, and is left out.
+        text.extend_from_slice(&itoa::Buffer::new().format(1000 + micros % 1000).as_bytes()[1..]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_milliseconds_with_three_digits() {
+        let text =
+            server_timing(Duration::ZERO, Duration::from_nanos(1_034_999), Duration::from_micros(65_000_900));
+        assert_eq!(text, b"queue;dur=0.000, node;dur=1.034, total;dur=65000.900");
+    }
 }

@@ -16,6 +16,11 @@ use crate::lane::Lane;
 use crate::limits::Rate;
 use crate::nature::{Methods, Nature};
 
+// Named once: a name that is looked up by its text is read anew each time.
+const FAST_TRACK: HeaderName = HeaderName::from_static("x-fast-track");
+const HIGH_PRIORITY: HeaderName = HeaderName::from_static("x-high-priority");
+const HIGH_PRIO: HeaderName = HeaderName::from_static("high_prio");
+
 /// How a rule wants a request to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -98,10 +103,10 @@ pub struct Counted {
 /// The lane that the headers ask for.
 #[must_use]
 pub fn lane_of_headers(headers: &HeaderMap) -> Lane {
-    let says_true = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"true");
-    if says_true("x-fast-track") {
+    let says_true = |name: HeaderName| headers.get(name).is_some_and(|value| value.as_bytes() == b"true");
+    if says_true(FAST_TRACK) {
         Lane::FastTrack
-    } else if says_true("x-high-priority") || says_true("high_prio") {
+    } else if says_true(HIGH_PRIORITY) || says_true(HIGH_PRIO) {
         Lane::High
     } else {
         Lane::Low

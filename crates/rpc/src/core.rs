@@ -118,10 +118,15 @@ impl Core {
         self.queue.loads()
     }
 
-    /// An id for a request that brought none.
-    pub(crate) fn request_id(&self) -> String {
+    /// An id for a request that brought none: 32 hexadecimal digits.
+    pub(crate) fn request_id(&self) -> [u8; 32] {
         let n = self.ids.next.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}{n:016x}", self.ids.process)
+        let number = u128::from(self.ids.process) << 64 | u128::from(n);
+        std::array::from_fn(|place| {
+            #[allow(clippy::cast_possible_truncation)] // four bits
+            let digit = (number >> (124 - 4 * place)) as usize & 0xf;
+            b"0123456789abcdef"[digit]
+        })
     }
 
     /// Takes what was seen of a node: `see` changes its health and gives the former condition if that changed, as the functions

@@ -41,35 +41,28 @@ pub enum Refusal {
 /// What became of a new request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Submitted {
-    /// Send it to this node now.
-    Run {
-        /// The node, of which a slot is taken.
-        node: NodeId,
-        /// The request.
-        call: Call,
-    },
+    /// Send it to this node now, of which a slot is taken.
+    Run(NodeId),
     /// It waits.
     Queued(Key),
     /// It may not wait.
     Refused(Refusal),
 }
 
-/// What is to be told to one who waited.
+/// What is to be told to one who waited. What the request is, the waiter knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
     /// Send it to this node now.
     Run {
         /// The node, of which a slot is taken.
         node: NodeId,
-        /// The request.
-        call: Call,
         /// Who waits for it.
         waiter: T,
     },
     /// Its deadline has passed.
-    Expired(Call, T),
+    Expired(T),
     /// The last node went.
-    Refused(Refusal, Call, T),
+    Refused(Refusal, T),
 }
 
 /// Lanes and pool.
@@ -89,9 +82,10 @@ impl<T> Dispatch<T> {
         Self { lanes: Lanes::new(rules), pool: Pool::new(slow_start), refuse_when_unfit, arrivals: 0 }
     }
 
-    /// A new request; `waiter` makes who waits for it, if it has to wait. Asks nothing of [`Dispatch::next`].
+    /// A new request, which gets its place in the order of arrival; `waiter` makes who waits for it, if it has to wait. Asks
+    /// nothing of [`Dispatch::next`].
     #[inline]
-    pub fn submit(&mut self, mut call: Call, waiter: impl FnOnce() -> T, now: Instant) -> Submitted {
+    pub fn submit(&mut self, call: &mut Call, waiter: impl FnOnce() -> T, now: Instant) -> Submitted {
         self.arrivals += 1;
         call.order = self.arrivals;
         if self.lanes.is_empty() {
@@ -99,7 +93,7 @@ impl<T> Dispatch<T> {
             self.pool.advance(now);
         }
         if let Some(node) = self.pool.take(&call.tried) {
-            return Submitted::Run { node, call };
+            return Submitted::Run(node);
         }
         let admitted = match self.nobody() {
             Some(refusal) => Err(refusal),
@@ -113,7 +107,7 @@ impl<T> Dispatch<T> {
 
     /// A request that ran on `node` shall run again, on another if there is one: gives the slot back and lets it wait
     /// in its old place. Ask [`Dispatch::next`]: it may run at once.
-    pub fn retry(&mut self, node: NodeId, mut call: Call, waiter: T) -> Key {
+    pub fn retry(&mut self, node: NodeId, call: &mut Call, waiter: T) -> Key {
         self.pool.give_back(node);
         call.tried.add(node);
         self.lanes.push(call, waiter)
@@ -133,53 +127,60 @@ impl<T> Dispatch<T> {
     }
 
     /// A request has ended on `node`. Ask [`Dispatch::next`].
+    #[inline]
     pub fn release(&mut self, node: NodeId) {
         self.pool.give_back(node);
     }
 
+    /// As [`Dispatch::release`], where all that comes of it is that the next one who waits gets the same slot: gives who that is. That is
+    /// how a slot goes from hand to hand under load. `None`: nothing has happened.
+    #[inline]
+    pub fn hand_on(&mut self, node: NodeId, now: Instant) -> Option<T> {
+        if self.pool.may_keep(node, now) { self.lanes.next_plain(now) } else { None }
+    }
+
     /// Whoever waits is gone: takes the request out. `None` if it waits no more.
-    pub fn cancel(&mut self, key: Key) -> Option<(Call, T)> {
+    pub fn cancel(&mut self, key: Key) -> Option<T> {
         self.lanes.remove(key)
     }
 
     /// What is to be told next; `None` if nobody has to be told anything now.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self, now: Instant) -> Option<Event<T>> {
         if self.lanes.is_empty() {
             return None;
         }
         self.pool.advance(now);
-        if self.lanes.has_expired(now)
-            && let Some((call, waiter)) = self.lanes.expired(now)
-        {
-            return Some(Event::Expired(call, waiter));
+        if let Some(waiter) = self.lanes.expired(now) {
+            return Some(Event::Expired(waiter));
         }
         if !self.pool.has_free() {
             let refusal = self.nobody()?;
-            let (call, waiter) = self.lanes.any()?;
-            return Some(Event::Refused(refusal, call, waiter));
+            return Some(Event::Refused(refusal, self.lanes.any()?));
         }
         let pool = &self.pool;
-        let (call, waiter) = self.lanes.next(|tried| pool.can_take(tried), now)?;
-        match self.pool.take(&call.tried) {
-            Some(node) => Some(Event::Run { node, call, waiter }),
+        let (tried, waiter) = self.lanes.next(|tried| pool.can_take(tried), now)?;
+        match self.pool.take(&tried) {
+            Some(node) => Some(Event::Run { node, waiter }),
             // It said that it can.
-            None => Some(Event::Refused(Refusal::NoneFit, call, waiter)),
+            None => Some(Event::Refused(Refusal::NoneFit, waiter)),
         }
     }
 
     /// Whether [`Dispatch::next`], which gave `event`, is sure to give nothing more now: what has expired comes before
     /// what runs, so with no free slot left there is nothing.
     #[must_use]
+    #[inline]
     pub fn is_settled(&self, event: &Event<T>) -> bool {
         self.lanes.is_empty()
             || (matches!(event, Event::Run { .. }) && !self.pool.has_free() && self.pool.has_usable())
     }
 
-    /// When [`Dispatch::next`] has to be asked at the latest.
+    /// When [`Dispatch::next`] has to be asked at the latest; once it has been, this is later or `None`.
     #[must_use]
+    #[inline]
     pub fn next_wake(&self) -> Option<Instant> {
-        let expiry = self.lanes.next_expiry()?;
+        let expiry = self.lanes.quiet_until()?;
         Some(self.pool.next_change().map_or(expiry, |change| change.min(expiry)))
     }
 

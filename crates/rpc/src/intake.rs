@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use mainstay_wire::body::{self, BodyError};
-use tokio::time::timeout;
 
 use crate::reply::Failure;
 
@@ -17,10 +16,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// # Errors
 /// It is too large, too slow, or breaks off.
 pub(crate) async fn read(body: Incoming, most: usize) -> Result<Bytes, Failure> {
-    match timeout(LONGEST, body::read(body, most)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(BodyError::TooLarge)) => Err(Failure::TooLarge),
-        Err(_) | Ok(Err(BodyError::Timeout)) => Err(Failure::BodyTimeout),
-        Ok(Err(BodyError::Aborted)) => Err(Failure::BadBody),
-    }
+    body::read_in(body, most, LONGEST).await.map_err(|error| match error {
+        BodyError::TooLarge => Failure::TooLarge,
+        BodyError::Timeout => Failure::BodyTimeout,
+        BodyError::Aborted => Failure::BadBody,
+    })
 }

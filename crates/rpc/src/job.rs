@@ -82,7 +82,7 @@ fn known(nature: Option<Nature>) -> OnceLock<Nature> {
 
 /// The id that a request brings, or a new one.
 pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
-    let fresh = || HeaderValue::try_from(core.request_id()).unwrap_or(HeaderValue::from_static("-"));
+    let fresh = || HeaderValue::from_bytes(&core.request_id()).unwrap_or(HeaderValue::from_static("-"));
     given.get(&REQUEST_ID).filter(|id| (1..=LONGEST_ID).contains(&id.len())).cloned().unwrap_or_else(fresh)
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Call, Tried};
 use crate::lane::{Lane, Ratio, Turn, Waiting};
 use crate::retried::Retried;
-use crate::ring::{Entry, Ring};
+use crate::ring::{Facts, Ring};
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +80,13 @@ pub struct Lanes<T> {
     early: BTreeSet<(Instant, u64, Lane)>,
     retried: Retried<T>,
     serials: u64,
+    /// By [`Lane::index`].
+    lens: [usize; 3],
+    /// Of all lanes.
     len: usize,
     bytes: usize,
+    /// No deadline passes before this: that of the first to expire, or of one that was and has left. `None` if none waits.
+    quiet_until: Option<Instant>,
 }
 
 impl<T> Lanes<T> {
@@ -95,8 +100,10 @@ impl<T> Lanes<T> {
             early: BTreeSet::new(),
             retried: Retried::new(),
             serials: 0,
+            lens: [0; 3],
             len: 0,
             bytes: 0,
+            quiet_until: None,
         }
     }
 
@@ -122,48 +129,87 @@ impl<T> Lanes<T> {
     /// Lets a request wait: a new one, which comes after all before it, at the end of its lane, a retry in its old place. Asks
     /// for no [`Lanes::room`].
     #[inline]
-    pub fn push(&mut self, call: Call, waiter: T) -> Key {
-        let (order, lane) = (call.order, call.lane);
+    pub fn push(&mut self, call: &Call, waiter: T) -> Key {
+        let Call { lane, since, deadline, size, order, .. } = *call;
+        self.lens[lane.index()] += 1;
         self.len += 1;
-        self.bytes = self.bytes.saturating_add(call.size);
+        self.bytes = self.bytes.saturating_add(size);
+        self.quiet_until = Some(self.quiet_until.map_or(deadline, |until| until.min(deadline)));
         if !call.tried.is_empty() {
-            self.serials += 1;
-            self.retried.push(call, waiter, self.serials);
-            return Key { order, lane, serial: self.serials };
+            return self.push_retried(call, waiter);
         }
-        let Call { since, deadline, size, .. } = call;
-        let entry = Entry { order, since, deadline, size, early: false, waiter: Some(waiter) };
-        if self.rings[lane.index()].push(entry) {
-            self.early.insert((deadline, order, lane));
+        let facts = Facts { order, since, deadline, size, early: false };
+        if self.rings[lane.index()].push(facts, waiter) {
+            self.came_early(deadline, order, lane);
         }
         Key { order, lane, serial: 0 }
     }
 
-    /// Takes a request out (its client is gone).
-    pub fn remove(&mut self, key: Key) -> Option<(Call, T)> {
-        let Key { order, lane, serial } = key;
-        if serial > 0 {
-            let (call, waiter) = self.retried.remove(order, Some(serial))?;
-            self.count_out(call.size);
-            return Some((call, waiter));
-        }
-        let entry = self.rings[lane.index()].remove(order)?;
-        self.new_left(lane, entry)
+    #[inline(never)]
+    fn came_early(&mut self, deadline: Instant, order: u64, lane: Lane) {
+        self.early.insert((deadline, order, lane));
     }
 
-    /// Takes the request whose turn it is, among those for which `can_run` says that a free node may take them.
-    #[inline]
-    pub fn next(&mut self, can_run: impl Fn(&Tried) -> bool, now: Instant) -> Option<(Call, T)> {
-        let new_can_run = can_run(&Tried::default());
-        if new_can_run && self.retried.is_empty() && self.rules.low_max_wait.is_none() {
-            // The usual case.
-            let lanes = [0, 1, 2].map(|lane: usize| self.rings[lane].len() > 0);
-            let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
-            let entry = self.rings[lane.index()].pop()?;
-            return self.new_left(lane, entry);
+    #[inline(never)]
+    fn push_retried(&mut self, call: &Call, waiter: T) -> Key {
+        self.serials += 1;
+        self.retried.push(call.clone(), waiter, self.serials);
+        Key { order: call.order, lane: call.lane, serial: self.serials }
+    }
+
+    /// Takes a request out (its client is gone).
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let Key { order, lane, serial } = key;
+        if serial > 0 {
+            return self.take_retried(order, Some(serial)).map(|(_, waiter)| waiter);
         }
+        self.take_new(lane, order)
+    }
+
+    /// Takes the request whose turn it is, among those for which `can_run` says that a free node may take them. Gives to which
+    /// nodes it was sent, and who waits.
+    #[inline(always)]
+    pub fn next(&mut self, can_run: impl Fn(&Tried) -> bool, now: Instant) -> Option<(Tried, T)> {
+        let new_can_run = can_run(&Tried::default());
+        if new_can_run && self.is_plain() {
+            return self.next_new().map(|waiter| (Tried::default(), waiter));
+        }
+        self.next_of_all(can_run, new_can_run, now)
+    }
+
+    /// As [`Lanes::next`] when every request can run, in the usual case: none was sent to a node yet, none is aged, and no
+    /// deadline has passed. `None` in any other.
+    #[inline]
+    pub fn next_plain(&mut self, now: Instant) -> Option<T> {
+        let is_quiet = self.quiet_until.is_some_and(|until| now < until);
+        if is_quiet && self.is_plain() { self.next_new() } else { None }
+    }
+
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.retried.is_empty() && self.rules.low_max_wait.is_none()
+    }
+
+    #[inline]
+    fn next_new(&mut self) -> Option<T> {
+        let lanes = self.lens.map(|len| len > 0);
+        let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
+        let ring = &mut self.rings[lane.index()];
+        let facts = *ring.front()?;
+        let waiter = ring.pop()?;
+        self.new_left(lane, &facts);
+        Some(waiter)
+    }
+
+    #[inline(never)]
+    fn next_of_all(
+        &mut self,
+        can_run: impl Fn(&Tried) -> bool,
+        new_can_run: bool,
+        now: Instant,
+    ) -> Option<(Tried, T)> {
         let firsts = Lane::ALL.map(|lane| {
-            let new = self.rings[lane.index()].front().filter(|_| new_can_run).map(|entry| entry.order);
+            let new = self.rings[lane.index()].front().filter(|_| new_can_run).map(|facts| facts.order);
             let retried = self.retried.first(lane, &can_run);
             match (new, retried) {
                 (new, Some(retried)) if new.is_none_or(|new| retried < new) => Some(Found::Retried(retried)),
@@ -176,45 +222,47 @@ impl<T> Lanes<T> {
     }
 
     /// Takes a request whose deadline has passed.
-    pub fn expired(&mut self, now: Instant) -> Option<(Call, T)> {
-        let (due, found) = self.first_due()?;
-        if due <= now { self.take(found) } else { None }
-    }
-
-    /// Whether [`Lanes::expired`] has one.
-    #[must_use]
     #[inline]
-    pub fn has_expired(&self, now: Instant) -> bool {
-        self.next_expiry().is_some_and(|due| due <= now)
-    }
-
-    /// When the next deadline passes.
-    #[must_use]
-    #[inline]
-    pub fn next_expiry(&self) -> Option<Instant> {
-        let listed = self.rings.iter().filter_map(|ring| ring.next_due().map(|(due, _)| due)).min();
-        if self.early.is_empty() && self.retried.is_empty() {
-            return listed;
+    pub fn expired(&mut self, now: Instant) -> Option<T> {
+        if self.quiet_until.is_none_or(|until| now < until) {
+            return None;
         }
-        self.first_due().map(|(due, _)| due)
+        self.look_for_expired(now)
+    }
+
+    #[inline(never)]
+    fn look_for_expired(&mut self, now: Instant) -> Option<T> {
+        let (due, found) = self.first_due()?;
+        if due <= now {
+            return self.take(found).map(|(_, waiter)| waiter);
+        }
+        self.quiet_until = Some(due);
+        None
+    }
+
+    /// No deadline passes before this; `None` if none waits. When it has passed, [`Lanes::expired`] has one or puts this off.
+    #[must_use]
+    #[inline]
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.quiet_until
     }
 
     /// Takes any request, the first to expire.
-    pub fn any(&mut self) -> Option<(Call, T)> {
+    pub fn any(&mut self) -> Option<T> {
         let (_, found) = self.first_due()?;
-        self.take(found)
+        self.take(found).map(|(_, waiter)| waiter)
     }
 
     /// How many wait in a lane.
     #[must_use]
     pub fn length(&self, lane: Lane) -> usize {
-        self.rings[lane.index()].len() + self.retried.len(lane)
+        self.lens[lane.index()]
     }
 
     /// How many wait, by [`Lane::index`].
     #[must_use]
     pub fn lengths(&self) -> [usize; 3] {
-        Lane::ALL.map(|lane| self.length(lane))
+        self.lens
     }
 
     /// How many wait in all lanes.
@@ -248,41 +296,54 @@ impl<T> Lanes<T> {
     fn is_aged(&self, found: Found, now: Instant) -> bool {
         let since = match found {
             // Asked of the first of a lane only.
-            Found::New(lane, _) => self.rings[lane.index()].front().map(|entry| entry.since),
+            Found::New(lane, _) => self.rings[lane.index()].front().map(|facts| facts.since),
             Found::Retried(order) => self.retried.since(order),
         };
         let waited = since.map(|since| now.saturating_duration_since(since));
         waited.zip(self.rules.low_max_wait).is_some_and(|(waited, most)| waited >= most)
     }
 
-    fn take(&mut self, found: Found) -> Option<(Call, T)> {
+    fn take(&mut self, found: Found) -> Option<(Tried, T)> {
         match found {
-            Found::New(lane, order) => {
-                let entry = self.rings[lane.index()].remove(order)?;
-                self.new_left(lane, entry)
-            }
-            Found::Retried(order) => {
-                let (call, waiter) = self.retried.remove(order, None)?;
-                self.count_out(call.size);
-                Some((call, waiter))
-            }
+            Found::New(lane, order) => Some((Tried::default(), self.take_new(lane, order)?)),
+            Found::Retried(order) => self.take_retried(order, None),
         }
+    }
+
+    fn take_new(&mut self, lane: Lane, order: u64) -> Option<T> {
+        let (facts, waiter) = self.rings[lane.index()].remove(order)?;
+        self.new_left(lane, &facts);
+        Some(waiter)
+    }
+
+    fn take_retried(&mut self, order: u64, serial: Option<u64>) -> Option<(Tried, T)> {
+        let (call, waiter) = self.retried.remove(order, serial)?;
+        self.count_out(call.lane, call.size);
+        Some((call.tried, waiter))
     }
 
     /// Counts a new request that left.
     #[inline]
-    fn new_left(&mut self, lane: Lane, entry: Entry<T>) -> Option<(Call, T)> {
-        let Entry { order, since, deadline, size, early, waiter } = entry;
-        if early {
-            self.early.remove(&(deadline, order, lane));
+    fn new_left(&mut self, lane: Lane, facts: &Facts) {
+        if facts.early {
+            self.early_left(lane, facts);
         }
-        self.count_out(size);
-        Some((Call { lane, since, deadline, size, tried: Tried::default(), order }, waiter?))
+        self.count_out(lane, facts.size);
     }
 
-    fn count_out(&mut self, size: usize) {
+    #[inline(never)]
+    fn early_left(&mut self, lane: Lane, facts: &Facts) {
+        self.early.remove(&(facts.deadline, facts.order, lane));
+    }
+
+    #[inline]
+    fn count_out(&mut self, lane: Lane, size: usize) {
+        self.lens[lane.index()] -= 1;
         self.len -= 1;
         self.bytes = self.bytes.saturating_sub(size);
+        if self.is_empty() {
+            self.quiet_until = None;
+        }
     }
 }
 

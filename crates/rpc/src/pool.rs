@@ -12,10 +12,28 @@ use crate::call::Tried;
 use crate::slots::Slots;
 
 /// A node of a [`Pool`]. One that was removed and is gone has a number that is never used again.
+///
+/// Index and generation in one word: it is handed on a lot, and two halves that are written one by one are slow to be read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId {
-    index: u32,
-    generation: u32,
+pub struct NodeId(u64);
+
+impl NodeId {
+    #[inline]
+    fn new(index: usize, generation: u32) -> Self {
+        Self(((index as u64) << 32) | u64::from(generation))
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the upper half of 64 bits
+    fn index(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the lower half
+    fn generation(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// What a node looks like to whoever asks.
@@ -72,7 +90,6 @@ impl Pool {
     }
 
     /// Adds a node.
-    #[allow(clippy::cast_possible_truncation)] // far fewer nodes
     pub fn add(&mut self, workers: u32, fit: bool) -> NodeId {
         let slots = Slots::new(workers, fit);
         let index = match self.members.iter().position(|member| member.slots.is_none()) {
@@ -85,7 +102,7 @@ impl Pool {
         self.count(&slots, 1);
         let member = &mut self.members[index];
         member.slots = Some(slots);
-        NodeId { index: index as u32, generation: member.generation }
+        NodeId::new(index, member.generation)
     }
 
     /// Takes a node out. What it works on still counts for it until it is given back, also if the node is
@@ -168,9 +185,7 @@ impl Pool {
         let index = match self.free {
             0 => return None,
             1 if tried.is_empty() && self.is_free(self.freed) => self.freed,
-            _ => self
-                .fittest(|id| !tried.contains(id))
-                .or_else(|| if self.has_untried(tried) { None } else { self.fittest(|_| true) })?,
+            _ => self.choose(tried)?,
         };
         self.turn = index + 1;
         let slots = self.members[index].slots.as_mut()?;
@@ -179,6 +194,12 @@ impl Pool {
             self.free -= 1;
         }
         Some(self.id(index))
+    }
+
+    #[inline(never)]
+    fn choose(&self, tried: &Tried) -> Option<usize> {
+        let untried = self.fittest(|id| !tried.contains(id));
+        untried.or_else(|| if self.has_untried(tried) { None } else { self.fittest(|_| true) })
     }
 
     /// Whether [`Pool::take`] would give one.
@@ -191,6 +212,16 @@ impl Pool {
         self.fittest(|id| !tried.contains(id)).is_some() || !self.has_untried(tried)
     }
 
+    /// Whether no slot is free, and one that this node gave back now would be: for a request that was sent nowhere yet
+    /// [`Pool::give_back`] and [`Pool::take`] would come to the same slot.
+    #[must_use]
+    #[inline]
+    pub fn may_keep(&self, id: NodeId, now: Instant) -> bool {
+        self.free == 0
+            && self.next_change.is_none_or(|next| next > now)
+            && self.slots(id).is_some_and(Slots::is_within)
+    }
+
     /// Gives a slot back.
     #[inline]
     pub fn give_back(&mut self, id: NodeId) {
@@ -199,7 +230,7 @@ impl Pool {
         slots.in_flight = slots.in_flight.saturating_sub(1);
         let (is_free, removed) = (slots.is_free(), slots.removed);
         self.free += usize::from(is_free && !was_free);
-        self.freed = id.index as usize;
+        self.freed = id.index();
         if removed {
             self.forget_if_gone(id);
         }
@@ -236,9 +267,7 @@ impl Pool {
     /// One node, also a removed one that still works.
     #[must_use]
     pub fn load(&self, id: NodeId) -> Option<NodeLoad> {
-        let member = self.members.get(id.index as usize)?;
-        let slots = member.slots.as_ref().filter(|_| member.generation == id.generation)?;
-        Some(load(id, slots))
+        self.slots(id).map(|slots| load(id, slots))
     }
 
     /// The free node with the least in flight relative to its open slots.
@@ -274,20 +303,19 @@ impl Pool {
     }
 
     fn id(&self, index: usize) -> NodeId {
-        #[allow(clippy::cast_possible_truncation)] // far fewer nodes
-        NodeId { index: index as u32, generation: self.members[index].generation }
+        NodeId::new(index, self.members[index].generation)
     }
 
+    #[inline]
     fn slots(&self, id: NodeId) -> Option<&Slots> {
-        let member =
-            self.members.get(id.index as usize).filter(|member| member.generation == id.generation)?;
+        let member = self.members.get(id.index()).filter(|member| member.generation == id.generation())?;
         member.slots.as_ref()
     }
 
     #[inline]
     fn slots_mut(&mut self, id: NodeId) -> Option<&mut Slots> {
-        let member = self.members.get_mut(id.index as usize)?;
-        if member.generation == id.generation { member.slots.as_mut() } else { None }
+        let member = self.members.get_mut(id.index())?;
+        if member.generation == id.generation() { member.slots.as_mut() } else { None }
     }
 
     /// Changes a node and keeps the counts true; false if there is none.
@@ -295,6 +323,7 @@ impl Pool {
         let Some(slots) = self.slots_mut(id) else { return false };
         let before = (slots.removed, slots.is_usable(), slots.is_free());
         change(slots);
+        slots.weigh();
         let after = (slots.removed, slots.is_usable(), slots.is_free());
         let step = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
         self.configured = step(self.configured, !before.0, !after.0);
@@ -311,7 +340,7 @@ impl Pool {
 
     fn forget_if_gone(&mut self, id: NodeId) {
         if self.slots(id).is_some_and(|slots| slots.removed && slots.in_flight == 0) {
-            let member = &mut self.members[id.index as usize];
+            let member = &mut self.members[id.index()];
             member.slots = None;
             member.generation = member.generation.wrapping_add(1);
         }

@@ -8,11 +8,12 @@
 //!    node. Up to here nothing has been passed on to the client.
 //! 5. **Answer** ([`pass_on`]): the node's status, content type, encoding and body, as it comes. A body that makes no progress for
 //!    `try_timeout` is broken off, and so is the client's connection, which can't take it for whole.
-//! 6. **End** ([`crate::held`]): the body is through, the slot is free, the request is counted and logged.
+//! 6. **End**: the body is in hand or through ([`crate::held`]), the slot is free, the request is counted and logged.
 //!
 //! A client that goes away drops all of it wherever it is: the place in the queue, the slot, the connection to the node.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request};
@@ -39,24 +40,27 @@ const PASSED_ON: [http::HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_
 pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Response {
     let (parts, body) = request.into_parts();
     let id = job::id(core, &parts.headers);
-    let account = |lane: Lane, size: usize| Account::new(core.clone(), lane, clock::now(), size, id.clone());
+    let account =
+        |lane: Lane, since: Instant, size: usize| Account::new(core.clone(), lane, since, size, id.clone());
     let body = match intake::read(body, core.config.payload_max).await {
         Ok(body) => body,
         Err(failure) => {
-            return fail(account(lane_of_headers(&parts.headers), 0), failure, &bytes::Bytes::new());
+            let account = account(lane_of_headers(&parts.headers), clock::now(), 0);
+            return fail(account, failure, &bytes::Bytes::new());
         }
     };
     let path = parts.uri.path();
-    let job = match Job::new(core, path, &parts.headers, &id, body.clone(), clock::now()) {
+    let now = clock::now();
+    let job = match Job::new(core, path, &parts.headers, &id, body.clone(), now) {
         Ok(job) => job,
-        Err((lane, wait)) => return fail(account(lane, body.len()), Failure::RateLimited(wait), &body),
+        Err((lane, wait)) => return fail(account(lane, now, body.len()), Failure::RateLimited(wait), &body),
     };
     if core.config.split_batches
         && let Some(calls) = batch::calls(&body)
     {
         return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, calls)).await;
     }
-    let mut account = account(job.lane, body.len());
+    let mut account = account(job.lane, now, body.len());
     let answered = match tries::enter(core, &job, &mut account) {
         Ok(place) => tries::run(core, &job, place, &mut account).await,
         Err(failure) => Err(failure),
@@ -77,18 +81,31 @@ pub(crate) fn outcome(status: u16) -> Outcome {
 }
 
 fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
-    let Answer { reply, slot, node } = answer;
+    let Answer { mut reply, slot, node } = answer;
     let mut headers = HeaderMap::with_capacity(12);
     for name in PASSED_ON {
-        if let Some(value) = reply.headers.get(&name) {
-            headers.insert(name, value.clone());
+        if let Some(value) = reply.header(&name) {
+            headers.insert(name, value);
         }
     }
-    account.begin_reply(&mut headers, clock::now());
+    let now = clock::now();
+    account.begin_reply(&mut headers, now);
     let status = reply.status;
     account.set_status(status.as_u16());
-    let hold = Hold { core: core.clone(), slot, node, account, outcome: outcome(status.as_u16()) };
-    let mut response = Response::new(ReplyBody::streamed(Held::new(reply.body, hold)));
+    let outcome = outcome(status.as_u16());
+    let body = match reply.body.rest() {
+        Some(whole) => {
+            // The slot first: another request may be waiting for it.
+            slot.release(now);
+            account.close_at(outcome, now);
+            whole.into()
+        }
+        None => {
+            let hold = Hold { core: core.clone(), slot, node, account, outcome };
+            ReplyBody::streamed(Held::new(reply.body, hold))
+        }
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -28,7 +28,7 @@ use crate::pool::{NodeId, NodeLoad, Pool};
 
 use super::shared::{Done, Events, Shared};
 
-type Told = Result<Slot, Unserved>;
+type Told = Result<Taken, Unserved>;
 
 /// Why one who waited gets no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,20 +86,20 @@ impl Queue {
     ///
     /// # Errors
     /// It may not wait: the queue is full, or there is no node.
-    pub fn enter(&self, call: Call, now: Instant) -> Result<Entered, Refusal> {
+    pub fn enter(&self, mut call: Call, now: Instant) -> Result<Entered, Refusal> {
         let mut receiver = None;
         let waiter = || {
             let (sender, told) = oneshot::channel();
             receiver = Some(told);
             sender
         };
-        let (submitted, lengths, wake) = self.inner.shared.submit(call, waiter, now);
+        let (submitted, lengths, wake) = self.inner.shared.submit(&mut call, waiter, now);
         if wake {
             self.inner.earlier.notify_one();
         }
         let place = match (submitted, receiver) {
-            (Submitted::Run { node, call }, _) => Place::Now(self.slot(node, call)),
-            (Submitted::Queued(key), Some(told)) => Place::Later(self.ticket(key, told)),
+            (Submitted::Run(node), _) => Place::Now(self.slot(node, call)),
+            (Submitted::Queued(key), Some(told)) => Place::Later(self.ticket(call, key, told)),
             (Submitted::Refused(refusal), _) => return Err(refusal),
             (Submitted::Queued(_), None) => unreachable!("who waits has a receiver"),
         };
@@ -155,22 +155,26 @@ impl Queue {
     }
 
     fn tell(&self, events: Events<oneshot::Sender<Told>>) {
-        for event in events {
+        events.each(|event| {
             // Who is gone meanwhile drops what it is told, and with it the slot.
             let _ = match event {
-                Event::Run { node, call, waiter } => waiter.send(Ok(self.slot(node, call))),
-                Event::Expired(_, waiter) => waiter.send(Err(Unserved::Expired)),
-                Event::Refused(refusal, _, waiter) => waiter.send(Err(Unserved::Refused(refusal))),
+                Event::Run { node, waiter } => waiter.send(Ok(self.taken(node))),
+                Event::Expired(waiter) => waiter.send(Err(Unserved::Expired)),
+                Event::Refused(refusal, waiter) => waiter.send(Err(Unserved::Refused(refusal))),
             };
-        }
+        });
+    }
+
+    fn taken(&self, node: NodeId) -> Taken {
+        Taken { queue: Some(self.clone()), node }
     }
 
     fn slot(&self, node: NodeId, call: Call) -> Slot {
-        Slot { queue: self.clone(), node, call: Some(call) }
+        Slot { taken: self.taken(node), call }
     }
 
-    fn ticket(&self, key: Key, told: oneshot::Receiver<Told>) -> Ticket {
-        Ticket { queue: self.clone(), key, told, is_over: false }
+    fn ticket(&self, call: Call, key: Key, told: oneshot::Receiver<Told>) -> Ticket {
+        Ticket { queue: self.clone(), call: Some(call), key, told }
     }
 }
 
@@ -179,103 +183,106 @@ impl Queue {
 #[must_use = "dropped, it leaves the queue"]
 pub struct Ticket {
     queue: Queue,
+    /// `None` once it is over.
+    call: Option<Call>,
     key: Key,
     told: oneshot::Receiver<Told>,
-    is_over: bool,
 }
 
 impl Future for Ticket {
-    type Output = Told;
+    type Output = Result<Slot, Unserved>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Told> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let told = std::task::ready!(Pin::new(&mut self.told).poll(context));
-        self.is_over = true;
         // Whoever waits is told before its sender goes.
-        Poll::Ready(told.unwrap_or(Err(Unserved::Refused(Refusal::NoNodes))))
+        let gone = Unserved::Refused(Refusal::NoNodes);
+        let told = told.unwrap_or(Err(gone));
+        let call = self.call.take().ok_or(gone);
+        Poll::Ready(told.and_then(|taken| Ok(Slot { taken, call: call? })))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.is_over {
+        if self.call.is_some() {
             // If it has been granted just now, the slot goes with the receiver.
             let _ = self.queue.inner.shared.cancel(self.key);
         }
     }
 }
 
-/// A slot of a node, and the request that has it. Dropped, the slot is free for the next one.
-#[must_use = "dropped, the slot is free for another"]
-pub struct Slot {
-    queue: Queue,
-    node: NodeId,
+/// A slot of a node that somebody has. Dropped, it is free for the next one.
+#[derive(Debug)]
+struct Taken {
     /// `None` once the slot has been given back.
-    call: Option<Call>,
+    queue: Option<Queue>,
+    node: NodeId,
 }
 
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("node", &self.node).field("call", &self.call).finish_non_exhaustive()
+impl Taken {
+    fn give_back(&mut self, now: Instant) {
+        if let Some(queue) = self.queue.take() {
+            queue.tell(queue.inner.shared.release(self.node, now));
+        }
     }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.queue.is_some() {
+            self.give_back(clock::now());
+        }
+    }
+}
+
+/// A slot of a node, and the request that has it. Dropped, the slot is free for the next one.
+#[derive(Debug)]
+#[must_use = "dropped, the slot is free for another"]
+pub struct Slot {
+    taken: Taken,
+    call: Call,
 }
 
 impl Slot {
     /// The node.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        self.node
+        self.taken.node
     }
 
     /// Whether a node is usable, free or not, to which the request wasn't sent.
     #[must_use]
     pub fn has_untried(&self) -> bool {
-        let Some(call) = &self.call else { return false };
-        let mut tried = call.tried.clone();
-        tried.add(self.node);
-        self.queue.inner.shared.has_untried(&tried)
+        let Some(queue) = &self.taken.queue else { return false };
+        let mut tried = self.call.tried.clone();
+        tried.add(self.taken.node);
+        queue.inner.shared.has_untried(&tried)
     }
 
     /// Gives the slot back; as drop, for one who has read the clock.
     pub fn release(mut self, now: Instant) {
-        self.give_back(now);
+        self.taken.give_back(now);
     }
 
     /// Gives the slot back and waits, in the request's old place, for one of another node; of the same if it is the
     /// only usable one. Never refused for a full queue.
-    pub fn retry(mut self, now: Instant) -> Ticket {
-        let queue = self.queue.clone();
+    pub fn retry(self, now: Instant) -> Ticket {
+        let Self { mut taken, mut call } = self;
+        let Some(queue) = taken.queue.take() else { unreachable!("a slot is given back once") };
         let (sender, told) = oneshot::channel();
-        let key = match self.call.take() {
-            Some(call) => queue.done(queue.inner.shared.retry(self.node, call, sender, now)),
-            None => unreachable!("a slot has its request until it is given back"),
-        };
-        queue.ticket(key, told)
+        let key = queue.done(queue.inner.shared.retry(taken.node, &mut call, sender, now));
+        queue.ticket(call, key, told)
     }
 
     /// A slot of another node for a second copy of the request, if one is free. Whichever of the two slots is used for a retry
     /// later, the request was sent to both nodes.
     #[must_use]
     pub fn hedge(&mut self, now: Instant) -> Option<Self> {
-        let call = self.call.as_mut()?;
-        let mut copy = call.clone();
-        copy.tried.add(self.node);
-        let node = self.queue.inner.shared.hedge(&copy.tried, now)?;
-        call.tried.add(node);
-        Some(self.queue.slot(node, copy))
-    }
-
-    fn give_back(&mut self, now: Instant) {
-        if self.call.take().is_some() {
-            let events = self.queue.inner.shared.release(self.node, now);
-            self.queue.tell(events);
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if self.call.is_some() {
-            self.give_back(clock::now());
-        }
+        let queue = self.taken.queue.as_ref()?;
+        let mut copy = self.call.clone();
+        copy.tried.add(self.taken.node);
+        let node = queue.inner.shared.hedge(&copy.tried, now)?;
+        self.call.tried.add(node);
+        Some(queue.slot(node, copy))
     }
 }

@@ -29,26 +29,20 @@ pub(crate) struct Retried<T> {
     items: BTreeMap<u64, Item<T>>,
     groups: Vec<Group>,
     deadlines: BTreeSet<(Instant, u64)>,
-    lens: [usize; 3],
 }
 
 impl<T> Retried<T> {
     pub(crate) fn new() -> Self {
-        Self { items: BTreeMap::new(), groups: Vec::new(), deadlines: BTreeSet::new(), lens: [0; 3] }
+        Self { items: BTreeMap::new(), groups: Vec::new(), deadlines: BTreeSet::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    pub(crate) fn len(&self, lane: Lane) -> usize {
-        self.lens[lane.index()]
-    }
-
     /// Takes a request in; `serial` is one that no other has.
     pub(crate) fn push(&mut self, call: Call, waiter: T, serial: u64) {
         let order = call.order;
-        self.lens[call.lane.index()] += 1;
         self.deadlines.insert((call.deadline, order));
         let same = |group: &&mut Group| group.lane == call.lane && group.tried == call.tried;
         match self.groups.iter_mut().find(same) {
@@ -70,7 +64,6 @@ impl<T> Retried<T> {
             return None;
         }
         let Item { call, waiter, .. } = self.items.remove(&order)?;
-        self.lens[call.lane.index()] -= 1;
         self.deadlines.remove(&(call.deadline, order));
         let same = |group: &Group| group.lane == call.lane && group.tried == call.tried;
         if let Some(at) = self.groups.iter().position(same) {

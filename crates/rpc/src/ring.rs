@@ -13,15 +13,30 @@ const GAPS: usize = 1024;
 /// Entries for which memory is kept once a ring is empty.
 const KEPT: usize = 16_384;
 
-#[derive(Debug)]
-pub(crate) struct Entry<T> {
+/// What is known of one that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) order: u64,
     pub(crate) since: Instant,
     pub(crate) deadline: Instant,
     pub(crate) size: usize,
+    /// Set by the ring.
     pub(crate) early: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    facts: Facts,
     /// `None`: a gap.
-    pub(crate) waiter: Option<T>,
+    waiter: Option<T>,
+}
+
+impl<T> Entry<T> {
+    /// Whether it is neither a gap nor early.
+    #[inline]
+    fn is_due(&self) -> bool {
+        self.waiter.is_some() && !self.facts.early
+    }
 }
 
 #[derive(Debug)]
@@ -42,26 +57,20 @@ impl<T> Ring<T> {
     }
 
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    pub(crate) fn front(&self) -> Option<&Facts> {
+        self.entries.front().map(|entry| &entry.facts)
     }
 
+    /// Puts one of higher order than all before it at the end. Says whether it is early.
     #[inline]
-    pub(crate) fn front(&self) -> Option<&Entry<T>> {
-        self.entries.front()
-    }
-
-    /// Puts an entry of higher order than all before it at the end. Says whether it is early.
-    #[inline]
-    pub(crate) fn push(&mut self, mut entry: Entry<T>) -> bool {
-        let early = self.latest.is_some_and(|latest| entry.deadline < latest);
-        entry.early = early;
+    pub(crate) fn push(&mut self, facts: Facts, waiter: T) -> bool {
+        let early = self.latest.is_some_and(|latest| facts.deadline < latest);
         if !early {
-            self.latest = Some(entry.deadline);
+            self.latest = Some(facts.deadline);
         }
         // If none was due before, `due` is where this one goes.
         let none_due = self.due == self.entries.len();
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry { facts: Facts { early, ..facts }, waiter: Some(waiter) });
         self.len += 1;
         if early && none_due {
             self.due = self.entries.len();
@@ -69,43 +78,56 @@ impl<T> Ring<T> {
         early
     }
 
-    /// Takes the first entry.
+    /// Takes the first one out, of whom [`Ring::front`] tells.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Entry<T>> {
-        let entry = self.entries.pop_front()?;
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let waiter = self.entries.pop_front()?.waiter;
         self.len -= 1;
-        if self.due == 0 {
-            self.pass_front();
-            self.seek_due();
-        } else {
-            self.due -= 1;
-            self.pass_front();
+        // Nearly always the next one is due now, and there are no gaps.
+        let is_next_due = self.entries.front().is_some_and(Entry::is_due);
+        if self.due > 0 || !is_next_due || self.has_gaps() {
+            self.tidy();
         }
-        self.close_up();
-        Some(entry)
+        waiter
     }
 
-    /// Takes out the entry of this order, if it is here: its size, whether it is early, and who waits.
-    pub(crate) fn remove(&mut self, order: u64) -> Option<Entry<T>> {
-        let index = self.entries.binary_search_by_key(&order, |entry| entry.order).ok()?;
-        if index == 0 {
-            return self.pop();
-        }
+    /// Takes out the one of this order, if it is here.
+    pub(crate) fn remove(&mut self, order: u64) -> Option<(Facts, T)> {
+        let index = self.entries.binary_search_by_key(&order, |entry| entry.facts.order).ok()?;
         let entry = &mut self.entries[index];
-        let waiter = Some(entry.waiter.take()?);
-        let taken = Entry { waiter, ..*entry };
+        let facts = entry.facts;
+        if index == 0 {
+            return Some((facts, self.pop()?));
+        }
+        let waiter = entry.waiter.take()?;
         self.len -= 1;
         if index == self.due {
             self.seek_due();
         }
         self.close_up();
-        Some(taken)
+        Some((facts, waiter))
     }
 
     /// When the first of those that aren't early expires, and its order.
     #[inline]
     pub(crate) fn next_due(&self) -> Option<(Instant, u64)> {
-        self.entries.get(self.due).map(|entry| (entry.deadline, entry.order))
+        self.entries.get(self.due).map(|entry| (entry.facts.deadline, entry.facts.order))
+    }
+
+    fn has_gaps(&self) -> bool {
+        self.entries.len() > self.len
+    }
+
+    /// After the first one went.
+    #[inline(never)]
+    fn tidy(&mut self) {
+        let was_due = self.due == 0;
+        self.due = self.due.saturating_sub(1);
+        self.pass_front();
+        if was_due {
+            self.seek_due();
+        }
+        self.close_up();
     }
 
     /// Drops the gaps at the front.
@@ -118,13 +140,11 @@ impl<T> Ring<T> {
 
     /// Goes on to the next that is due; each entry is passed once.
     fn seek_due(&mut self) {
-        let is_due = |entry: &Entry<T>| entry.waiter.is_some() && !entry.early;
-        while self.entries.get(self.due).is_some_and(|entry| !is_due(entry)) {
+        while self.entries.get(self.due).is_some_and(|entry| !entry.is_due()) {
             self.due += 1;
         }
     }
 
-    #[inline]
     fn close_up(&mut self) {
         if self.len == 0 {
             self.entries.clear();
@@ -147,9 +167,9 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    fn entry(order: u64, start: Instant, ms: u64) -> Entry<u64> {
+    fn facts(order: u64, start: Instant, ms: u64) -> Facts {
         let deadline = start + Duration::from_millis(ms);
-        Entry { order, since: start, deadline, size: 1, early: false, waiter: Some(order) }
+        Facts { order, since: start, deadline, size: 1, early: false }
     }
 
     #[derive(Clone, Debug)]
@@ -176,26 +196,26 @@ mod tests {
             for (order, step) in (1u64..).zip(steps) {
                 match step {
                     Step::Push(ms) => {
-                        let early = ring.push(entry(order, start, ms));
+                        let early = ring.push(facts(order, start, ms), order);
                         let deadline = start + Duration::from_millis(ms);
                         // One that comes before an entry in front of it has to be early.
                         prop_assert!(early || model.iter().all(|(_, other, early)| *early || *other <= deadline));
                         model.push((order, deadline, early));
                     }
                     Step::Pop => {
-                        let popped = ring.pop().map(|entry| entry.order);
+                        let popped = ring.pop();
                         prop_assert_eq!(popped, (!model.is_empty()).then(|| model.remove(0).0));
                     }
                     Step::Remove(index) if !model.is_empty() => {
                         let (order, _, early) = model.remove(index.index(model.len()));
-                        let removed = ring.remove(order).unwrap();
-                        prop_assert_eq!((removed.order, removed.early, removed.waiter), (order, early, Some(order)));
+                        let (facts, waiter) = ring.remove(order).unwrap();
+                        prop_assert_eq!((facts.order, facts.early, waiter), (order, early, order));
                         prop_assert!(ring.remove(order).is_none());
                     }
                     Step::Remove(_) => prop_assert!(ring.remove(order).is_none()),
                 }
-                prop_assert_eq!(ring.len(), model.len());
-                prop_assert_eq!(ring.front().map(|entry| entry.order), model.first().map(|(order, ..)| *order));
+                prop_assert_eq!(ring.len, model.len());
+                prop_assert_eq!(ring.front().map(|facts| facts.order), model.first().map(|(order, ..)| *order));
                 let due = model.iter().find(|(.., early)| !early).map(|(order, deadline, _)| (*deadline, *order));
                 prop_assert_eq!(ring.next_due(), due);
             }
@@ -207,14 +227,14 @@ mod tests {
         let start = Instant::now();
         let mut ring = Ring::new();
         for order in 0..100_000 {
-            ring.push(entry(order, start, 5));
+            ring.push(facts(order, start, 5), order);
         }
         for order in 1..100_000 {
             assert!(ring.remove(order).is_some());
-            assert!(ring.entries.len() <= 2 * ring.len() + GAPS + 1, "gaps of {order}");
+            assert!(ring.entries.len() <= 2 * ring.len + GAPS + 1, "gaps of {order}");
         }
-        assert_eq!(ring.len(), 1);
-        assert_eq!(ring.pop().map(|entry| entry.order), Some(0));
+        assert_eq!(ring.len, 1);
+        assert_eq!(ring.pop(), Some(0));
         assert_eq!(ring.entries.capacity(), 0);
     }
 }

@@ -21,25 +21,33 @@ pub struct Events<W> {
 }
 
 impl<W> Events<W> {
+    #[inline(always)]
     fn of(dispatch: &mut Dispatch<W>, now: Instant) -> Self {
-        let first = dispatch.next(now);
-        let mut more = Vec::new();
-        let mut last = first.as_ref();
-        while last.is_some_and(|event| !dispatch.is_settled(event)) {
-            let Some(event) = dispatch.next(now) else { break };
-            more.push(event);
-            last = more.last();
-        }
-        Self { first, more }
+        let Some(first) = dispatch.next(now) else { return Self { first: None, more: Vec::new() } };
+        let more = if dispatch.is_settled(&first) { Vec::new() } else { Self::more(dispatch, now) };
+        Self { first: Some(first), more }
     }
-}
 
-impl<W> IntoIterator for Events<W> {
-    type Item = Event<W>;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Event<W>>, std::vec::IntoIter<Event<W>>>;
+    #[inline(never)]
+    fn more(dispatch: &mut Dispatch<W>, now: Instant) -> Vec<Event<W>> {
+        let mut more = Vec::new();
+        while let Some(event) = dispatch.next(now) {
+            let is_last = dispatch.is_settled(&event);
+            more.push(event);
+            if is_last {
+                break;
+            }
+        }
+        more
+    }
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.more)
+    /// Gives them out, in order.
+    #[inline]
+    pub fn each(self, mut tell: impl FnMut(Event<W>)) {
+        if let Some(first) = self.first {
+            tell(first);
+        }
+        self.more.into_iter().for_each(tell);
     }
 }
 
@@ -79,29 +87,33 @@ impl<W> Shared<W> {
 
     /// See [`Dispatch::submit`]. Gives how many wait too, by [`crate::Lane::index`], and whether
     /// [`Shared::next_wake`] is to be asked anew.
+    #[inline]
     pub fn submit(
         &self,
-        call: Call,
+        call: &mut Call,
         waiter: impl FnOnce() -> W,
         now: Instant,
     ) -> (Submitted, [usize; 3], bool) {
         self.state.with(|state| {
             let submitted = state.dispatch.submit(call, waiter, now);
-            let wake = matches!(submitted, Submitted::Queued(_)) && state.is_late();
-            (submitted, state.dispatch.lengths(), wake)
+            (submitted, state.dispatch.lengths(), state.is_late())
         })
     }
 
     /// See [`Dispatch::release`].
+    #[inline]
     pub fn release(&self, node: NodeId, now: Instant) -> Events<W> {
         self.state.with(|state| {
+            if let Some(waiter) = state.dispatch.hand_on(node, now) {
+                return Events { first: Some(Event::Run { node, waiter }), more: Vec::new() };
+            }
             state.dispatch.release(node);
             Events::of(&mut state.dispatch, now)
         })
     }
 
     /// See [`Dispatch::retry`].
-    pub fn retry(&self, node: NodeId, call: Call, waiter: W, now: Instant) -> Done<Key, W> {
+    pub fn retry(&self, node: NodeId, call: &mut Call, waiter: W, now: Instant) -> Done<Key, W> {
         self.step(now, |dispatch| dispatch.retry(node, call, waiter))
     }
 
@@ -116,7 +128,7 @@ impl<W> Shared<W> {
     }
 
     /// See [`Dispatch::cancel`].
-    pub fn cancel(&self, key: Key) -> Option<(Call, W)> {
+    pub fn cancel(&self, key: Key) -> Option<W> {
         self.state.with(|state| state.dispatch.cancel(key))
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Slots {
     pub(crate) back_since: Option<Instant>,
     /// Slots that may be used as of the last look at the clock; `workers` but for slow start.
     pub(crate) open: u32,
+    /// What it may work on at once now, all things considered: `open` or 0. Kept by [`Slots::weigh`].
+    limit: u32,
 }
 
 impl Slots {
@@ -36,11 +38,16 @@ impl Slots {
             rests_until: None,
             back_since: None,
             open: workers,
+            limit: if fit { workers } else { 0 },
         }
     }
 
+    /// To be called after every change of what is public here but `in_flight`.
+    pub(crate) fn weigh(&mut self) {
+        self.limit = if self.is_usable() { self.open } else { 0 };
+    }
+
     /// Whether it may get requests, now or when it has a slot free.
-    #[inline]
     pub(crate) fn is_usable(&self) -> bool {
         self.fit && !self.draining && !self.removed && self.rests_until.is_none() && self.workers > 0
     }
@@ -48,7 +55,13 @@ impl Slots {
     /// Whether it may get one now.
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
-        self.is_usable() && self.in_flight < self.open
+        self.in_flight < self.limit
+    }
+
+    /// Whether it works on something, and on no more than it may: a request that ends makes room for another.
+    #[inline]
+    pub(crate) fn is_within(&self) -> bool {
+        (1..=self.limit).contains(&self.in_flight)
     }
 
     /// Brings `open` and the pause up to date. Gives the time at which they change next.
@@ -131,6 +144,7 @@ mod tests {
             let mut slots = Slots::new(2, true);
             change(&mut slots, now);
             slots.advance(Duration::ZERO, now);
+            slots.weigh();
             assert_eq!((slots.is_usable(), slots.is_free()), (usable, free), "case {i}");
         }
     }
@@ -142,6 +156,7 @@ mod tests {
         slots.rests_until = Some(now + SECOND);
         assert_eq!(slots.advance(SECOND, now), Some(now + SECOND));
         assert_eq!(slots.advance(SECOND, now + SECOND), None);
+        slots.weigh();
         assert!(slots.is_free());
     }
 

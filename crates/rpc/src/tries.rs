@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use mainstay_node::Cause;
 use mainstay_wire::client::{CallError, Fault, StreamedReply};
 
@@ -39,7 +39,8 @@ struct Leg {
 pub(crate) fn enter(core: &Core, job: &Job, account: &mut Account) -> Result<Place, Failure> {
     let timeout = job.deadline.saturating_duration_since(job.since);
     let call = Call::new(job.lane, job.since, timeout, job.body.len());
-    let entered = core.queue.enter(call, clock::now()).map_err(Failure::Refused)?;
+    // It has come just now: the clock needn't be read again.
+    let entered = core.queue.enter(call, job.since).map_err(Failure::Refused)?;
     account.entered(entered.lengths);
     Ok(entered.place)
 }
@@ -174,7 +175,7 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
                 500.. => TryEnd::ServerError,
             };
             node.metrics.tried(end, took);
-            if is_ill(status, &reply.headers) {
+            if is_ill(reply) {
                 core.observe(node, |health, now| health.call_failed(&Cause::Http(status), now));
             } else {
                 node.state().health.call_answered();
@@ -197,15 +198,15 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
 
 /// Whether an answer shows that the node isn't well. A 500 of JSON is its word on that request, which may be sent to all nodes by a
 /// client that they all choke on.
-fn is_ill(status: u16, headers: &HeaderMap) -> bool {
-    let is_json = || {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        kind.is_some_and(|kind| kind.starts_with("application/json"))
-    };
+fn is_ill(reply: &StreamedReply) -> bool {
+    let is_json =
+        || reply.header(&CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let status = reply.status.as_u16();
     matches!(status, 502..=504) || (status == 500 && !is_json())
 }
 
 fn seen(reply: &StreamedReply) -> Seen {
-    let after = reply.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    Seen::Status(reply.status.as_u16(), after.and_then(|text| retry::retry_after(text, clock::wall())))
+    let after = reply.header(&RETRY_AFTER);
+    let text = after.as_ref().and_then(|value| value.to_str().ok());
+    Seen::Status(reply.status.as_u16(), text.and_then(|text| retry::retry_after(text, clock::wall())))
 }

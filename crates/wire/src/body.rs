@@ -1,7 +1,7 @@
 //! Reading a body with a limit on its size and on how long it may stall.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -59,20 +59,61 @@ pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
     limit: usize,
     stall: Duration,
 ) -> Result<Bytes, BodyError> {
+    gather(body, limit, Some(stall)).await
+}
+
+/// Reads a body of at most `limit` bytes that is in within `time`. A small one, which is there with its head, costs no timer.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_in<B: Body<Data = Bytes> + Unpin>(
+    body: B,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, BodyError> {
+    let mut read = pin!(gather(body, limit, None));
+    match asked_again(read.as_mut()).await {
+        Poll::Ready(read) => read,
+        Poll::Pending => tokio::time::timeout(time, read).await.unwrap_or(Err(BodyError::Timeout)),
+    }
+}
+
+async fn gather<B: Body<Data = Bytes> + Unpin>(
+    mut body: B,
+    limit: usize,
+    stall: Option<Duration>,
+) -> Result<Bytes, BodyError> {
     let mut gathered = Gathered::new(&body, limit).map_err(|TooLarge| BodyError::TooLarge)?;
-    let mut body = body;
     loop {
-        match next_frame(&mut body, stall).await {
-            Err(_) => return Err(BodyError::Timeout),
-            Ok(None) => return Ok(gathered.finish()),
-            Ok(Some(Err(_))) => return Err(BodyError::Aborted),
-            Ok(Some(Ok(frame))) => {
+        let frame = match stall {
+            Some(stall) => next_frame(&mut body, stall).await.map_err(|_| BodyError::Timeout)?,
+            None => body.frame().await,
+        };
+        match frame {
+            None => return Ok(gathered.finish()),
+            Some(Err(_)) => return Err(BodyError::Aborted),
+            Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     gathered.push(data).map_err(|TooLarge| BodyError::TooLarge)?;
                 }
             }
         }
     }
+}
+
+/// Polls twice: the server hands out what it has of a body only when it has been asked for it, and by the next time it has. The task
+/// wakes itself in between, which is one with the server's wake where there is something.
+async fn asked_again<F: Future>(mut work: Pin<&mut F>) -> Poll<F::Output> {
+    let mut asked = false;
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Pending if !asked => {
+            asked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        polled => Poll::Ready(polled),
+    })
+    .await
 }
 
 /// The next frame. What is there already, as most small bodies are, needs no timer.

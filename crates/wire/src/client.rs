@@ -147,7 +147,7 @@ impl Client {
         let request = Outgoing::of(&self.shared.endpoint, request);
         let (link, begun) = self.within(deadline, |started| self.begin(&request, started, deadline)).await?;
         let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
-        Ok(StreamedReply { status: begun.status, headers: begun.fields.map(), body })
+        Ok(StreamedReply { status: begun.status, fields: begun.fields, body })
     }
 
     async fn whole(&self, request: Outgoing, deadline: Instant) -> Result<HttpReply, CallError> {

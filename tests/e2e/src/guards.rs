@@ -31,9 +31,9 @@ impl Guards {
     pub async fn start(lab: &Lab, pair: &Pair, min_peers: [u64; 2]) -> Result<Guards> {
         let mut flags = Vec::new();
         let mut add = |flag: &str, value: String| flags.extend([flag.to_owned(), value]);
-        for ((beacon, execution), peers) in pair.beacon.iter().zip(&pair.execution).zip(min_peers) {
+        for ((beacon, engine), peers) in pair.beacon.iter().zip(&pair.engines).zip(min_peers) {
             add("--beacon-node", beacon.api().to_owned());
-            add("--execution-node", execution.endpoint().url().to_owned());
+            add("--execution-node", engine.clone());
             add("--min-peers", peers.to_string());
         }
         add("--jwt-secret", lab.secret.path().display().to_string());

@@ -13,7 +13,7 @@
 //! | [`execution`] | an execution client; [`geth`] and [`ethereumjs`] say how each is started |
 //! | [`feed`] | gives one what it has missed |
 //! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
-//! | [`pair`] | two beacon nodes, each with its geth |
+//! | [`pair`] | two beacon nodes of one chain |
 //! | [`peering`] | keeps the two peered, or parts them |
 //! | [`relay`] | carries blocks between two beacon nodes |
 //! | [`events`] | a client of a beacon node's event stream |

@@ -58,7 +58,7 @@ impl Program {
         add("--admin-listen", &admin);
         add("--log-level", "debug");
         arguments.extend(flags);
-        let process = spawn(lab, &binary, &arguments)?;
+        let process = spawn(lab, role, &binary, &arguments)?;
         let admin = format!("http://{admin}");
         let mut program = Program { role, binary, arguments, process, urls, admin };
         program.serves().await?;
@@ -95,7 +95,7 @@ impl Program {
     }
 
     async fn again(&mut self, lab: &Lab) -> Result<()> {
-        self.process = spawn(lab, &self.binary, &self.arguments)?;
+        self.process = spawn(lab, self.role, &self.binary, &self.arguments)?;
         self.serves().await
     }
 
@@ -160,7 +160,7 @@ impl Program {
     }
 }
 
-fn spawn(lab: &Lab, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
+fn spawn(lab: &Lab, role: &str, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
     let mut command = Command::new(binary);
     command.args(arguments);
     // The harness has variables of its own, and a variable that mainstay doesn't know is an error to it.
@@ -168,7 +168,7 @@ fn spawn(lab: &Lab, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
     {
         command.env_remove(name);
     }
-    Process::spawn(lab, "mainstay", command)
+    Process::spawn(lab, &format!("mainstay-{role}"), command)
 }
 
 /// `$E2E_MAINSTAY`, else the binary that cargo has built beside the running test.

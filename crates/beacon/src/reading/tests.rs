@@ -105,6 +105,18 @@ fn the_chain_and_its_fork() {
     let body = br#"{"data":{"previous_version":"0x00","current_version":"0x0A","epoch":"4"}}"#;
     let expected = Fork { version: "0x0a".to_owned(), epoch: 4, head_epoch: 12 };
     assert_eq!(fork(body, 100, &it), Some(expected));
+    // They stand in replies and logs: nothing but what they should be.
+    for version in ["", "0x", "06", "0xg0", "0x00\\n", "0x<b>", &format!("0x{}", "0".repeat(65))] {
+        let body = format!(r#"{{"data":{{"current_version":"{version}","epoch":"4"}}}}"#);
+        assert_eq!(fork(body.as_bytes(), 100, &it), None, "{version}");
+        let genesis = String::from_utf8_lossy(GENESIS).replace("0xAB", version);
+        assert!(!genesis.contains("0xAB"));
+        assert_eq!(
+            chain(genesis.as_bytes(), spec(r#","SECONDS_PER_SLOT":"3""#).as_bytes()),
+            None,
+            "{version}"
+        );
+    }
 }
 
 #[test]

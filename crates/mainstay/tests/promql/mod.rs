@@ -12,8 +12,18 @@ pub(crate) struct Query {
     pub(crate) labels: Vec<String>,
 }
 
-const FUNCTIONS: [&str; 9] =
-    ["count", "histogram_quantile", "increase", "max", "min", "rate", "sum", "vector", "label_values"];
+const FUNCTIONS: [&str; 10] = [
+    "count",
+    "histogram_quantile",
+    "increase",
+    "max",
+    "min",
+    "rate",
+    "sum",
+    "time",
+    "vector",
+    "label_values",
+];
 const GROUPINGS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 const OPERATORS: [&str; 4] = ["and", "or", "unless", "bool"];
 

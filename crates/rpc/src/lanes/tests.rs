@@ -19,7 +19,7 @@ fn whatever_the_nodes_they_were_sent_to_the_order_is_that_of_arrival() {
     let none = Tried::default();
     let mut lanes = Lanes::new(Rules::default());
     for (order, tried) in [(3, &none), (5, &none), (2, &a), (4, &b), (1, &b), (6, &none), (7, &a)] {
-        lanes.push(call(order, now, tried), order);
+        lanes.push(&call(order, now, tried), order);
     }
     // What was sent to `a` can't run now.
     let order: Vec<u64> =
@@ -36,15 +36,15 @@ fn taking_out_of_the_middle_looks_at_no_other() {
     let now = Instant::now();
     let mut lanes = Lanes::new(Rules::default());
     let keys: Vec<Key> =
-        (0..100_000).map(|order| lanes.push(call(order, now, &Tried::default()), order)).collect();
+        (0..100_000).map(|order| lanes.push(&call(order, now, &Tried::default()), order)).collect();
     for key in keys.iter().skip(1).step_by(2) {
         assert!(lanes.remove(*key).is_some());
     }
     let mut expired = 0;
-    while let Some((_, order)) = lanes.expired(now + Duration::from_secs(1)) {
+    while let Some(order) = lanes.expired(now + Duration::from_secs(1)) {
         assert_eq!(order, expired * 2);
         expired += 1;
     }
     assert_eq!(expired, 50_000);
-    assert_eq!(lanes.next_expiry(), None);
+    assert_eq!(lanes.quiet_until(), None);
 }

@@ -67,3 +67,37 @@ async fn a_body_that_breaks_or_stalls_ends_in_an_error() {
     assert_eq!(read(body(&[b"a"], Poll::Pending), 9).await, Err(BodyError::Timeout));
     assert_eq!(started.elapsed().as_secs(), STALL.as_secs());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_to_be_in_within_the_time_that_is_given() {
+    let time = Duration::from_secs(7);
+    assert_eq!(read_in(body(&[b"a", b"bc"], WHOLE), 3, time).await.unwrap(), "abc");
+    assert_eq!(read_in(body(&[b"a", b"bc"], WHOLE), 2, time).await, Err(BodyError::TooLarge));
+    assert_eq!(read_in(body(&[b"a"], Poll::Ready(Err(()))), 9, time).await, Err(BodyError::Aborted));
+    let started = tokio::time::Instant::now();
+    assert_eq!(read_in(body(&[b"a"], Poll::Pending), 9, time).await, Err(BodyError::Timeout));
+    assert_eq!(started.elapsed(), time);
+    // Progress doesn't help: a byte every two seconds.
+    let dripping = drip();
+    assert_eq!(read_in(dripping, 9, time).await, Err(BodyError::Timeout));
+    assert_eq!(started.elapsed(), time * 2);
+}
+
+/// A byte every two seconds, for ever.
+fn drip() -> impl Body<Data = Bytes, Error = ()> + Unpin {
+    struct Drip(Pin<Box<tokio::time::Sleep>>);
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = ();
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+            std::task::ready!(self.0.as_mut().poll(cx));
+            self.0 = Box::pin(tokio::time::sleep(Duration::from_secs(2)));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
+        }
+    }
+    Drip(Box::pin(tokio::time::sleep(Duration::from_secs(2))))
+}

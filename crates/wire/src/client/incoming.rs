@@ -47,6 +47,17 @@ impl Fields {
         Self(lines.into())
     }
 
+    /// The value of the first field of this name.
+    pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
+        // Names hold no colon and values no line feed: httparse has seen to that.
+        let mut fields = self.0.split(|byte| *byte == b'\n').filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((&line[..colon], &line[colon + 1..]))
+        });
+        let (_, value) = fields.find(|(given, _)| given.eq_ignore_ascii_case(name.as_str().as_bytes()))?;
+        HeaderValue::from_bytes(value.trim_ascii()).ok()
+    }
+
     /// The fields as a map.
     pub(super) fn map(&self) -> HeaderMap {
         let mut room = [EMPTY_HEADER; MAX_FIELDS];

@@ -173,14 +173,7 @@ impl Link {
                     Ok(0) | Err(_) => return Err(CallError::new(Fault::Reset, Delivered::Maybe)),
                 }
             }
-            self.body = None;
-            return Ok(if length < READ {
-                let body = Bytes::copy_from_slice(&self.input[..length]);
-                bytes::Buf::advance(&mut self.input, length);
-                body
-            } else {
-                self.input.split_to(length).freeze()
-            });
+            return Ok(self.take_rest(length));
         }
         let mut whole = BytesMut::new();
         while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await? {
@@ -190,6 +183,26 @@ impl Link {
             whole.extend_from_slice(&data);
         }
         Ok(whole.freeze())
+    }
+
+    /// The rest of the body, if all of it is here and that can be told.
+    pub(super) fn rest(&mut self) -> Option<Bytes> {
+        let Some(Framing::Length(length)) = self.body else { return None };
+        let length = usize::try_from(length).ok().filter(|length| *length <= self.input.len())?;
+        Some(self.take_rest(length))
+    }
+
+    /// Takes a body's last `length` bytes, which are here.
+    fn take_rest(&mut self, length: usize) -> Bytes {
+        self.body = None;
+        if length < READ {
+            // The copy of a short one leaves its buffer to the next reply.
+            let body = Bytes::copy_from_slice(&self.input[..length]);
+            bytes::Buf::advance(&mut self.input, length);
+            body
+        } else {
+            self.input.split_to(length).freeze()
+        }
     }
 
     /// Whether the body has been read to its end, as far as can be told without asking for more.

@@ -68,7 +68,7 @@ impl Client {
         let passed = self.passed(request, &limits, started).await;
         let (link, begun) = passed.map_err(|error| error.after(started.elapsed()))?;
         let body = ReplyBody::new(link, self.shared.clone(), limits.read_stall);
-        Ok(StreamedReply { status: begun.status, headers: begun.fields.map(), body })
+        Ok(StreamedReply { status: begun.status, fields: begun.fields, body })
     }
 
     async fn passed<B>(

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -44,10 +44,23 @@ impl HttpReply {
 pub struct StreamedReply {
     /// The status.
     pub status: StatusCode,
-    /// The header fields.
-    pub headers: HeaderMap,
+    pub(super) fields: Fields,
     /// The body.
     pub body: ReplyBody,
+}
+
+impl StreamedReply {
+    /// The header fields. Read anew with every call.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        self.fields.map()
+    }
+
+    /// The value of the first header field of this name, for those who want one or two of them.
+    #[must_use]
+    pub fn header(&self, name: &HeaderName) -> Option<HeaderValue> {
+        self.fields.get(name)
+    }
 }
 
 /// A body that streams from its connection. When it has been read to its end the connection goes back to the pool; dropped
@@ -65,6 +78,17 @@ impl ReplyBody {
         let mut body = Self { link: Some(link), shared, stall, stalled: None };
         body.settle();
         body
+    }
+
+    /// The rest of the body, if all of it came together with what has been read, as small bodies do; the connection is given back
+    /// then. `None`: it has to be waited for, or where it ends isn't known.
+    pub fn rest(&mut self) -> Option<Bytes> {
+        let rest = match &mut self.link {
+            Some(link) => link.rest()?,
+            None => Bytes::new(),
+        };
+        self.settle();
+        Some(rest)
     }
 
     /// Gives the connection back once the body is complete: whoever knows its length may never ask for its end.

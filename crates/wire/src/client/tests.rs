@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use http::StatusCode;
 
 use super::*;
+use crate::body::STALL;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -220,6 +221,40 @@ async fn large_bodies_go_and_come_whole() {
             assert!(reply.body == sent);
             assert_eq!(client.shared.pool.len(), 1);
         }
+    };
+    during(calls, script).await;
+}
+
+#[tokio::test]
+async fn a_body_that_came_with_its_head_is_there_at_once_and_no_other() {
+    let (listener, client) = node().await;
+    let (more, wanted) = tokio::sync::oneshot::channel::<()>();
+    let script = async {
+        let mut stream = accept(&listener).await;
+        for reply in [OK, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"] {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(reply).await.unwrap();
+        }
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(&OK[..OK.len() - 1]).await.unwrap();
+        wanted.await.unwrap();
+        stream.write_all(&OK[OK.len() - 1..]).await.unwrap();
+        stream
+    };
+    let calls = async {
+        let open = async || client.open(Request::new(Bytes::new()), soon(), STALL).await.unwrap().body;
+        let mut body = open().await;
+        assert_eq!(body.rest(), Some(Bytes::from("ok")));
+        assert_eq!(client.shared.pool.len(), 1, "given back");
+        assert_eq!(body.rest(), Some(Bytes::new()), "nothing is left");
+        let mut body = open().await;
+        assert_eq!(body.rest(), None, "where it ends isn't known");
+        assert_eq!(crate::body::read(body, 9).await.unwrap(), "ok");
+        let mut body = open().await;
+        assert_eq!(body.rest(), None, "a byte is missing");
+        more.send(()).unwrap();
+        assert_eq!(crate::body::read(body, 9).await.unwrap(), "ok");
+        assert_eq!(client.shared.pool.len(), 1);
     };
     during(calls, script).await;
 }

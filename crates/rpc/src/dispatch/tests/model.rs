@@ -12,13 +12,23 @@ use crate::lanes::Limits;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { lane: usize, timeout_ms: u64, size: usize },
-    Finish(Index),
+    Submit {
+        lane: usize,
+        timeout_ms: u64,
+        size: usize,
+    },
+    /// Some time after whatever was before, with or without a look at who could get the slot from hand to hand.
+    Finish(Index, u64, bool),
     Retry(Index),
     Hedge(Index),
     Cancel(Index),
-    Pass { ms: u64 },
-    Add { workers: u32, fit: bool },
+    Pass {
+        ms: u64,
+    },
+    Add {
+        workers: u32,
+        fit: bool,
+    },
     Remove(Index),
     Restore(Index),
     Fit(Index, bool),
@@ -32,7 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0usize..3, 1u64..60, 0usize..9)
             .prop_map(|(lane, timeout_ms, size)| Step::Submit { lane, timeout_ms, size }),
-        6 => index().prop_map(Step::Finish),
+        6 => (index(), prop_oneof![3 => Just(0), 1 => 0u64..30], any::<bool>())
+            .prop_map(|(i, ms, hand_on)| Step::Finish(i, ms, hand_on)),
         5 => index().prop_map(Step::Retry),
         1 => index().prop_map(Step::Hedge),
         2 => index().prop_map(Step::Cancel),
@@ -154,6 +165,13 @@ impl Model {
         assert_eq!(self.ended.insert(number, how), None, "told twice");
     }
 
+    /// A slot went from hand to hand: that has to be all that is to be told.
+    fn handed_on(&mut self, node: NodeId, number: u32, dispatch: &Dispatch<u32>) {
+        assert!(dispatch.is_settled(&Event::Run { node, waiter: number }));
+        self.tell(Some(Event::Run { node, waiter: number }));
+        assert!(!self.tell(None), "there was more to tell");
+    }
+
     /// Asks the queue until it has nothing more to tell, and compares each answer.
     fn settle(&mut self, dispatch: &mut Dispatch<u32>) {
         let mut settled = false;
@@ -161,42 +179,45 @@ impl Model {
             let event = dispatch.next(self.now);
             assert!(!settled || event.is_none(), "it said that there is no more");
             settled = event.as_ref().is_some_and(|event| dispatch.is_settled(event));
-            let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
-            if let Some(due) = due {
-                let Some(Event::Expired(call, number)) = event else {
-                    panic!("expiry is due, got {event:?}")
-                };
-                assert_eq!(call.deadline, due);
-                self.leave(number);
-                self.end(number, "expired");
-                continue;
-            }
-            if !self.waiting.is_empty()
-                && let Some(refusal) = self.nobody()
-            {
-                let Some(Event::Refused(why, _, number)) = event else { panic!("no node, got {event:?}") };
-                assert_eq!(why, refusal);
-                self.leave(number);
-                self.end(number, "refused");
-                continue;
-            }
-            let firsts = self.firsts();
-            if firsts == [None; 3] {
-                assert!(event.is_none(), "nobody can run, got {event:?}");
+            if !self.tell(event) {
                 return;
             }
-            let low_is_aged = firsts[2].zip(self.rules.low_max_wait).is_some_and(|(i, most)| {
-                self.now.saturating_duration_since(self.waiting[i].call.since) >= most
-            });
-            let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
-            let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
-            let Some(Event::Run { node, call, waiter }) = event else {
-                panic!("{wanted} waits though it could run")
-            };
-            assert_eq!(waiter, wanted);
-            let waiter = Waiter { call, ..self.leave(waiter) };
-            self.took(node, waiter);
         }
+    }
+
+    /// Compares what the queue tells, or that it tells nothing, with what is due; false if nothing is.
+    fn tell(&mut self, event: Option<Event<u32>>) -> bool {
+        let due = self.waiting.iter().map(|w| w.call.deadline).min().filter(|due| *due <= self.now);
+        if let Some(due) = due {
+            let Some(Event::Expired(number)) = event else { panic!("expiry is due, got {event:?}") };
+            assert_eq!(self.leave(number).call.deadline, due);
+            self.end(number, "expired");
+            return true;
+        }
+        if !self.waiting.is_empty()
+            && let Some(refusal) = self.nobody()
+        {
+            let Some(Event::Refused(why, number)) = event else { panic!("no node, got {event:?}") };
+            assert_eq!(why, refusal);
+            self.leave(number);
+            self.end(number, "refused");
+            return true;
+        }
+        let firsts = self.firsts();
+        if firsts == [None; 3] {
+            assert!(event.is_none(), "nobody can run, got {event:?}");
+            return false;
+        }
+        let low_is_aged = firsts[2]
+            .zip(self.rules.low_max_wait)
+            .is_some_and(|(i, most)| self.now.saturating_duration_since(self.waiting[i].call.since) >= most);
+        let lane = self.turn.next(Waiting { lanes: firsts.map(|f| f.is_some()), low_is_aged }).unwrap();
+        let wanted = self.waiting[firsts[lane.index()].unwrap()].number;
+        let Some(Event::Run { node, waiter }) = event else { panic!("{wanted} waits though it could run") };
+        assert_eq!(waiter, wanted);
+        let waiter = self.leave(waiter);
+        self.took(node, waiter);
+        true
     }
 
     fn leave(&mut self, number: u32) -> Waiter {
@@ -214,6 +235,7 @@ impl Model {
         let wake = dispatch.next_wake();
         assert_eq!(wake.is_some(), expiry.is_some());
         assert!(wake <= expiry);
+        assert!(wake.is_none_or(|wake| wake > self.now), "nothing is due any more");
         let held = self.waiting.len() + self.running.len() + self.ended.len();
         assert_eq!(held, self.submitted as usize, "one was lost or doubled");
     }
@@ -231,11 +253,11 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
         Step::Submit { lane, timeout_ms, size } => {
             model.submitted += 1;
             let number = model.submitted;
-            let call = Call::new(Lane::ALL[*lane], now, Duration::from_millis(*timeout_ms), *size);
+            let mut call = Call::new(Lane::ALL[*lane], now, Duration::from_millis(*timeout_ms), *size);
             let may = model.may_go(&call.tried);
             let waiter = |key, call| Waiter { number, arrived: number, call, key };
-            match dispatch.submit(call.clone(), || number, now) {
-                Submitted::Run { node, call } => model.took(node, waiter(None, call)),
+            match dispatch.submit(&mut call, || number, now) {
+                Submitted::Run(node) => model.took(node, waiter(None, call)),
                 Submitted::Queued(key) => {
                     assert!(may.is_empty() && model.nobody().is_none() && model.room(&call));
                     model.waiting.push(waiter(Some(key), call));
@@ -250,20 +272,22 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
                 }
             }
         }
-        Step::Finish(i) | Step::Retry(i) if !model.running.is_empty() => {
+        Step::Finish(i, ..) | Step::Retry(i) if !model.running.is_empty() => {
             let (node, mut waiter) = model.running.swap_remove(i.index(model.running.len()));
-            match step {
-                Step::Retry(_) => {
-                    model.gave_back(node);
-                    waiter.key = Some(dispatch.retry(node, waiter.call.clone(), waiter.number));
-                    waiter.call.tried.add(node);
-                    model.waiting.push(waiter);
+            model.gave_back(node);
+            if let Step::Finish(_, ms, hand_on) = step {
+                model.now += Duration::from_millis(*ms);
+                model.end(waiter.number, "ran");
+                match hand_on.then(|| dispatch.hand_on(node, model.now)).flatten() {
+                    Some(next) => model.handed_on(node, next, dispatch),
+                    None => dispatch.release(node),
                 }
-                _ => {
-                    model.gave_back(node);
-                    dispatch.release(node);
-                    model.end(waiter.number, "ran");
-                }
+            } else {
+                let mut tried = waiter.call.tried.clone();
+                tried.add(node);
+                waiter.key = Some(dispatch.retry(node, &mut waiter.call, waiter.number));
+                assert_eq!(waiter.call.tried, tried);
+                model.waiting.push(waiter);
             }
         }
         Step::Hedge(i) => {
@@ -280,7 +304,7 @@ fn apply(step: &Step, model: &mut Model, dispatch: &mut Dispatch<u32>) {
         }
         Step::Cancel(i) => {
             let Some(waiter) = pick(i, &model.waiting) else { return };
-            assert!(dispatch.cancel(waiter.key.unwrap()).is_some_and(|(_, number)| number == waiter.number));
+            assert_eq!(dispatch.cancel(waiter.key.unwrap()), Some(waiter.number));
             model.leave(waiter.number);
             model.end(waiter.number, "cancelled");
             assert!(dispatch.cancel(waiter.key.unwrap()).is_none());
@@ -388,8 +412,8 @@ proptest! {
         let (mut told, mut wakes) = (0, 0);
         for (number, (lane, ms)) in arrivals.iter().enumerate() {
             now += Duration::from_millis(*ms);
-            let call = Call::new(Lane::ALL[*lane], now, Duration::from_secs(1), 1);
-            told += usize::from(!matches!(dispatch.submit(call, || number, now), Submitted::Queued(_)));
+            let mut call = Call::new(Lane::ALL[*lane], now, Duration::from_secs(1), 1);
+            told += usize::from(!matches!(dispatch.submit(&mut call, || number, now), Submitted::Queued(_)));
         }
         dispatch.pool_mut().set_fit(node, true, now);
         loop {

@@ -160,3 +160,21 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Looked up one by one or read as a map, fields are the same.
+    #[test]
+    fn a_field_by_its_name_is_that_of_the_map(
+        fields in prop::collection::vec(("[a-cA-C]{1,2}", "[ \t]{0,2}", "[!-~:é]{0,3}( [!-~]{1,3})?", "[ \t]{0,2}"), 0..6)
+    ) {
+        let lines: String =
+            fields.iter().map(|(name, before, value, after)| format!("{name}:{before}{value}{after}\r\n")).collect();
+        let head = read_head(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n")).unwrap().unwrap();
+        let map = head.fields.map();
+        for (name, ..) in &fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            prop_assert_eq!(head.fields.get(&name), map.get(&name).cloned());
+        }
+        prop_assert_eq!(head.fields.get(&HeaderName::from_static("d")), None);
+    }
+}

@@ -20,10 +20,11 @@ impl Handler for Passing {
         hop::strip(&mut parts.headers);
         let mut response = Response::default();
         match self.client.pass(Request::from_parts(parts, body), self.limits).await {
-            Ok(mut reply) => {
-                hop::strip(&mut reply.headers);
+            Ok(reply) => {
+                let mut headers = reply.headers();
+                hop::strip(&mut headers);
                 *response.status_mut() = reply.status;
-                *response.headers_mut() = reply.headers;
+                *response.headers_mut() = headers;
                 *response.body_mut() = ReplyBody::streamed(reply.body);
             }
             Err(error) => {

@@ -251,6 +251,10 @@ fn a_bad_line_spoils_no_other() {
         if wrong {
             assert_eq!(object["offset"], offset, "{name}");
         }
+        if name == "unknown_type_40" {
+            let data = "00".repeat(10);
+            assert_eq!(*object, json!({"type": 40, "type_name": "unknown", "data": data}));
+        }
         assert_eq!(left.next().unwrap()["type"], 6, "after {name}");
         offset += (hex(entry).len() + SYNC.len()) as u64 / 2;
     }

@@ -136,6 +136,11 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!(found[0].1.as_ref().unwrap_err().starts_with("longer than any frame"));
         assert_eq!(found[1], (2, Ok(vec![1])));
+        // Nor is what follows it taken for a line, where the text ends there.
+        lines.push(&vec![b'0'; LONGEST + 1]);
+        assert!(lines.next().is_some_and(|(number, bytes)| number == 3 && bytes.is_err()));
+        lines.push(b"01");
+        assert_eq!((lines.next(), lines.last()), (None, None));
     }
 
     #[test]

@@ -54,9 +54,11 @@ fuzz_target!(|input: &[u8]| {
     let (one, two) = (Bytes::copy_from_slice(one), Bytes::copy_from_slice(two));
     match reading::execution(&one, &two) {
         Ok(said) => {
-            let found = said.judge(Some(60), 1_795_231_030);
-            told(&found);
-            assert_eq!(found.verdict == Verdict::Hard, said.syncing);
+            for genesis in [None, Some(1_795_231_000), Some(u64::MAX)] {
+                let found = said.judge(Some(60), genesis, 1_795_231_030);
+                told(&found);
+                assert_eq!(found.verdict == Verdict::Hard, said.syncing);
+            }
         }
         Err(found) => {
             told(&found);

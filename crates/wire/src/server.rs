@@ -10,7 +10,6 @@ mod connection;
 mod heads;
 mod linger;
 mod reply;
-mod stream;
 mod suspect;
 mod tls;
 

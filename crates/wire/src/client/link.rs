@@ -16,7 +16,7 @@ use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
 use super::incoming::{self, Bad, Fields, Framing, Piece};
 use super::outgoing::{Outgoing, Progress};
-use super::stream::Stream;
+use super::stream::{self, Stream};
 
 /// Read at once, at least.
 const READ: usize = 8 * 1024;
@@ -72,7 +72,7 @@ pub(super) struct Begun {
 impl Link {
     /// A fresh connection. Has no limit of its own.
     pub(super) async fn connect(endpoint: &Endpoint) -> Result<Self, CallError> {
-        let stream = Stream::connect(endpoint).await?;
+        let stream = stream::connect(endpoint).await?;
         Ok(Self { stream, input: BytesMut::new(), body: None, keep_alive: true })
     }
 

@@ -11,12 +11,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::Options;
 use super::heads::Heads;
 use super::linger::Lingering;
-use super::stream::Stream;
 use crate::small_write;
 
 /// How long a connection has to have been idle for its client not to be about to send a request: longer than a round trip.
@@ -167,6 +169,9 @@ impl Drop for InFlight {
     }
 }
 
+/// A client's connection without or with TLS.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// A socket whose activity is watched.
 pub(super) struct Watched {
     stream: Stream,
@@ -227,7 +232,8 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        if self.stream.holds_back() {
+        // TLS may hold back what was written until it is flushed.
+        if matches!(self.stream, Either::Right(_)) {
             self.activity.write_polled(poll.is_pending());
         }
         poll
@@ -243,6 +249,10 @@ impl AsyncWrite for Watched {
             }
         }
         let lingering = this.lingering.get_or_insert_with(|| Lingering::new(this.linger_timeout));
-        lingering.poll(this.stream.socket(), cx).map(Ok)
+        let socket = match &mut this.stream {
+            Either::Left(socket) => socket,
+            Either::Right(tls) => tls.get_mut().0,
+        };
+        lingering.poll(socket, cx).map(Ok)
     }
 }

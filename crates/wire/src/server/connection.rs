@@ -18,10 +18,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{AT_REST, Activity, Watched};
-use super::stream::Stream;
+use super::activity::{AT_REST, Activity, Stream, Watched};
 use super::{Handler, Options, Response, Tls, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
@@ -38,7 +38,7 @@ pub(super) async fn serve<H: Handler>(
     stop: CancellationToken,
 ) {
     let stream = match &options.tls {
-        None => Stream::Plain(stream),
+        None => Either::Left(stream),
         // Boxed: every connection would carry room for it.
         Some(tls) => match Box::pin(shaken(stream, tls, &options, &stop)).await {
             Ok(stream) => stream,
@@ -115,7 +115,7 @@ async fn shaken(
         tokio::time::sleep(AT_REST).await;
     };
     tokio::select! {
-        shaken = timeout(options.header_timeout, handshake) => Ok(Stream::Tls(Box::new(shaken??))),
+        shaken = timeout(options.header_timeout, handshake) => Ok(Either::Right(Box::new(shaken??))),
         () = stopped => Err(io::Error::other("the server stops")),
     }
 }

@@ -70,35 +70,23 @@ pub(super) async fn serve<H: Handler>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
     let mut overdue = pin!(activity.overdue(&options));
 
-    tokio::select! {
-        ended = connection.as_mut() => {
-            note_end(peer, ended.err());
-            return;
+    let mut stopped = pin!(async {
+        stop.cancelled().await;
+        // A request that is on its way while its connection is closed would be lost. So whoever has just been answered may ask
+        // once more, and every answer from now on says that it is the last.
+        activity.stop();
+        activity.at_rest().await;
+    });
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return note_end(peer, ended.err()),
+            why = overdue.as_mut() => return tracing::debug!(%peer, why, "closed a connection"),
+            () = stopped.as_mut(), if !is_ending => {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
-        why = overdue.as_mut() => {
-            tracing::debug!(%peer, why, "closed a connection");
-            return;
-        }
-        () = stop.cancelled() => {}
-    }
-    // A request that is on its way while its connection is closed would be lost. So whoever has just been answered may ask once
-    // more, and every answer from now on says that it is the last.
-    activity.stop();
-    tokio::select! {
-        ended = connection.as_mut() => {
-            note_end(peer, ended.err());
-            return;
-        }
-        why = overdue.as_mut() => {
-            tracing::debug!(%peer, why, "closed a connection");
-            return;
-        }
-        () = activity.at_rest() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        ended = connection => note_end(peer, ended.err()),
-        why = overdue => tracing::debug!(%peer, why, "closed a connection"),
     }
 }
 
@@ -112,6 +100,7 @@ async fn shaken(
     let handshake = tls.acceptor(Instant::now()).accept(stream);
     let stopped = async {
         stop.cancelled().await;
+        // Who is shaking hands is about to ask, as in `Activity::at_rest`.
         tokio::time::sleep(AT_REST).await;
     };
     tokio::select! {

@@ -14,10 +14,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 
-/// A certificate with its key, in files.
+/// A certificate with its key, in files, and those that were there before.
 struct Issued {
     folder: TempDir,
-    der: CertificateDer<'static>,
+    all: Vec<CertificateDer<'static>>,
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -27,7 +27,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 impl Issued {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut issued = Self { folder, der: CertificateDer::from(Vec::new()) };
+        let mut issued = Self { folder, all: Vec::new() };
         issued.renew(0);
         issued
     }
@@ -36,10 +36,15 @@ impl Issued {
     fn renew(&mut self, generation: usize) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        self.der = params.self_signed(&key).unwrap().der().clone();
+        let der = params.self_signed(&key).unwrap().der().clone();
         let lines = "\n".repeat(100 * generation);
-        std::fs::write(self.certificate(), pem("CERTIFICATE", &self.der) + &lines).unwrap();
+        std::fs::write(self.certificate(), pem("CERTIFICATE", &der) + &lines).unwrap();
         std::fs::write(self.key(), pem("PRIVATE KEY", &key.serialize_der()) + &lines).unwrap();
+        self.all.push(der);
+    }
+
+    fn newest(&self) -> CertificateDer<'static> {
+        self.all.last().unwrap().clone()
     }
 
     fn certificate(&self) -> PathBuf {
@@ -60,7 +65,9 @@ impl Issued {
 
     async fn connect(&self, address: SocketAddr, protocols: &[&str]) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
+        for der in &self.all {
+            roots.add(der.clone()).unwrap();
+        }
         let mut config =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()
@@ -127,11 +134,21 @@ async fn who_does_not_shake_hands_does_not_keep_a_place() {
     let mut half = issued.connect(server.address, &[]).await.unwrap();
     half.write_all(b"POST / HT").await.unwrap();
     assert_eq!(half.read(&mut [0; 1]).await.unwrap_or(0), 0);
-    // Nor a handshake when the server stops.
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_stop_a_handshake_is_waited_for_a_second() {
+    let issued = Issued::new();
+    let hour = Duration::from_secs(3600);
+    let options = Options { header_timeout: hour, ..issued.options() };
+    let server = start(options, hour).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     silent.write_all(&[22, 3]).await.unwrap();
     server.stop.cancel();
-    timeout(Duration::from_secs(10), server.served).await.unwrap().unwrap();
+    let stopped = Instant::now();
+    server.served.await.unwrap();
+    let took = stopped.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
 }
 
 async fn raw_bytes(address: SocketAddr, text: &str) -> Vec<u8> {
@@ -165,91 +182,38 @@ async fn a_renewed_certificate_is_used_and_a_bad_one_is_not() {
     let tls = issued.tls();
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let first = issued.der.clone();
-    assert_eq!(served(&tls, after(0)).await, first);
+    let first = issued.newest();
+    assert_eq!(shown(&issued, &tls, after(0)).await, first);
     issued.renew(1);
-    assert_eq!(served(&tls, after(30)).await, first, "not looked at yet");
-    let second = issued.der.clone();
-    assert_eq!(served(&tls, after(62)).await, second);
+    assert_eq!(shown(&issued, &tls, after(30)).await, first, "not looked at yet");
+    let second = issued.newest();
+    assert_eq!(shown(&issued, &tls, after(62)).await, second);
     // Half written.
     std::fs::write(issued.certificate(), "-----BEGIN CERTIFICATE-----\n").unwrap();
-    assert_eq!(served(&tls, after(124)).await, second);
-    assert_eq!(served(&tls, after(186)).await, second);
+    assert_eq!(shown(&issued, &tls, after(124)).await, second);
+    assert_eq!(shown(&issued, &tls, after(186)).await, second);
     std::fs::remove_file(issued.key()).unwrap();
-    assert_eq!(served(&tls, after(248)).await, second);
+    assert_eq!(shown(&issued, &tls, after(248)).await, second);
     assert!(tls.reload().is_err());
-    assert_eq!(served(&tls, after(249)).await, second);
+    assert_eq!(shown(&issued, &tls, after(249)).await, second);
     issued.renew(2);
-    assert_eq!(served(&tls, after(310)).await, issued.der);
+    assert_eq!(shown(&issued, &tls, after(310)).await, issued.newest());
     issued.renew(3);
     tls.reload().unwrap();
-    assert_eq!(served(&tls, after(311)).await, issued.der);
+    assert_eq!(shown(&issued, &tls, after(311)).await, issued.newest());
 }
 
 /// The certificate that somebody is shown who connects then.
-async fn served(tls: &Tls, then: Instant) -> CertificateDer<'static> {
+async fn shown(issued: &Issued, tls: &Tls, then: Instant) -> CertificateDer<'static> {
     let acceptor = tls.acceptor(then);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let _ = acceptor.accept(stream).await;
+        acceptor.accept(stream).await.unwrap()
     };
-    let shown = Arc::new(std::sync::Mutex::new(None));
-    let client = async {
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Looking(shown.clone())))
-            .with_no_client_auth();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let _ = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    };
-    tokio::join!(server, client);
-    let shown = shown.lock().unwrap().take();
-    shown.unwrap()
-}
-
-/// Looks at a certificate, and trusts nobody.
-#[derive(Debug)]
-struct Looking(Arc<std::sync::Mutex<Option<CertificateDer<'static>>>>);
-
-impl rustls::client::danger::ServerCertVerifier for Looking {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = Some(end_entity.clone().into_owned());
-        Err(rustls::Error::General("it was only looked at".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("it was only looked at".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("it was only looked at".to_owned()))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
+    let (_open, client) = tokio::join!(server, issued.connect(address, &[]));
+    client.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
 #[test]

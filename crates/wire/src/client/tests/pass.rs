@@ -1,5 +1,6 @@
 //! Requests that are passed on: their bodies stream, and whoever fails is told apart.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -225,21 +226,71 @@ async fn a_body_goes_while_it_comes_and_the_connection_is_used_again() {
     }
 }
 
+/// A body that knows its end, as hyper's do, and mustn't be asked for it.
+struct Ending {
+    pieces: VecDeque<Bytes>,
+    tells_length: bool,
+}
+
+impl Body for Ending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = self.pieces.pop_front().expect("asked for its end");
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.tells_length {
+            true => SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum()),
+            false => SizeHint::default(),
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_a_body_that_is_known_is_not_asked_for() {
-    // hyper's bodies know their end; this one too, and more than is gathered is in its first frame.
-    let (listener, client) = node().await;
-    let sent: Bytes = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-    let script = async {
-        let mut stream = accept(&listener).await;
-        let (_, body) = read_request(&mut stream).await.unwrap();
-        stream.write_all(OK).await.unwrap();
-        (stream, body)
-    };
-    let call = client.pass(post_of(Full::new(sent.clone())), Pass::default());
-    let (reply, (_open, got)) = tokio::join!(call, script);
-    assert_eq!(reply.unwrap().status, 200);
-    assert!(got == sent);
+    let large: Bytes = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let short = Bytes::from_static(b"short");
+    for tells_length in [true, false] {
+        // All of it is in hand before the first byte is sent, or not.
+        for (pieces, is_in_hand) in [
+            (vec![short.clone()], true),
+            (vec![large.clone()], true),
+            (vec![large.clone(), short.clone()], false),
+            (vec![large.clone(), large.clone()], false),
+        ] {
+            let (listener, client) = node().await;
+            let sent = pieces.concat();
+            let script = async {
+                let mut stream = accept(&listener).await;
+                let (head, mut body) = read_request(&mut stream).await.unwrap();
+                assert_eq!(head.contains("content-length: "), tells_length || is_in_hand, "{head}");
+                if head.contains("chunked") {
+                    for piece in &pieces {
+                        read_until(&mut stream, format!("{:x}\r\n", piece.len()).as_bytes()).await;
+                        let begin = body.len();
+                        body.resize(begin + piece.len(), 0);
+                        stream.read_exact(&mut body[begin..]).await.unwrap();
+                        assert_eq!(read_until(&mut stream, b"\r\n").await, "\r\n");
+                    }
+                    assert_eq!(read_until(&mut stream, HEAD_END).await, "0\r\n\r\n");
+                }
+                stream.write_all(OK).await.unwrap();
+                (stream, body)
+            };
+            let body = Ending { pieces: pieces.clone().into(), tells_length };
+            let (reply, (_open, got)) =
+                tokio::join!(client.pass(post_of(body), Pass::default()), script);
+            assert_eq!(reply.unwrap().status, 200);
+            assert!(got == sent);
+        }
+    }
 }
 
 #[tokio::test]

@@ -169,7 +169,6 @@ async fn a_client_that_goes_away_closes_the_nodes_connection() {
 /// Bodies that aren't there, and heads that say so.
 #[tokio::test]
 async fn replies_come_as_they_are() {
-    let front = front(Pass::default(), Options::default()).await;
     let gzip = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\netag: \"a\"\r\ncontent-length: 4\r\n\r\n\x1f\x08\x01\x02";
     for (method, reply, lines, without, body) in [
         (
@@ -209,6 +208,7 @@ async fn replies_come_as_they_are() {
             "",
         ),
     ] {
+        let front = front(Pass::default(), Options::default()).await;
         let request = format!("{method} / HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip, br\r\n\r\n");
         let mut client = front.client(&request).await;
         let (mut node, head) = front.accept().await;
@@ -225,9 +225,6 @@ async fn replies_come_as_they_are() {
         // Nothing else comes: the connection is used for another.
         client.write_all(b"BAD\r\n\r\n").await.unwrap();
         assert!(read_until(&mut client, b"\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
-        drop(node);
-        // The node's is closed; the next is a fresh one.
-        while timeout(Duration::from_millis(1), client.read_u8()).await.is_ok_and(|read| read.is_ok()) {}
     }
 }
 

@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
+use tokio::task::coop::unconstrained;
 use tokio_util::io::poll_read_buf;
 
 use super::endpoint::Endpoint;
@@ -231,7 +232,7 @@ impl Link {
         }
         // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either. A task that has
         // used up its share of a turn would be told that nothing came, without a look.
-        let look = pin!(poll_fn(|cx| self.poll_fill(1, cx)));
+        let look = pin!(unconstrained(poll_fn(|cx| self.poll_fill(1, cx))));
         look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 

@@ -47,19 +47,7 @@ impl std::error::Error for BodyError {}
 /// # Errors
 /// [`BodyError`].
 pub async fn read<B: Body<Data = Bytes> + Unpin>(body: B, limit: usize) -> Result<Bytes, BodyError> {
-    read_within(body, limit, STALL).await
-}
-
-/// [`read`] with a limit of its own on how long a body may stall.
-///
-/// # Errors
-/// [`BodyError`].
-pub async fn read_within<B: Body<Data = Bytes> + Unpin>(
-    body: B,
-    limit: usize,
-    stall: Duration,
-) -> Result<Bytes, BodyError> {
-    gather(body, limit, Some(stall)).await
+    gather(body, limit, Some(STALL)).await
 }
 
 /// Reads a body of at most `limit` bytes that is in within `time`. A small one, which is there with its head, costs no timer.

@@ -8,8 +8,7 @@ use http::{HeaderMap, HeaderValue};
 ///
 /// `TE` and `Trailer` are among them, since trailers aren't passed on, and credentials for a proxy, since they are ours to
 /// look at.
-#[must_use]
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

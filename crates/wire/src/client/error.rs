@@ -27,14 +27,6 @@ pub enum Fault {
     CallerTooLarge,
 }
 
-impl Fault {
-    /// Whether it is the fault of whoever sends the request that was to be passed on, and not the node's.
-    #[must_use]
-    pub fn is_callers(self) -> bool {
-        matches!(self, Fault::Caller | Fault::CallerTooLarge)
-    }
-}
-
 /// Whether the node may have got the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Delivered {

@@ -58,8 +58,8 @@ impl Client {
     /// its body is lost then.
     ///
     /// # Errors
-    /// [`CallError`] if there is no head of a reply within the limits. If its fault [is the caller's](Fault::is_callers) it says nothing
-    /// of the node.
+    /// [`CallError`] if there is no head of a reply within the limits. [`Fault::Caller`] and [`Fault::CallerTooLarge`] say nothing of
+    /// the node.
     pub async fn pass<B>(&self, request: Request<B>, limits: Pass) -> Result<StreamedReply, CallError>
     where
         B: Body<Data = Bytes> + Unpin,

@@ -81,11 +81,8 @@ impl Tls {
         Ok(Tls(Arc::new(Shared { files, state })))
     }
 
-    /// Reads the files again, changed or not. Connections that are open keep what they have.
-    ///
-    /// # Errors
-    /// [`BadTls`]; what was in use stays in use.
-    pub fn reload(&self) -> Result<(), BadTls> {
+    /// Reads the files again, changed or not. Connections that are open keep what they have; what cannot be used changes nothing.
+    pub(super) fn reload(&self) -> Result<(), BadTls> {
         let seen = self.0.files.stamp();
         let read = self.0.files.read();
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -136,14 +136,17 @@ impl<T: Entry> Log<T> {
 
     /// Writes more into an entry, where it is still kept.
     pub(crate) fn amend(&self, seq: u64, amend: impl FnOnce(&mut T)) {
-        let mut inner = self.inner();
-        if let Some(at) = inner.calls.iter_mut().position(|call| *call.seq() == seq) {
-            let before = inner.calls[at].bytes();
-            amend(&mut inner.calls[at]);
-            inner.bytes = inner.bytes - before + inner.calls[at].bytes();
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        // It is among the last ones.
+        if let Some(call) = inner.calls.iter_mut().rev().find_map(|call| (*call.seq() == seq).then_some(call))
+        {
+            inner.bytes -= call.bytes();
+            amend(call);
+            inner.bytes += call.bytes();
             inner.trim(self.most_bytes);
         }
-        drop(inner);
+        drop(guard);
         self.arrived.notify_waiters();
     }
 

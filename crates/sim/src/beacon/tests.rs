@@ -239,6 +239,16 @@ async fn a_fault_holds_for_its_paths() {
     assert!(json_of(&node, "/eth/v1/beacon/genesis").await["data"].is_object());
 }
 
+#[tokio::test]
+async fn a_node_without_faults_holds_nothing_up() {
+    let node = start().await;
+    let host = &node.shared.host;
+    let picked = host.pick("/eth/v1/node/syncing");
+    let mut held = std::pin::pin!(host.hold(&picked));
+    let at_once = std::future::poll_fn(|cx| std::task::Poll::Ready(held.as_mut().poll(cx).is_ready()));
+    assert!(at_once.await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_and_hanging_nodes_take_no_time_of_ours() {
     let node = start().await;

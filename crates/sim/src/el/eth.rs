@@ -29,11 +29,11 @@ impl El {
             "eth_blockNumber" => Answer::json(format!("\"{:#x}\"", self.head().number)),
             "eth_syncing" => Answer::json(self.syncing(faults)),
             "eth_getBlockByNumber" => match arguments.first().and_then(envelope::string) {
-                Some(tag) => Answer::json(self.shown(self.by_tag(&tag))),
+                Some(tag) => Answer::json(shown(self.by_tag(&tag))),
                 None => Answer::bad_params("missing value for required argument 0"),
             },
             "eth_getBlockByHash" => match arguments.first().and_then(hash_value) {
-                Some(hash) => Answer::json(self.shown(self.store.get(hash))),
+                Some(hash) => Answer::json(shown(self.store.get(hash))),
                 None => Answer::bad_params("argument 0 is not a hash"),
             },
             "eth_sendRawTransaction" => match arguments.first() {
@@ -74,19 +74,17 @@ impl El {
             }
         }
     }
+}
 
-    /// The part of a block that the toy chain has, with hashes of transactions left out.
-    fn shown(&self, block: Option<&Block>) -> String {
-        let Some(block) = block else {
-            return "null".to_owned();
-        };
-        let claimed = self.head_timestamp.filter(|_| block.hash == self.head);
-        let timestamp = claimed.unwrap_or(block.timestamp);
-        format!(
-            "{{\"number\":\"{:#x}\",\"hash\":\"{}\",\"parentHash\":\"{}\",\"timestamp\":\"{timestamp:#x}\",\
-             \"parentBeaconBlockRoot\":\"{}\",\"difficulty\":\"0x0\",\"nonce\":\"0x0000000000000000\",\
-             \"gasLimit\":\"0x2aea540\",\"baseFeePerGas\":\"0x7\",\"transactions\":[],\"uncles\":[]}}",
-            block.number, block.hash, block.parent, block.parent_beacon_root
-        )
-    }
+/// The part of a block that the toy chain has, with hashes of transactions left out.
+fn shown(block: Option<&Block>) -> String {
+    let Some(block) = block else {
+        return "null".to_owned();
+    };
+    format!(
+        "{{\"number\":\"{:#x}\",\"hash\":\"{}\",\"parentHash\":\"{}\",\"timestamp\":\"{:#x}\",\
+         \"parentBeaconBlockRoot\":\"{}\",\"difficulty\":\"0x0\",\"nonce\":\"0x0000000000000000\",\
+         \"gasLimit\":\"0x2aea540\",\"baseFeePerGas\":\"0x7\",\"transactions\":[],\"uncles\":[]}}",
+        block.number, block.hash, block.parent, block.timestamp, block.parent_beacon_root
+    )
 }

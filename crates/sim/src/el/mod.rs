@@ -172,7 +172,6 @@ pub struct El {
     rejected: HashSet<Hash>,
     blobs: HashMap<String, Blob>,
     canned: HashMap<String, Bytes>,
-    head_timestamp: Option<u64>,
 }
 
 impl El {
@@ -196,7 +195,6 @@ impl El {
             rejected: HashSet::new(),
             blobs: HashMap::new(),
             canned: HashMap::new(),
-            head_timestamp: None,
         }
     }
 
@@ -270,11 +268,6 @@ impl El {
     pub fn can(&mut self, method: &str, result: &str) {
         let result = Bytes::from(result.to_owned());
         self.canned.insert(method.to_owned(), result);
-    }
-
-    /// From now on it says that its head is of this time (seconds since 1970), however old it is; `None`: the truth.
-    pub fn claim_head_time(&mut self, timestamp: Option<u64>) {
-        self.head_timestamp = timestamp;
     }
 
     /// Answers one call as a client with these faults does. Faults of the transport (`Down`,

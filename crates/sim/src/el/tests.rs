@@ -252,22 +252,6 @@ fn blocks_are_found_by_tag_number_and_hash() {
 }
 
 #[test]
-fn the_head_can_be_as_old_as_a_test_wants_it() {
-    let (mut chain, mut el) = start();
-    let block = chain.grow();
-    el.follow(&block);
-    let time = |el: &mut El, tag: &str| {
-        call(el, "eth_getBlockByNumber", json!([tag, false])).unwrap()["timestamp"].clone()
-    };
-    let truth = time(&mut el, "latest");
-    el.claim_head_time(Some(0x1234));
-    assert_eq!(time(&mut el, "latest"), "0x1234");
-    assert_ne!(time(&mut el, "earliest"), "0x1234");
-    el.claim_head_time(None);
-    assert_eq!(time(&mut el, "latest"), truth);
-}
-
-#[test]
 fn syncing_and_indexing_show_in_eth_syncing_only_as_they_do_in_geth() {
     let (_, mut el) = start();
     let body = request::call(1, "eth_syncing", "[]");

@@ -150,11 +150,6 @@ impl<T: Entry> Log<T> {
         self.arrived.notify_waiters();
     }
 
-    /// How many there ever were.
-    pub(crate) fn total(&self) -> u64 {
-        self.inner().next
-    }
-
     /// Counts a request that got a 401.
     pub(crate) fn refuse(&self) {
         self.inner().refused += 1;

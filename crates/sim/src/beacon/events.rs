@@ -41,7 +41,7 @@ struct Inner {
 struct Stream {
     id: u64,
     topics: Vec<String>,
-    sender: mpsc::Sender<io::Result<Bytes>>,
+    sender: mpsc::Sender<Bytes>,
 }
 
 impl Streams {
@@ -58,7 +58,7 @@ impl Streams {
         inner.open.push(Stream { id, topics, sender });
         drop(inner);
         shared.log.changed();
-        EventBody { id, shared: shared.clone(), first: None, receiver }
+        EventBody { id, shared: shared.clone(), receiver }
     }
 
     /// Sends an event, or keeps it until [`Streams::release`].
@@ -80,13 +80,9 @@ impl Streams {
         }
     }
 
-    /// Ends all streams: as they should end, or in the middle of their bodies.
-    pub(super) fn end(&self, cut: bool) {
-        let open = std::mem::take(&mut lock(&self.inner).open);
-        for stream in open.iter().filter(|_| cut) {
-            // One that is full up ends all the same.
-            let _ = stream.sender.try_send(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
+    /// Ends all streams, as they should end.
+    pub(super) fn end(&self) {
+        lock(&self.inner).open.clear();
     }
 
     fn close(&self, id: u64) {
@@ -98,7 +94,7 @@ impl Inner {
     fn send(&mut self, event: &Event) {
         self.open.retain(|stream| {
             let wanted = event.topic.as_ref().is_none_or(|topic| stream.topics.contains(topic));
-            !wanted || stream.sender.try_send(Ok(event.text.clone())).is_ok()
+            !wanted || stream.sender.try_send(event.text.clone()).is_ok()
         });
     }
 }
@@ -107,15 +103,7 @@ impl Inner {
 pub(super) struct EventBody {
     id: u64,
     shared: Arc<Shared>,
-    first: Option<io::Result<Bytes>>,
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-}
-
-impl EventBody {
-    /// Waits until there is something to send.
-    pub(super) async fn has_event(&mut self) {
-        self.first = self.receiver.recv().await;
-    }
+    receiver: mpsc::Receiver<Bytes>,
 }
 
 impl Drop for EventBody {
@@ -130,9 +118,6 @@ impl Body for EventBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first.map(Frame::data)));
-        }
-        self.receiver.poll_recv(cx).map(|event| event.map(|event| event.map(Frame::data)))
+        self.receiver.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
     }
 }

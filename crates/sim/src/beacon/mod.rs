@@ -215,12 +215,7 @@ impl BeaconHandle {
 
     /// Ends every stream as it should end.
     pub fn end_streams(&self) {
-        self.shared.streams.end(false);
-    }
-
-    /// Breaks every stream off: no last chunk.
-    pub fn cut_streams(&self) {
-        self.shared.streams.end(true);
+        self.shared.streams.end();
     }
 
     /// How many event streams are open.
@@ -251,16 +246,6 @@ impl BeaconHandle {
     /// How many requests to paths that begin with this it received (of those kept).
     pub fn count(&self, prefix: &str) -> usize {
         self.shared.log.count(|request| request.path.starts_with(prefix))
-    }
-
-    /// How many requests it ever received.
-    pub fn total(&self) -> u64 {
-        self.shared.log.total()
-    }
-
-    /// Forgets the requests received; their numbers go on.
-    pub fn clear_requests(&self) {
-        self.shared.log.clear();
     }
 
     /// Waits until `enough` says yes to the requests received.

@@ -34,7 +34,7 @@ impl Serve for Shared {
         }
         self.host.hold(&picked).await;
         if parts.method == Method::GET && path == EVENTS && !picked.is_replaced() {
-            return self.stream(parts.uri.query().unwrap_or_default()).await;
+            return self.stream(parts.uri.query().unwrap_or_default());
         }
         host::finish(self.look_up(&parts, body), &picked.faults, &life).await
     }
@@ -55,7 +55,7 @@ impl Shared {
         }
     }
 
-    async fn stream(self: Arc<Self>, query: &str) -> Reply {
+    fn stream(self: Arc<Self>, query: &str) -> Reply {
         // `topics=head&topics=block` and `topics=head,block`.
         let topics = query.split('&').filter_map(|pair| pair.strip_prefix("topics="));
         let topics: Vec<String> = topics.flat_map(|topics| topics.split(',')).map(str::to_owned).collect();
@@ -63,12 +63,7 @@ impl Shared {
             let refused = refusal(StatusCode::BAD_REQUEST, "Invalid topic");
             return host::boxed(refused.map(host::Outgoing::whole));
         }
-        let at_once = lock(&self.state).event_headers_at_once;
-        let mut body = Streams::open(&self, topics);
-        if !at_once {
-            body.has_event().await;
-        }
-        let mut reply = Response::new(body);
+        let mut reply = Response::new(Streams::open(&self, topics));
         for (name, value) in
             [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")]
         {

@@ -1,6 +1,6 @@
 //! What a simulated beacon node says of itself and of its chain. Pure: a request in, an answer out.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -52,10 +52,6 @@ pub struct BeaconState {
     pub consensus_version: &'static str,
     /// How many bytes of SSZ `/eth/v2/beacon/blocks/{id}` gives.
     pub block_bytes: usize,
-    /// Whether an event stream's headers are sent at once. Lodestar 1.5.1 sends them with the first event only.
-    pub event_headers_at_once: bool,
-    /// What requests to a path (without its query) get, whatever the rest says; see [`BeaconState::can`].
-    pub canned: HashMap<String, Response<Bytes>>,
 }
 
 impl Default for BeaconState {
@@ -81,8 +77,6 @@ impl Default for BeaconState {
             slots_per_epoch: 32,
             consensus_version: "fulu",
             block_bytes: 64 << 10,
-            event_headers_at_once: true,
-            canned: HashMap::new(),
         }
     }
 }
@@ -97,11 +91,6 @@ pub(super) struct Asked<'a> {
 }
 
 impl BeaconState {
-    /// From now on any request to this path (without its query) gets this.
-    pub fn can(&mut self, path: &str, reply: Response<Bytes>) {
-        self.canned.insert(path.to_owned(), reply);
-    }
-
     /// The root of the block of `slot`.
     pub fn root(&self, slot: u64) -> Hash {
         Hash::of(&[b"beacon block", &self.genesis_root.0, &slot.to_be_bytes()])
@@ -134,9 +123,6 @@ impl BeaconState {
     }
 
     pub(super) fn answer(&self, asked: &Asked<'_>) -> Response<Bytes> {
-        if let Some(reply) = self.canned.get(asked.path) {
-            return reply.clone();
-        }
         let wants = |method| asked.method == method;
         match asked.path {
             "/eth/v1/node/health" if wants(Method::GET) => self.health(asked.query),

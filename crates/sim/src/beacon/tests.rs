@@ -107,13 +107,11 @@ async fn blocks_come_as_ssz_or_json_and_what_is_posted_is_kept_as_it_came() {
         assert_eq!((received.body, &received.method), (Some(posted.clone()), &Method::POST));
         assert_eq!(received.headers["eth-consensus-version"], "fulu");
     }
-    assert_eq!((node.count("/eth/v2/beacon/blocks"), node.total()), (3, 4));
-    node.clear_requests();
-    assert_eq!((node.requests().len(), node.total()), (0, 4));
+    assert_eq!((node.count("/eth/v2/beacon/blocks"), node.requests().len()), (3, 4));
 }
 
 #[tokio::test]
-async fn everything_else_is_echoed_or_canned() {
+async fn everything_else_is_echoed() {
     let node = start().await;
     let request = Request::put("/any/path?a=b").header("x-mine", "1").body(Full::from("four")).unwrap();
     let echo: Value = serde_json::from_slice(ask(&node, request).await.unwrap().body()).unwrap();
@@ -123,13 +121,6 @@ async fn everything_else_is_echoed_or_canned() {
     );
     assert_eq!(echo["body_bytes"], 4);
     assert!(echo["headers"].as_array().unwrap().contains(&json!(["x-mine", "1"])));
-    let canned = Response::builder().status(418).header("content-encoding", "gzip").body(Bytes::from("x"));
-    node.with(|state| state.can("/any/path", canned.unwrap()));
-    let reply = get(&node, "/any/path?c=d").await.unwrap();
-    assert_eq!(
-        (reply.status().as_u16(), &reply.headers()["content-encoding"]),
-        (418, &"gzip".parse().unwrap())
-    );
 }
 
 #[tokio::test]
@@ -153,25 +144,7 @@ async fn events_reach_the_streams_of_their_topic() {
     node.end_streams();
     assert!(heads.frame().await.is_none(), "the end of the stream");
     node.wait_for_streams(0, SHORT).await.unwrap();
-    let mut cut = events(&node, "topics=head").await;
-    node.cut_streams();
-    assert!(cut.frame().await.unwrap().is_err(), "broken off");
     assert_eq!(get(&node, "/eth/v1/events").await.unwrap().status(), 400);
-}
-
-#[tokio::test]
-async fn the_headers_of_a_stream_can_wait_for_its_first_event() {
-    let node = start().await;
-    node.with(|state| state.event_headers_at_once = false);
-    let opening = tokio::spawn({
-        let node = node.clone();
-        async move { events(&node, "topics=head").await }
-    });
-    node.wait_for_streams(1, SHORT).await.unwrap();
-    assert!(!opening.is_finished());
-    node.head(7);
-    let mut stream = opening.await.unwrap();
-    assert!(next(&mut stream).await.unwrap().contains("\"slot\":\"7\""));
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{chain::Hash, host::whole};
+use crate::{
+    chain::Hash,
+    host::{JSON, whole},
+};
 
 /// A fork, as `/eth/v1/beacon/states/head/fork` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,7 +257,6 @@ impl BeaconState {
     }
 }
 
-const JSON: &str = "application/json";
 const SSZ: &str = "application/octet-stream";
 
 pub(super) fn json_reply(value: &Value) -> Response<Bytes> {

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::socket::{Connection, Gate};
 pub(crate) use self::{
     outgoing::Outgoing,
-    reply::{Reply, boxed, finish, whole},
+    reply::{JSON, Reply, boxed, finish, whole},
 };
 use crate::fault::{Faults, Picked};
 

@@ -10,6 +10,8 @@ use hyper::body::Body;
 use super::{Life, Outgoing};
 use crate::fault::Fault;
 
+pub(crate) const JSON: &str = "application/json";
+
 pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 pub(crate) fn boxed(reply: Response<impl Body<Data = Bytes, Error = io::Error> + Send + 'static>) -> Reply {
@@ -55,5 +57,3 @@ pub(crate) async fn finish(reply: Response<Bytes>, faults: &[Fault], life: &Life
     }
     boxed(reply.map(|body| Outgoing::with(body, faults)))
 }
-
-const JSON: &str = "application/json";

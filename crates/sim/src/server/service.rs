@@ -195,5 +195,5 @@ fn text(status: StatusCode, message: &str) -> Response<Bytes> {
 }
 
 fn json(body: Bytes) -> Response<Bytes> {
-    host::whole(StatusCode::OK, "application/json", body)
+    host::whole(StatusCode::OK, host::JSON, body)
 }

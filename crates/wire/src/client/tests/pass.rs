@@ -285,8 +285,7 @@ async fn the_end_of_a_body_that_is_known_is_not_asked_for() {
                 (stream, body)
             };
             let body = Ending { pieces: pieces.clone().into(), tells_length };
-            let (reply, (_open, got)) =
-                tokio::join!(client.pass(post_of(body), Pass::default()), script);
+            let (reply, (_open, got)) = tokio::join!(client.pass(post_of(body), Pass::default()), script);
             assert_eq!(reply.unwrap().status, 200);
             assert!(got == sent);
         }

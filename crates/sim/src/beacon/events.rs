@@ -61,10 +61,11 @@ impl Streams {
         EventBody { id, shared: shared.clone(), receiver }
     }
 
-    /// Sends an event, or keeps it until [`Streams::release`].
-    pub(super) fn send(&self, event: Event, hold: bool) {
+    /// Sends an event, or keeps it until [`Streams::release`]. Whether it must be kept is asked under the lock, so that none is kept
+    /// by a node that has just been healed.
+    pub(super) fn send(&self, event: Event, hold: impl FnOnce() -> bool) {
         let mut inner = lock(&self.inner);
-        if hold {
+        if hold() {
             if inner.held.len() < MOST_WAITING {
                 inner.held.push(event);
             }

@@ -210,7 +210,7 @@ impl BeaconHandle {
     }
 
     fn send(&self, event: Event) {
-        self.shared.streams.send(event, self.shared.host.hangs(EVENTS));
+        self.shared.streams.send(event, || self.shared.host.hangs(EVENTS));
     }
 
     /// Ends every stream as it should end.

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use mainstay_node::Operated as _;
-use mainstay_settings::{File, Flags, Sources, resolve};
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::SECTION;
 use crate::proxy;
+use crate::testing::settings;
 use node::{Ail, Node, syncing};
 
 /// A round may have begun just before: a second until the next, and one for its answer.
@@ -43,7 +43,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(count: usize, more: &str) -> Self {
+    fn config(count: usize, more: &str) -> Config {
         let nodes: Vec<String> = (0..count).map(|i| format!("\"http://bn{i}\"")).collect();
         let listen: Vec<&str> = (0..count).map(|_| "\"127.0.0.1:0\"").collect();
         let elements: Vec<&str> = (0..count).map(|_| "\"http://el\"").collect();
@@ -55,19 +55,17 @@ impl Bed {
             listen.join(", "),
             elements.join(", "),
         );
-        let file = File::parse(std::path::Path::new("mainstay.toml"), &text).unwrap();
-        let flags = Flags::default();
-        let instances = file.instances("beacon");
-        let sources =
-            Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
-        let mut problems = Vec::new();
-        let settings = resolve(&SECTION, &sources, &mut problems);
+        let (settings, mut problems) = settings(&SECTION, &text);
         let config = Config::from_settings(&settings, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
+        config.unwrap()
+    }
+
+    fn new(count: usize, more: &str) -> Self {
         let beacons: Vec<Node> = (0..count).map(|_| Node::default()).collect();
         let execution = Node::default();
         let metrics = Metrics::new(&mut Registry::default());
-        let role = Beacon::over(config.unwrap(), &metrics, &|url, options| {
+        let role = Beacon::over(Self::config(count, more), &metrics, &|url, options| {
             let number = url.host_str().unwrap_or_default().strip_prefix("bn");
             let node = number.map_or(&execution, |number| &beacons[number.parse::<usize>().unwrap()]);
             Client::over(Arc::new(node.clone()), url, options)

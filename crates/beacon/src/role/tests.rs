@@ -177,7 +177,8 @@ async fn a_node_that_refuses_is_gone_whatever_is_asked() {
     bed.out_and_back("beacon node", "syncing: connection refused", |bed| bed.beacons[0].heals()).await;
     // An execution node that can't be had is a check that fails, five rounds of it.
     bed.execution.ails("/", Ail::Refused);
-    bed.until(0, false, Duration::from_secs(6), "execution node").await;
+    let took = bed.until(0, false, Duration::from_secs(6), "execution node").await;
+    assert!(took > Duration::from_secs(3), "after {took:?}");
     assert!(bed.ask(0).await.1.contains("execution: connection refused"));
 }
 

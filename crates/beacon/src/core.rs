@@ -229,7 +229,7 @@ impl Core {
         for (i, post) in self.posts.iter().enumerate() {
             let open = through[i];
             if open && !state.open[i] {
-                let opening = Arc::new(Opening::default());
+                let opening = Arc::new(state.openings[i].next());
                 state.openings[i] = opening.clone();
                 post.gates.set(Gate::Open(opening));
                 let why = if grades[i] == Grade::Good {

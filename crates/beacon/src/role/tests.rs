@@ -11,7 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use mainstay_node::Operated as _;
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::SECTION;
@@ -269,6 +269,26 @@ async fn what_traffic_shows_counts_at_once() {
     let (status, message) = bed.ask(0).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(message.contains("no answer within 1.0 s") && began.elapsed() <= OUT_BY, "{message}");
+}
+
+/// The guard may have closed and opened again since a request began to wait: it is let go with the node all the same.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_since_before_is_let_go_too() {
+    let bed = Bed::new(1, "");
+    bed.until(0, true, OUT_BY, "at start").await;
+    bed.beacons[0].ails("/eth/v1/beacon/headers", Ail::Hang);
+    let asking = timeout(Duration::from_secs(60), bed.ask(0));
+    let meanwhile = async {
+        first(&bed, |says| says.peers = 3);
+        bed.until(0, false, OUT_BY, "few peers").await;
+        first(&bed, |says| says.peers = 70);
+        bed.until(0, true, BACK_BY, "enough peers").await;
+        bed.beacons[0].ails("/", Ail::Hang);
+    };
+    let (asked, ()) = tokio::join!(asking, meanwhile);
+    let (status, message) = asked.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(message.contains("no answer within 1.0 s"), "{message}");
 }
 
 /// A node that comes and goes faster than `rise` and the warm-up never gets a request; one that stays is back for good.

@@ -391,19 +391,16 @@ fn post(
         config.checks.iter().filter(|check| check.is_for(&guarded.name)).cloned().map(Arc::new).collect();
     let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
     let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
-    let asked = client::Options {
-        idle_timeout: config.node_idle_timeout,
-        max_reply: MAX_ANSWER,
-        ..client::Options::default()
-    };
-    let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
+    let connect: Connect<'_> =
+        &|url, options| connect(url, client::Options { idle_timeout: config.node_idle_timeout, ..options });
+    let asked = client::Options { max_reply: MAX_ANSWER, ..client::Options::default() };
     let execution = match &guarded.execution_node {
         Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
     Ok(Post {
         index,
-        node: connect(&guarded.beacon_node, passed)?,
+        node: connect(&guarded.beacon_node, client::Options::default())?,
         asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),

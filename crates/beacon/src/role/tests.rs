@@ -6,6 +6,8 @@
 
 mod node;
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -289,6 +291,19 @@ async fn a_request_that_waits_since_before_is_let_go_too() {
     let (status, message) = asked.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(message.contains("no answer within 1.0 s"), "{message}");
+}
+
+/// A node that gives up idle connections sooner than its client seems to reset them: those of all checks are dropped before.
+#[tokio::test(start_paused = true)]
+async fn no_connection_is_kept_idle_for_longer_than_told() {
+    let kept = RefCell::new(Vec::new());
+    let metrics = Metrics::new(&mut Registry::default());
+    let role = Beacon::over(Bed::config(1, "node_idle_timeout = \"700ms\""), &metrics, &|url, options| {
+        kept.borrow_mut().push(options.idle_timeout);
+        Client::over(Arc::new(Node::default()), url, options)
+    });
+    assert!(role.is_ok());
+    assert_eq!(kept.into_inner(), [Duration::from_millis(700); 5]);
 }
 
 /// A node that comes and goes faster than `rise` and the warm-up never gets a request; one that stays is back for good.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub(crate) struct Post {
     pub(crate) context: own::Context,
     /// What stands before every path.
     pub(crate) prefix: String,
+    /// Its name, as replies have it.
+    pub(crate) served_by: Option<HeaderValue>,
     pub(crate) gates: Gates,
     /// Names of the checks, traffic's last.
     pub(crate) checks: Vec<Arc<str>>,
@@ -404,6 +407,8 @@ fn post(
         asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
+        // The config has none that can't stand in a header.
+        served_by: HeaderValue::from_str(&guarded.name).ok(),
         gates: Gates::new(refusal(&[], config.timing.interval)),
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,

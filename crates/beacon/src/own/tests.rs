@@ -10,7 +10,8 @@ use std::time::Duration;
 use mainstay_settings::{Key, Kind, Section};
 
 use super::*;
-use crate::config::Execution;
+use crate::check::Rules;
+use crate::config::{Execution, Timing};
 use crate::testing::settings;
 
 static SECTION: Section =

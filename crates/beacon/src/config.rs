@@ -15,6 +15,7 @@ use crate::check;
 use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
 
+pub(crate) use table::ROUNDS;
 pub use table::{GUARD, SECTION, TUNE};
 
 /// A check of mainstay's own.
@@ -69,6 +70,47 @@ pub struct Timing {
     pub timeout: Duration,
     /// How many rounds count.
     pub rules: check::Rules,
+}
+
+/// What a check has in place of the section's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Between the beginnings of two rounds.
+    pub interval: Option<Duration>,
+    /// For a round's answer.
+    pub timeout: Option<Duration>,
+    /// Good rounds in a row after which it holds again.
+    pub rise: Option<u32>,
+    /// Bad rounds in a row after which it fails.
+    pub fall: Option<u32>,
+}
+
+impl Tuning {
+    /// What a table has of it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the tables
+    pub(crate) fn read(table: &Settings, problems: &mut Vec<Problem>) -> Self {
+        read::not_zero(table, &["interval", "timeout"], problems);
+        let rounds = |key| table.integer(key).map(|rounds| rounds as u32);
+        Self {
+            interval: table.duration("interval"),
+            timeout: table.duration("timeout"),
+            rise: rounds("rise"),
+            fall: rounds("fall"),
+        }
+    }
+
+    /// Its own times and counts, the section's where it has none.
+    #[must_use]
+    pub fn over(self, common: Timing) -> Timing {
+        Timing {
+            interval: self.interval.unwrap_or(common.interval),
+            timeout: self.timeout.unwrap_or(common.timeout),
+            rules: check::Rules {
+                rise: self.rise.unwrap_or(common.rules.rise),
+                fall: self.fall.unwrap_or(common.rules.fall),
+            },
+        }
+    }
 }
 
 /// An execution node.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub(crate) struct Post {
     pub(crate) context: own::Context,
     /// What stands before every path.
     pub(crate) prefix: String,
+    /// Its name, as replies have it.
+    pub(crate) served_by: Option<HeaderValue>,
     pub(crate) gates: Gates,
     /// Names of the checks, traffic's last.
     pub(crate) checks: Vec<Arc<str>>,
@@ -229,7 +232,7 @@ impl Core {
         for (i, post) in self.posts.iter().enumerate() {
             let open = through[i];
             if open && !state.open[i] {
-                let opening = Arc::new(Opening::default());
+                let opening = Arc::new(state.openings[i].next());
                 state.openings[i] = opening.clone();
                 post.gates.set(Gate::Open(opening));
                 let why = if grades[i] == Grade::Good {
@@ -391,22 +394,21 @@ fn post(
         config.checks.iter().filter(|check| check.is_for(&guarded.name)).cloned().map(Arc::new).collect();
     let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
     let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
-    let asked = client::Options {
-        idle_timeout: config.node_idle_timeout,
-        max_reply: MAX_ANSWER,
-        ..client::Options::default()
-    };
-    let passed = client::Options { idle_timeout: config.node_idle_timeout, ..client::Options::default() };
+    let connect: Connect<'_> =
+        &|url, options| connect(url, client::Options { idle_timeout: config.node_idle_timeout, ..options });
+    let asked = client::Options { max_reply: MAX_ANSWER, ..client::Options::default() };
     let execution = match &guarded.execution_node {
         Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
     Ok(Post {
         index,
-        node: connect(&guarded.beacon_node, passed)?,
+        node: connect(&guarded.beacon_node, client::Options::default())?,
         asked: connect(&guarded.beacon_node, asked)?,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
+        // The config has none that can't stand in a header.
+        served_by: HeaderValue::from_str(&guarded.name).ok(),
         gates: Gates::new(refusal(&[], config.timing.interval)),
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,

@@ -215,12 +215,6 @@ impl std::fmt::Debug for Expectation {
     }
 }
 
-impl PartialEq for Expectation {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
 /// Seconds since 1970; 0 before that.
 fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))

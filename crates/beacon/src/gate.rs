@@ -15,6 +15,14 @@ pub(crate) struct Opening {
     pub(crate) lost: CancellationToken,
 }
 
+impl Opening {
+    /// The one after it. Requests that wait since then are still to end when the node is lost.
+    pub(crate) fn next(&self) -> Self {
+        let lost = if self.lost.is_cancelled() { CancellationToken::new() } else { self.lost.clone() };
+        Self { closed: CancellationToken::new(), lost }
+    }
+}
+
 /// What everybody is told while a guard is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {

@@ -26,6 +26,8 @@ mod rounds;
 mod service;
 mod stream;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Builtin, Config, SECTION};
 pub use finding::{Finding, Verdict};

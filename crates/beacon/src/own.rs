@@ -23,8 +23,7 @@ use serde_json::Value;
 use tokio::time::timeout_at;
 use url::Url;
 
-use crate::check::Rules;
-use crate::config::{Guarded, Timing};
+use crate::config::{Guarded, Tuning};
 use crate::expect::{Expectation, Facts, Seen};
 use crate::finding::{Finding, Verdict};
 use crate::rounds::unanswered;
@@ -35,7 +34,7 @@ pub use table::CHECK;
 pub const MAX_BODY: usize = 1 << 20;
 
 /// A check of the operator's own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct OwnCheck {
     /// In logs, metrics, replies and the API. No other check has it.
     pub name: String,
@@ -49,34 +48,6 @@ pub struct OwnCheck {
     pub guards: Vec<String>,
     /// Each in place of the section's own.
     pub tuning: Tuning,
-}
-
-/// What a check has in place of the section's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tuning {
-    /// Between the beginnings of two rounds.
-    pub interval: Option<Duration>,
-    /// For a round's answer.
-    pub timeout: Option<Duration>,
-    /// Good rounds in a row after which it holds again.
-    pub rise: Option<u32>,
-    /// Bad rounds in a row after which it fails.
-    pub fall: Option<u32>,
-}
-
-impl Tuning {
-    /// Its own times and counts, the section's where it has none.
-    #[must_use]
-    pub fn over(self, common: Timing) -> Timing {
-        Timing {
-            interval: self.interval.unwrap_or(common.interval),
-            timeout: self.timeout.unwrap_or(common.timeout),
-            rules: Rules {
-                rise: self.rise.unwrap_or(common.rules.rise),
-                fall: self.fall.unwrap_or(common.rules.fall),
-            },
-        }
-    }
 }
 
 /// One of a guard's nodes.
@@ -135,30 +106,6 @@ impl Question {
             "http" => "status >= 200 && status < 300",
             "jsonrpc" => "has(body.result) && !has(body.error)",
             _ => "status == 0",
-        }
-    }
-}
-
-impl PartialEq for Question {
-    /// Clients are told apart by where they go, which isn't known here: two questions to URLs are never the same.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::Http { target: Target::Path(node, path), method, headers, body },
-                Self::Http {
-                    target: Target::Path(node2, path2),
-                    method: method2,
-                    headers: headers2,
-                    body: body2,
-                },
-            ) => (node, path, method, headers, body) == (node2, path2, method2, headers2, body2),
-            (Self::JsonRpc { node, call }, Self::JsonRpc { node: node2, call: call2 }) => {
-                (node, call) == (node2, call2)
-            }
-            (Self::Command { program, args }, Self::Command { program: program2, args: args2 }) => {
-                (program, args) == (program2, args2)
-            }
-            _ => false,
         }
     }
 }

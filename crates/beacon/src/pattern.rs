@@ -122,19 +122,18 @@ impl Pattern {
     }
 }
 
+/// Most patterns differ from a path in its first few bytes, and every request is held against them.
 fn matches(pattern: &str, path: &str) -> bool {
-    if !pattern.contains('{') {
-        return pattern == path;
-    }
-    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    let segment = |text: &[u8]| text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+    let (mut pattern, mut path) = (pattern.as_bytes(), path.as_bytes());
     loop {
-        match (pattern.next(), path.next()) {
-            (None, None) => return true,
-            (Some(expected), Some(segment)) => {
-                let is_any = expected.starts_with('{') && !segment.is_empty();
-                if !is_any && expected != segment {
-                    return false;
-                }
+        match (pattern, path) {
+            ([], []) => return true,
+            ([b'{', ..], [first, ..]) if *first != b'/' => {
+                (pattern, path) = (&pattern[segment(pattern)..], &path[segment(path)..]);
+            }
+            ([expected, pattern_rest @ ..], [byte, path_rest @ ..]) if expected == byte => {
+                (pattern, path) = (pattern_rest, path_rest);
             }
             _ => return false,
         }
@@ -158,6 +157,11 @@ mod tests {
             ("/eth/v1/events", "/eth/v1/events"),
             ("/eth/v1/beacon/blocks/", "other"),
             ("/eth/v1/beacon/blocks/a/b", "other"),
+            ("/eth/v1/beacon/blocks//root", "other"),
+            ("/eth/v1/beacon/blocks/{/root", "/eth/v1/beacon/blocks/{block_id}/root"),
+            ("/eth/v1/beacon/blocks/a/roots", "other"),
+            ("/eth/v1/beacon/genesi", "other"),
+            ("/eth/v1/beacon/genesis/", "other"),
             ("/eth/v0/events", "other"),
             ("/eth/v10/events", "other"),
             ("/eth/v1", "other"),

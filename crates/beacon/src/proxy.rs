@@ -101,8 +101,8 @@ fn back(post: &Arc<Post>, opening: &Arc<Opening>, reply: StreamedReply) -> Respo
     let mut headers = reply.headers();
     let StreamedReply { status, body, .. } = reply;
     hop::strip(&mut headers);
-    if let Ok(name) = HeaderValue::from_str(&post.config.name) {
-        headers.insert(NODE, name);
+    if let Some(name) = &post.served_by {
+        headers.insert(NODE, name.clone());
     }
     let is_stream = headers.get(CONTENT_TYPE).is_some_and(is_event_stream_type);
     let body = if is_stream {

@@ -255,7 +255,8 @@ async fn call(
     deadline: Instant,
 ) -> Result<Bytes, Finding> {
     let reply = client.post(Bytes::from_static(body), token, deadline.into()).await;
-    let reply = reply.map_err(|error| unanswered(&error))?;
+    // Only a beacon node can be gone: `fall` counts for this one.
+    let reply = reply.map_err(|error| Finding::hard(unanswered(&error).saw))?;
     match reply.status.as_u16() {
         200 => Ok(reply.body),
         401 | 403 => Err(Finding::hard(format!(

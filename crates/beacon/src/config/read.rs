@@ -10,7 +10,7 @@ use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
 
-use super::{Builtin, Config, Execution, Guarded, Timing};
+use super::{Builtin, Config, Execution, Guarded, Timing, Tuning};
 use crate::check::Rules;
 use crate::own::OwnCheck;
 use crate::reading::{Subnets, SyncRules};
@@ -20,11 +20,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
-    for key in ["interval", "timeout", "request_timeout", "max_block_age"] {
-        if s.duration(key).is_some_and(|duration| duration.is_zero()) {
-            problems.push(s.problem(key, "has to be longer than nothing"));
-        }
-    }
+    not_zero(s, &["interval", "timeout", "request_timeout", "max_block_age"], problems);
     let before = problems.len();
     let mut guards = listed(s, problems);
     for table in s.tables("guard") {
@@ -65,6 +61,15 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(4)),
         max_connections: s.integer("max_connections")? as usize,
     })
+}
+
+/// Times that can't be nothing.
+pub(super) fn not_zero(s: &Settings, keys: &[&'static str], problems: &mut Vec<Problem>) {
+    for key in keys {
+        if s.duration(key).is_some_and(|duration| duration.is_zero()) {
+            problems.push(s.problem(key, "has to be longer than nothing"));
+        }
+    }
 }
 
 /// The guards of the lists.
@@ -233,7 +238,6 @@ fn execution_node(
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 fn timings(s: &Settings, common: Timing, problems: &mut Vec<Problem>) -> [Timing; Builtin::ALL.len()] {
     let mut timings = [common; Builtin::ALL.len()];
     let mut seen: Vec<Builtin> = Vec::new();
@@ -252,19 +256,9 @@ fn timings(s: &Settings, common: Timing, problems: &mut Vec<Problem>) -> [Timing
                     table
                         .problem(key, "lag is judged with every round of syncing, it has rise and fall only"),
                 );
-            } else if table.duration(key).is_some_and(|duration| duration.is_zero()) {
-                problems.push(table.problem(key, "has to be longer than nothing"));
             }
         }
-        let timing = &mut timings[check.index()];
-        *timing = Timing {
-            interval: table.duration("interval").unwrap_or(timing.interval),
-            timeout: table.duration("timeout").unwrap_or(timing.timeout),
-            rules: Rules {
-                rise: table.integer("rise").map_or(timing.rules.rise, |rise| rise as u32),
-                fall: table.integer("fall").map_or(timing.rules.fall, |fall| fall as u32),
-            },
-        };
+        timings[check.index()] = Tuning::read(table, problems).over(common);
     }
     timings
 }

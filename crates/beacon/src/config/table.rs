@@ -6,7 +6,7 @@ use crate::own::CHECK;
 
 const OFF: &[&str] = &["off"];
 const PEERS: Kind = Kind::Integer { min: 0, max: 100_000 };
-const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
+pub(crate) const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
 const SLOTS: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
 const BEACON_NODE: &str = "URL of the beacon node, #name=NAME after it names the guard";
 const EXECUTION_NODE: &str = "URL of the beacon node's execution node: its JSON-RPC, or its Engine API with #jwt-secret=FILE after it or jwt_secret";

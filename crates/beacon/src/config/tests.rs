@@ -1,20 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use mainstay_settings::{File, Flags, Sources, resolve};
-
 use super::*;
+use crate::testing::settings;
 
 fn config(text: &str) -> Result<Config, Vec<String>> {
-    let file = File::parse(std::path::Path::new("mainstay.toml"), &format!("[beacon]\n{text}")).unwrap();
-    let flags = Flags::default();
-    let sources = Sources {
-        file: file.instances("beacon").first().copied(),
-        variables: None,
-        fallbacks: &[],
-        flags: &flags,
-    };
-    let mut problems = Vec::new();
-    let settings = resolve(&SECTION, &sources, &mut problems);
+    let (settings, mut problems) = settings(&SECTION, &format!("[beacon]\n{text}"));
     let config = Config::from_settings(&settings, &mut problems);
     match config {
         Some(config) if problems.is_empty() => Ok(config),

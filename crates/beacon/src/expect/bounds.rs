@@ -121,11 +121,7 @@ fn of_call(id: u64, call: CallExpr, keep: &mut Keep<'_>) -> Result<IdedExpr, Bad
             Ok(made(MATCHES, None, vec![bounded(subject, keep)?, number]))
         }
         _ => {
-            let (_, is_member) = names::full_name(&CallExpr {
-                func_name: func_name.clone(),
-                target: target.clone(),
-                args: Vec::new(),
-            });
+            let (_, is_member) = names::full_name(&func_name, target.as_deref());
             let target = match target {
                 Some(target) if is_member => Some(Box::new(weighed(*target, keep)?)),
                 namespace => namespace,

@@ -79,18 +79,18 @@ pub(super) fn is_operator(name: &str) -> bool {
     name.starts_with(['_', '!', '-', '@'])
 }
 
-/// The name by which a call's function is known, with its namespace if it has one: `math.abs`.
-pub(super) fn full_name(call: &CallExpr) -> (String, bool) {
-    match call.target.as_deref().map(|target| &target.expr) {
-        Some(Expr::Ident(space)) if space == "math" => (format!("math.{}", call.func_name), false),
-        Some(_) => (call.func_name.clone(), true),
-        None => (call.func_name.clone(), false),
+/// The name by which a call's function is known, with its namespace if it has one (`math.abs`), and whether it is a member.
+pub(super) fn full_name(name: &str, target: Option<&IdedExpr>) -> (String, bool) {
+    match target.map(|target| &target.expr) {
+        Some(Expr::Ident(space)) if space == "math" => (format!("math.{name}"), false),
+        Some(_) => (name.to_owned(), true),
+        None => (name.to_owned(), false),
     }
 }
 
 /// What a function always gives.
 pub(super) fn gives(call: &CallExpr) -> Option<&'static str> {
-    let (name, _) = full_name(call);
+    let (name, _) = full_name(&call.func_name, call.target.as_deref());
     FUNCTIONS.iter().find(|function| function.0 == name).and_then(|function| function.3)
 }
 
@@ -177,7 +177,7 @@ impl<'a> Walk<'a> {
             }
             return call.args.iter().try_for_each(|argument| self.expression(argument));
         }
-        let (name, member) = full_name(call);
+        let (name, member) = full_name(&call.func_name, call.target.as_deref());
         if let Some(what) = misused(&name, member, call.args.len()) {
             return Err(position::of_function(self.text, &call.func_name, what));
         }

@@ -5,18 +5,14 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators as op};
 use super::{BadExpression, names, position};
 
 /// Refuses an expression that can't give true or false, and comparisons of text with a number that are known to be one.
+/// `&&`, `||`, `!` and `?:` want the same inside.
 pub(super) fn check(expression: &IdedExpr, text: &str) -> Result<(), BadExpression> {
-    truth(expression, text)
-}
-
-/// Refuses what is known to be no truth value; `&&`, `||`, `!` and `?:` want them inside too.
-fn truth(expression: &IdedExpr, text: &str) -> Result<(), BadExpression> {
     if let Expr::Call(call) = &expression.expr {
         match (call.func_name.as_str(), &call.args[..]) {
             (op::LOGICAL_AND | op::LOGICAL_OR | op::CONDITIONAL, parts) => {
-                return parts.iter().try_for_each(|part| truth(part, text));
+                return parts.iter().try_for_each(|part| check(part, text));
             }
-            (op::LOGICAL_NOT, [part]) => return truth(part, text),
+            (op::LOGICAL_NOT, [part]) => return check(part, text),
             (op::EQUALS | op::NOT_EQUALS, [left, right]) => return comparable(left, right, text),
             (op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS, [left, right]) => {
                 return comparable(left, right, text);
@@ -86,8 +82,7 @@ fn kind(expression: &IdedExpr) -> Option<&'static str> {
         }),
         Expr::List(_) => Some("a list"),
         Expr::Map(_) => Some("a map"),
-        // A macro may have bound these names to something else: then nothing is known, see `truth`'s callers, which don't go into
-        // macros.
+        // A macro may have bound these names to something else: then nothing is known, `check` doesn't go into macros.
         Expr::Ident(name) => match name.as_str() {
             "status" | "now" => Some("int"),
             "headers" | "guard" => Some("a map"),

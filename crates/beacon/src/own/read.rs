@@ -15,8 +15,8 @@ use mainstay_wire::client::Client;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Node, OwnCheck, Question, Target, Tuning, options};
-use crate::config::{Builtin, Guarded};
+use super::{Node, OwnCheck, Question, Target, options};
+use crate::config::{Builtin, Guarded, Tuning};
 use crate::core::TRAFFIC;
 use crate::expect::Expectation;
 
@@ -82,15 +82,10 @@ fn guards_of(check: &OwnCheck, table: &Settings, guards: &[Guarded], problems: &
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 fn check(s: &Settings, problems: &mut Vec<Problem>) -> Option<OwnCheck> {
     let kind = kind(s, problems)?;
     foreign_keys(s, kind, problems);
-    for key in ["interval", "timeout"] {
-        if s.duration(key).is_some_and(|duration| duration.is_zero()) {
-            problems.push(s.problem(key, "has to be longer than nothing"));
-        }
-    }
+    let tuning = Tuning::read(s, problems);
     let expect = s.text("expect").unwrap_or(Question::default_expectation(kind));
     let expect =
         Expectation::compile(expect).map_err(|why| problems.push(s.problem("expect", why.to_string())));
@@ -99,19 +94,13 @@ fn check(s: &Settings, problems: &mut Vec<Problem>) -> Option<OwnCheck> {
         "jsonrpc" => json_rpc(s, problems),
         _ => command(s, problems),
     };
-    let rounds = |key| s.integer(key).map(|rounds| rounds as u32);
     Some(OwnCheck {
         name: name(s, problems)?,
         question: question?,
         expect: Arc::new(expect.ok()?),
         soft: s.switch("soft"),
         guards: s.list("guards"),
-        tuning: Tuning {
-            interval: s.duration("interval"),
-            timeout: s.duration("timeout"),
-            rise: rounds("rise"),
-            fall: rounds("fall"),
-        },
+        tuning,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use mainstay_settings::{Key, Kind, Section};
 
-const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
+use crate::config::ROUNDS;
 
 /// The keys of `[[beacon.check]]`. Those that not every kind has are told apart when they are read.
 pub static CHECK: Section = Section::nested(

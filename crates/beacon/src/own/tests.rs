@@ -7,10 +7,12 @@ mod settings;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use mainstay_settings::{File, Flags, Key, Kind, Section, Sources, resolve};
+use mainstay_settings::{Key, Kind, Section};
 
 use super::*;
-use crate::config::Execution;
+use crate::check::Rules;
+use crate::config::{Execution, Timing};
+use crate::testing::settings;
 
 static SECTION: Section =
     Section::role("beacon", "Of these tests", &[Key::new("check", Kind::Tables(&CHECK), "Checks")]);
@@ -35,13 +37,7 @@ fn execution(url: &str, secret: Option<Secret>) -> Execution {
 /// What `[[beacon.check]]` tables come to, and what is wrong with them. A text without a table is the inside of one.
 fn read(text: &str, guards: &[Guarded]) -> (Vec<OwnCheck>, Vec<String>) {
     let text = if text.contains("[[") { text.to_owned() } else { format!("[[beacon.check]]\n{text}") };
-    let file = File::parse(std::path::Path::new("mainstay.toml"), &format!("[beacon]\n{text}")).unwrap();
-    let flags = Flags::default();
-    let instances = file.instances("beacon");
-    let sources =
-        Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
-    let mut problems = Vec::new();
-    let settings = resolve(&SECTION, &sources, &mut problems);
+    let (settings, mut problems) = settings(&SECTION, &format!("[beacon]\n{text}"));
     let checks = OwnCheck::from_tables(settings.tables("check"), Some(guards), &mut problems);
     (checks, problems.iter().map(ToString::to_string).collect())
 }

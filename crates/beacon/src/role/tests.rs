@@ -6,17 +6,19 @@
 
 mod node;
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use mainstay_node::Operated as _;
-use mainstay_settings::{File, Flags, Sources, resolve};
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::SECTION;
 use crate::proxy;
+use crate::testing::settings;
 use node::{Ail, Node, syncing};
 
 /// A round may have begun just before: a second until the next, and one for its answer.
@@ -43,7 +45,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(count: usize, more: &str) -> Self {
+    fn config(count: usize, more: &str) -> Config {
         let nodes: Vec<String> = (0..count).map(|i| format!("\"http://bn{i}\"")).collect();
         let listen: Vec<&str> = (0..count).map(|_| "\"127.0.0.1:0\"").collect();
         let elements: Vec<&str> = (0..count).map(|_| "\"http://el\"").collect();
@@ -55,19 +57,17 @@ impl Bed {
             listen.join(", "),
             elements.join(", "),
         );
-        let file = File::parse(std::path::Path::new("mainstay.toml"), &text).unwrap();
-        let flags = Flags::default();
-        let instances = file.instances("beacon");
-        let sources =
-            Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
-        let mut problems = Vec::new();
-        let settings = resolve(&SECTION, &sources, &mut problems);
+        let (settings, mut problems) = settings(&SECTION, &text);
         let config = Config::from_settings(&settings, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
+        config.unwrap()
+    }
+
+    fn new(count: usize, more: &str) -> Self {
         let beacons: Vec<Node> = (0..count).map(|_| Node::default()).collect();
         let execution = Node::default();
         let metrics = Metrics::new(&mut Registry::default());
-        let role = Beacon::over(config.unwrap(), &metrics, &|url, options| {
+        let role = Beacon::over(Self::config(count, more), &metrics, &|url, options| {
             let number = url.host_str().unwrap_or_default().strip_prefix("bn");
             let node = number.map_or(&execution, |number| &beacons[number.parse::<usize>().unwrap()]);
             Client::over(Arc::new(node.clone()), url, options)
@@ -179,7 +179,8 @@ async fn a_node_that_refuses_is_gone_whatever_is_asked() {
     bed.out_and_back("beacon node", "syncing: connection refused", |bed| bed.beacons[0].heals()).await;
     // An execution node that can't be had is a check that fails, five rounds of it.
     bed.execution.ails("/", Ail::Refused);
-    bed.until(0, false, Duration::from_secs(6), "execution node").await;
+    let took = bed.until(0, false, Duration::from_secs(6), "execution node").await;
+    assert!(took > Duration::from_secs(3), "after {took:?}");
     assert!(bed.ask(0).await.1.contains("execution: connection refused"));
 }
 
@@ -270,6 +271,39 @@ async fn what_traffic_shows_counts_at_once() {
     let (status, message) = bed.ask(0).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(message.contains("no answer within 1.0 s") && began.elapsed() <= OUT_BY, "{message}");
+}
+
+/// The guard may have closed and opened again since a request began to wait: it is let go with the node all the same.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_since_before_is_let_go_too() {
+    let bed = Bed::new(1, "");
+    bed.until(0, true, OUT_BY, "at start").await;
+    bed.beacons[0].ails("/eth/v1/beacon/headers", Ail::Hang);
+    let asking = timeout(Duration::from_secs(60), bed.ask(0));
+    let meanwhile = async {
+        first(&bed, |says| says.peers = 3);
+        bed.until(0, false, OUT_BY, "few peers").await;
+        first(&bed, |says| says.peers = 70);
+        bed.until(0, true, BACK_BY, "enough peers").await;
+        bed.beacons[0].ails("/", Ail::Hang);
+    };
+    let (asked, ()) = tokio::join!(asking, meanwhile);
+    let (status, message) = asked.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(message.contains("no answer within 1.0 s"), "{message}");
+}
+
+/// A node that gives up idle connections sooner than its client seems to reset them: those of all checks are dropped before.
+#[tokio::test(start_paused = true)]
+async fn no_connection_is_kept_idle_for_longer_than_told() {
+    let kept = RefCell::new(Vec::new());
+    let metrics = Metrics::new(&mut Registry::default());
+    let role = Beacon::over(Bed::config(1, "node_idle_timeout = \"700ms\""), &metrics, &|url, options| {
+        kept.borrow_mut().push(options.idle_timeout);
+        Client::over(Arc::new(Node::default()), url, options)
+    });
+    assert!(role.is_ok());
+    assert_eq!(kept.into_inner(), [Duration::from_millis(700); 5]);
 }
 
 /// A node that comes and goes faster than `rise` and the warm-up never gets a request; one that stays is back for good.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use mainstay_beacon::{Beacon, Config, Handle, Listeners, Metrics, SECTION};
 use mainstay_node::Operated as _;
-use mainstay_settings::{File, Flags, Sources, resolve};
+use mainstay_settings::{File, Sources, resolve};
 use mainstay_wire::client::{CallError, Client, HttpReply, Options, StreamedReply};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -38,13 +38,7 @@ pub fn config(nodes: &[String], more: &str) -> Config {
         listen.join(", ")
     );
     let file = File::parse(std::path::Path::new("mainstay.toml"), &text).unwrap();
-    let flags = Flags::default();
-    let sources = Sources {
-        file: file.instances("beacon").first().copied(),
-        variables: None,
-        fallbacks: &[],
-        flags: &flags,
-    };
+    let sources = Sources { file: file.instances("beacon").first().copied(), ..Sources::default() };
     let mut problems = Vec::new();
     let settings = resolve(&SECTION, &sources, &mut problems);
     let config = Config::from_settings(&settings, &mut problems);

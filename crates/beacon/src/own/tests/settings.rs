@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::testing::settings_of;
 
 fn pair() -> [Guarded; 2] {
     [
@@ -223,13 +224,7 @@ fn a_program_given_by_its_path_lies_beside_the_file() {
     fs::write(&script, "#!/bin/sh\n").unwrap();
     let text = "[beacon]\n[[beacon.check]]\nname = \"x\"\nkind = \"command\"\nprogram = \"./check.sh\"\n";
     let read = || {
-        let file = File::parse(&folder.path().join("mainstay.toml"), text).unwrap();
-        let flags = Flags::default();
-        let instances = file.instances("beacon");
-        let sources =
-            Sources { file: instances.first().copied(), variables: None, fallbacks: &[], flags: &flags };
-        let mut problems = Vec::new();
-        let settings = resolve(&SECTION, &sources, &mut problems);
+        let (settings, mut problems) = settings_of(&folder.path().join("mainstay.toml"), &SECTION, text);
         let checks = OwnCheck::from_tables(settings.tables("check"), Some(&[]), &mut problems);
         (checks, problems)
     };

@@ -1,5 +1,6 @@
 //! How long after a failure a beacon node's clients are told 503: what makes them go on to their next node.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -44,7 +45,7 @@ pub(crate) async fn measure(bench: &Bench, options: &Options, node: &mut BeaconN
             proxies.iter().map(|(way, _)| Series { failure, way: *way, took: Vec::new() }).collect();
         for trial in 0..options.rounds {
             for (_, proxy) in &proxies {
-                until(proxy, 200).await?;
+                until(proxy.address, 200, Instant::now()).await?;
             }
             // Failures don't wait for a check's round: each trial meets another part of it.
             tokio::time::sleep(
@@ -56,7 +57,8 @@ pub(crate) async fn measure(bench: &Bench, options: &Options, node: &mut BeaconN
                 Failure::Dies => node.die().await,
             }
             let began = Instant::now();
-            let waits: Vec<_> = proxies.iter().map(|(_, proxy)| first_503(proxy.address, began)).collect();
+            let first_503 = |(_, proxy): &(Way, Proxy)| tokio::spawn(until(proxy.address, 503, began));
+            let waits: Vec<_> = proxies.iter().map(first_503).collect();
             for (wait, series) in waits.into_iter().zip(&mut series) {
                 series.took.push(wait.await??.as_secs_f64() * 1e3);
             }
@@ -68,34 +70,20 @@ pub(crate) async fn measure(bench: &Bench, options: &Options, node: &mut BeaconN
     Ok(all)
 }
 
-fn first_503(address: std::net::SocketAddr, began: Instant) -> tokio::task::JoinHandle<Result<Duration>> {
-    tokio::spawn(async move {
-        let mut client = None;
-        loop {
-            if ask(address, &mut client).await == Some(503) {
-                return Ok(began.elapsed());
-            }
-            if began.elapsed() > LIMIT {
-                return Err(format!("no 503 within {LIMIT:?}").into());
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    })
-}
-
-async fn until(proxy: &Proxy, wanted: u16) -> Result<()> {
-    let (began, mut client) = (Instant::now(), None);
-    while ask(proxy.address, &mut client).await != Some(wanted) {
+/// Asks again and again for what has this status; the time since `began` at which it had.
+async fn until(address: SocketAddr, wanted: u16, began: Instant) -> Result<Duration> {
+    let mut client = None;
+    while ask(address, &mut client).await != Some(wanted) {
         if began.elapsed() > LIMIT {
             return Err(format!("no {wanted} within {LIMIT:?}").into());
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
+    Ok(began.elapsed())
 }
 
 /// The status of one request; `None` if it had no answer. A connection is kept as long as it works.
-async fn ask(address: std::net::SocketAddr, client: &mut Option<(TcpStream, Reader)>) -> Option<u16> {
+async fn ask(address: SocketAddr, client: &mut Option<(TcpStream, Reader)>) -> Option<u16> {
     let (mut stream, mut reader) = match client.take() {
         Some(kept) => kept,
         None => (TcpStream::connect(address).await.ok()?, Reader::of_any_status()),

@@ -31,7 +31,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const NODES: usize = 3;
 /// Bytes of a request through `rpc`: a transaction, and a block to validate.
 const REQUESTS: [usize; 2] = [200, 120_000];
-
 /// How many attestations are sent at once.
 const ATTESTATIONS: usize = 64;
 

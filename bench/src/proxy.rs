@@ -132,13 +132,11 @@ impl Bench {
 
     /// mainstay with its defaults before all nodes; returns when all of them are fit.
     async fn engine(&self, core: Option<&str>) -> Result<Proxy> {
-        let (address, admin) = (free_address()?, free_address()?);
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("http://{node}")).collect();
-        let mut command = pinned(core, &self.mainstay);
-        command.args(["engine", "--nodes", &nodes.join(",")]).arg("--jwt-secret").arg(self.path("jwt.hex"));
-        command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
-        let mut proxy = self.spawn(command, "engine", address)?;
-        let wanted = nodes.len();
+        let (secret, wanted) = (self.path("jwt.hex").display().to_string(), nodes.len());
+        let flags = ["--nodes", &nodes.join(","), "--jwt-secret", &secret];
+        let (mut proxy, _) = self.mainstay(core, "engine", &flags)?;
+        let address = proxy.address;
         proxy
             .until("every node to be fit", async || {
                 let Ok((_, state)) = get(address, "/metrics").await else { return false };
@@ -152,34 +150,30 @@ impl Bench {
     /// mainstay with its defaults before the first node, but for the line that it writes of each request: the others write none.
     /// Returns when the node is fit.
     async fn rpc(&self, core: Option<&str>) -> Result<Proxy> {
-        let (address, admin) = (free_address()?, free_address()?);
-        let mut command = pinned(core, &self.mainstay);
-        command.args(["rpc", "--nodes", &format!("http://{}", self.nodes[0]), "--log-level", "warn"]);
-        command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
-        let mut proxy = self.spawn(command, "rpc", address)?;
-        proxy
-            .until("the node to be fit", async || {
-                get(admin, "/healthz").await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
-            })
-            .await?;
+        let node = format!("http://{}", self.nodes[0]);
+        let (mut proxy, admin) = self.mainstay(core, "rpc", &["--nodes", &node, "--log-level", "warn"])?;
+        proxy.until("the node to be fit", async || is_ok(admin, "/healthz").await).await?;
         Ok(proxy)
     }
 
     /// mainstay with its defaults before the beacon node, whose peers it counts too; but for the warm-up, which HAProxy has none of.
     /// Returns when the guard is open.
     async fn beacon(&self, core: Option<&str>) -> Result<Proxy> {
+        let node = format!("http://{}", self.nodes[0]);
+        let flags = ["--beacon-node", &node, "--min-peers", "64", "--warm-up", "0s"];
+        let (mut proxy, _) = self.mainstay(core, "beacon", &flags)?;
+        let address = proxy.address;
+        proxy.until("the guard to be open", async || is_ok(address, "/eth/v1/node/syncing").await).await?;
+        Ok(proxy)
+    }
+
+    /// Starts a role of mainstay on ports of its own; the second is its admin listener's.
+    fn mainstay(&self, core: Option<&str>, role: &str, flags: &[&str]) -> Result<(Proxy, SocketAddr)> {
         let (address, admin) = (free_address()?, free_address()?);
         let mut command = pinned(core, &self.mainstay);
-        command.args(["beacon", "--beacon-node", &format!("http://{}", self.nodes[0])]);
-        command.args(["--min-peers", "64", "--warm-up", "0s"]);
+        command.arg(role).args(flags);
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
-        let mut proxy = self.spawn(command, "beacon", address)?;
-        proxy
-            .until("the guard to be open", async || {
-                get(address, "/eth/v1/node/syncing").await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
-            })
-            .await?;
-        Ok(proxy)
+        Ok((self.spawn(command, role, address)?, admin))
     }
 
     /// HAProxy in HTTP mode before the first node, on one thread. A beacon node is checked as operators do it.
@@ -316,6 +310,10 @@ fn version(binary: &Path, flag: &str) -> Option<String> {
 /// A port that was free a moment ago.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+async fn is_ok(address: SocketAddr, path: &str) -> bool {
+    get(address, path).await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
 }
 
 /// The status line and the body.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::calls::Calls;
 use super::{Beacon, Target, bytes};
+use crate::ATTESTATIONS;
 use crate::bn::BLOCK;
 use crate::failover::{Failure, Series};
 use crate::proxy::Way;
@@ -37,8 +38,9 @@ pub(super) fn sections(found: &Beacon) -> [String; 4] {
     [
         format!(
             "## `beacon`: a small GET\n\n\
-             `/eth/v1/beacon/states/head/root`. mainstay has its defaults and counts the node's peers too (`--min-peers 64`); HAProxy\n\
-             checks `/eth/v1/node/syncing` for `\"is_syncing\":false` (`option httpchk`), once a second as mainstay does. Cores are as above.\n{}",
+             `/eth/v1/beacon/states/head/root`. mainstay has its defaults, but for a guard that opens without a warm-up (`--warm-up 0s`), and\n\
+             counts the node's peers too (`--min-peers 64`); HAProxy checks `/eth/v1/node/syncing` for `\"is_syncing\":false` (`option httpchk`), once a\n\
+             second as mainstay does. Cores are as above.\n{}",
             calls(&found.small).tables()
         ),
         format!(
@@ -47,7 +49,7 @@ pub(super) fn sections(found: &Beacon) -> [String; 4] {
             calls(&found.block).tables()
         ),
         format!(
-            "## `beacon`: a POST of attestations\n\n64 attestations, {} of JSON, with an empty answer.\n{}",
+            "## `beacon`: a POST of attestations\n\n{ATTESTATIONS} attestations, {} of JSON, with an empty answer.\n{}",
             bytes(*length),
             calls(attestations).tables()
         ),

@@ -70,6 +70,7 @@ impl Header<'_> {
 /// A time that blocks are made for: half seconds since 2000-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Slot(pub u32);
+packed!(Slot(..));
 
 impl Slot {
     /// Slots that a producer has in a row.
@@ -95,16 +96,6 @@ impl Slot {
     #[must_use]
     pub fn position(self) -> u32 {
         self.0 % Self::PER_ROUND
-    }
-}
-
-impl<'a> Pack<'a> for Slot {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        u32::unpack(from).map(Self)
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        self.0.pack(to);
     }
 }
 

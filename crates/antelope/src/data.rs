@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::pack::{Pack, Reader, Sink, pack_bytes, unpack_bytes};
+use crate::pack::{Pack, Reader, Sink, packed};
 use crate::{DecodeError, Fault};
 
 /// A number of up to 32 bits, 7 of them a byte, low ones first.
@@ -89,16 +89,7 @@ impl Serialize for Id {
 /// numbers of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nanos(pub i64);
-
-impl<'a> Pack<'a> for Nanos {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        i64::unpack(from).map(Self)
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        self.0.pack(to);
-    }
-}
+packed!(Nanos(..));
 
 impl Serialize for Nanos {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -109,16 +100,7 @@ impl Serialize for Nanos {
 /// Bytes of any number. Serialises as hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Blob<'a>(pub &'a [u8]);
-
-impl<'a> Pack<'a> for Blob<'a> {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        unpack_bytes(from).map(Self)
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        pack_bytes(self.0, to);
-    }
-}
+packed!(Blob<'a>(..));
 
 impl Serialize for Blob<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -141,7 +123,7 @@ impl<'a, const N: usize> Pack<'a> for Fixed<'a, N> {
     }
 
     fn pack(&self, to: &mut impl Sink) {
-        pack_bytes(self.0, to);
+        self.0.as_slice().pack(to);
     }
 }
 
@@ -154,22 +136,13 @@ impl<const N: usize> Serialize for Fixed<'_, N> {
 /// Text as a peer sent it: any bytes. Shown with what isn't UTF-8 replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Text<'a>(pub &'a [u8]);
+packed!(Text<'a>(..));
 
 impl<'a> Text<'a> {
     /// As UTF-8, with replacement characters where it isn't.
     #[must_use]
     pub fn lossy(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.0)
-    }
-}
-
-impl<'a> Pack<'a> for Text<'a> {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        unpack_bytes(from).map(Self)
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        pack_bytes(self.0, to);
     }
 }
 

@@ -53,12 +53,6 @@ impl Frame {
         &self.bytes[PREFIX..]
     }
 
-    /// The message without its type.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.bytes[self.body..]
-    }
-
     /// Decodes the message; that of an unknown type stays as it is.
     pub fn message(&self) -> Result<Message<'_>, DecodeError> {
         Message::read(self.kind, &mut self.reader())

@@ -1,153 +1,92 @@
 //! Public keys and signatures of accounts and blocks.
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::pack::{Pack, Reader, Sink};
+use crate::pack::{Pack, Reader, Sink, packed};
 use crate::{Blob, DecodeError, Fault, Text, Varuint};
 
-/// A public key. The empty one is 33 zero bytes of K1. Serialises as `type` and `data` (hex), and what WebAuthn adds.
+/// A public key: a compressed point.
+pub type PublicKey<'a> = OnCurve<'a, 33, Authenticator<'a>>;
+/// A signature, from which the key can be recovered.
+pub type Signature<'a> = OnCurve<'a, 65, Assertion<'a>>;
+
+/// A key or a signature. Serialises as `type` and `data` (hex), and what WebAuthn adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicKey<'a> {
-    /// On secp256k1, compressed.
-    K1(&'a [u8; 33]),
-    /// On secp256r1, compressed.
-    R1(&'a [u8; 33]),
-    /// Of an authenticator.
-    WebAuthn {
-        /// On secp256r1, compressed.
-        key: &'a [u8; 33],
-        /// What the authenticator must have seen of its user.
-        presence: u8,
-        /// Of whom it is.
-        rpid: Text<'a>,
-    },
+pub enum OnCurve<'a, const N: usize, W> {
+    /// On secp256k1.
+    K1(&'a [u8; N]),
+    /// On secp256r1.
+    R1(&'a [u8; N]),
+    /// On secp256r1, of an authenticator, and what it adds.
+    WebAuthn(&'a [u8; N], W),
 }
 
-/// A signature. The empty one is 65 zero bytes of K1. Serialises as `type` and `data` (hex), and what WebAuthn adds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signature<'a> {
-    /// On secp256k1, recoverable.
-    K1(&'a [u8; 65]),
-    /// On secp256r1, recoverable.
-    R1(&'a [u8; 65]),
-    /// Of an authenticator.
-    WebAuthn {
-        /// On secp256r1, recoverable.
-        signature: &'a [u8; 65],
-        /// The authenticator's data.
-        auth_data: Blob<'a>,
-        /// What its client signed.
-        client_json: Text<'a>,
-    },
+/// What WebAuthn adds to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Authenticator<'a> {
+    /// What the authenticator must have seen of its user.
+    pub presence: u8,
+    /// Of whom the key is.
+    pub rpid: Text<'a>,
 }
+packed!(Authenticator<'a> { presence, rpid });
 
-impl<'a> PublicKey<'a> {
-    /// No key, as in an unsigned handshake.
-    pub const EMPTY: PublicKey<'static> = PublicKey::K1(&[0; 33]);
+/// What WebAuthn adds to a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Assertion<'a> {
+    /// The authenticator's data.
+    pub auth_data: Blob<'a>,
+    /// What its client signed.
+    pub client_json: Text<'a>,
+}
+packed!(Assertion<'a> { auth_data, client_json });
 
-    /// Its type on the wire, and its point.
-    #[must_use]
-    pub fn parts(&self) -> (u32, &'a [u8; 33]) {
+impl<'a, const N: usize, W> OnCurve<'a, N, W> {
+    /// None, as in an unsigned handshake: zeros of K1.
+    pub const EMPTY: Self = Self::K1(&[0; N]);
+
+    /// Its type on the wire, its bytes, and what WebAuthn adds.
+    fn parts(&self) -> (u32, &'a [u8; N], Option<&W>) {
         match self {
-            Self::K1(key) => (0, key),
-            Self::R1(key) => (1, key),
-            Self::WebAuthn { key, .. } => (2, key),
+            Self::K1(data) => (0, data, None),
+            Self::R1(data) => (1, data, None),
+            Self::WebAuthn(data, more) => (2, data, Some(more)),
         }
     }
 }
 
-impl<'a> Signature<'a> {
-    /// No signature, as in an unsigned handshake.
-    pub const EMPTY: Signature<'static> = Signature::K1(&[0; 65]);
-
-    /// Its type on the wire, and its numbers.
-    #[must_use]
-    pub fn parts(&self) -> (u32, &'a [u8; 65]) {
-        match self {
-            Self::K1(signature) => (0, signature),
-            Self::R1(signature) => (1, signature),
-            Self::WebAuthn { signature, .. } => (2, signature),
-        }
-    }
-}
-
-impl<'a> Pack<'a> for PublicKey<'a> {
+impl<'a, const N: usize, W: Pack<'a>> Pack<'a> for OnCurve<'a, N, W> {
     fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let at = from.at();
         match Varuint::unpack(from)?.0 {
             0 => from.array().map(Self::K1),
             1 => from.array().map(Self::R1),
-            2 => Ok(Self::WebAuthn {
-                key: from.array()?,
-                presence: u8::unpack(from)?,
-                rpid: Text::unpack(from)?,
-            }),
+            2 => Ok(Self::WebAuthn(from.array()?, W::unpack(from)?)),
             other => Err(DecodeError { at, field: None, fault: Fault::Variant(other) }),
         }
     }
 
     fn pack(&self, to: &mut impl Sink) {
-        let (kind, key) = self.parts();
+        let (kind, data, more) = self.parts();
         Varuint(kind).pack(to);
-        to.put(key);
-        if let Self::WebAuthn { presence, rpid, .. } = self {
-            presence.pack(to);
-            rpid.pack(to);
+        to.put(data);
+        if let Some(more) = more {
+            more.pack(to);
         }
     }
 }
 
-impl<'a> Pack<'a> for Signature<'a> {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let at = from.at();
-        match Varuint::unpack(from)?.0 {
-            0 => from.array().map(Self::K1),
-            1 => from.array().map(Self::R1),
-            2 => Ok(Self::WebAuthn {
-                signature: from.array()?,
-                auth_data: Blob::unpack(from)?,
-                client_json: Text::unpack(from)?,
-            }),
-            other => Err(DecodeError { at, field: None, fault: Fault::Variant(other) }),
-        }
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        let (kind, signature) = self.parts();
-        Varuint(kind).pack(to);
-        to.put(signature);
-        if let Self::WebAuthn { auth_data, client_json, .. } = self {
-            auth_data.pack(to);
-            client_json.pack(to);
-        }
-    }
-}
-
-impl Serialize for PublicKey<'_> {
+impl<const N: usize, W: Serialize> Serialize for OnCurve<'_, N, W> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let (kind, key) = self.parts();
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry("type", &kind)?;
-        map.serialize_entry("data", &Blob(key))?;
-        if let Self::WebAuthn { presence, rpid, .. } = self {
-            map.serialize_entry("presence", presence)?;
-            map.serialize_entry("rpid", rpid)?;
+        #[derive(Serialize)]
+        struct Shown<'a, W> {
+            #[serde(rename = "type")]
+            kind: u32,
+            data: Blob<'a>,
+            #[serde(flatten)]
+            more: Option<&'a W>,
         }
-        map.end()
-    }
-}
-
-impl Serialize for Signature<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let (kind, signature) = self.parts();
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry("type", &kind)?;
-        map.serialize_entry("data", &Blob(signature))?;
-        if let Self::WebAuthn { auth_data, client_json, .. } = self {
-            map.serialize_entry("auth_data", auth_data)?;
-            map.serialize_entry("client_json", client_json)?;
-        }
-        map.end()
+        let (kind, data, more) = self.parts();
+        Shown { kind, data: Blob(data), more }.serialize(to)
     }
 }

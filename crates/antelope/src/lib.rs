@@ -39,7 +39,7 @@ pub use error::{DecodeError, Fault, FrameError};
 pub use frame::{Frame, MAX_LENGTH, MAX_SMALL, Splitter};
 pub use gossip::{Gossip, GossipPeer, PeerInfo};
 pub use handshake::Handshake;
-pub use keys::{PublicKey, Signature};
+pub use keys::{Assertion, Authenticator, OnCurve, PublicKey, Signature};
 pub use kind::Kind;
 pub use list::{List, ListItems};
 pub use message::Message;

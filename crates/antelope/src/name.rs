@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::DecodeError;
-use crate::pack::{Pack, Reader, Sink};
+use crate::pack::packed;
 
 /// An account's name, for example a producer's: 12 characters of five bits from the top, a 13th of four.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(pub u64);
+packed!(Name(..));
 
 const LETTERS: &[u8; 32] = b".12345abcdefghijklmnopqrstuvwxyz";
 /// Characters of five bits.
@@ -65,16 +65,6 @@ impl FromStr for Name {
             value |= (digit as u64) << shift(i);
         }
         Ok(Self(value))
-    }
-}
-
-impl<'a> Pack<'a> for Name {
-    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        u64::unpack(from).map(Self)
-    }
-
-    fn pack(&self, to: &mut impl Sink) {
-        self.0.pack(to);
     }
 }
 

@@ -143,16 +143,17 @@ impl<'a, T: Pack<'a>> Pack<'a> for Option<T> {
     }
 }
 
-/// Bytes with their number before them.
-pub(crate) fn unpack_bytes<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
-    let Varuint(length) = Varuint::unpack(from)?;
-    from.take(length as usize)
-}
-
 /// Bytes with their number before them. Nothing that a frame can hold is longer than `u32` counts.
-pub(crate) fn pack_bytes(bytes: &[u8], to: &mut impl Sink) {
-    count(bytes.len()).pack(to);
-    to.put(bytes);
+impl<'a> Pack<'a> for &'a [u8] {
+    fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let Varuint(length) = Varuint::unpack(from)?;
+        from.take(length as usize)
+    }
+
+    fn pack(&self, to: &mut impl Sink) {
+        count(self.len()).pack(to);
+        to.put(self);
+    }
 }
 
 /// A number of bytes or items.
@@ -160,8 +161,27 @@ pub(crate) fn count(number: usize) -> Varuint {
     Varuint(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// Implements [`Pack`] for a struct: its fields in the order of the wire.
+/// Implements [`Pack`] for a struct: its fields in the order of the wire; or, with `(..)`, the one that it has without a name.
 macro_rules! packed {
+    ($type:ident<$life:lifetime>(..)) => {
+        impl<$life> $crate::pack::Pack<$life> for $type<$life> {
+            $crate::pack::packed!(@only $life);
+        }
+    };
+    ($type:ident(..)) => {
+        impl<'a> $crate::pack::Pack<'a> for $type {
+            $crate::pack::packed!(@only 'a);
+        }
+    };
+    (@only $life:lifetime) => {
+        fn unpack(from: &mut $crate::pack::Reader<$life>) -> Result<Self, $crate::DecodeError> {
+            $crate::pack::Pack::unpack(from).map(Self)
+        }
+
+        fn pack(&self, to: &mut impl $crate::pack::Sink) {
+            $crate::pack::Pack::pack(&self.0, to);
+        }
+    };
     ($type:ident<$life:lifetime> { $($field:ident),+ $(,)? }) => {
         impl<$life> $crate::pack::Pack<$life> for $type<$life> {
             $crate::pack::packed!(@fields $life $($field)+);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::pack::{Pack, Reader, Sink, packed};
-use crate::{DecodeError, Id, List, Nanos};
+use crate::pack::packed;
+use crate::{Id, List, Nanos};
 
 /// `chain_size` (1): how far a chain is. Nodes ignore it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,15 +139,7 @@ fn name(names: &[&'static str], number: u32) -> &'static str {
 /// Numbers on the wire that have names: four bytes each, whatever other enumerations take.
 macro_rules! named {
     ($($type:ident),+) => {$(
-        impl<'a> Pack<'a> for $type {
-            fn unpack(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                u32::unpack(from).map(Self)
-            }
-
-            fn pack(&self, to: &mut impl Sink) {
-                self.0.pack(to);
-            }
-        }
+        packed!($type(..));
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,9 @@
 mod support;
 
 use mainstay_antelope::{
-    Blob, BlockNotice, Fixed, GoAway, Gossip, GossipPeer, Handshake, Id, IdList, Kind, List, Message, Mode,
-    Name, Nanos, Notice, PublicKey, Reason, Signature, SyncRequest, Text, Time, Varuint, Version, Vote,
+    Assertion, Authenticator, Blob, BlockNotice, Fixed, GoAway, Gossip, GossipPeer, Handshake, Id, IdList,
+    Kind, List, Message, Mode, Name, Nanos, Notice, PublicKey, Reason, Signature, SyncRequest, Text, Time,
+    Varuint, Version, Vote,
 };
 use serde_json::{Value, json};
 use support::{described, every_frame, frame, hex_of, name, nodeos};
@@ -194,9 +195,9 @@ fn webauthn_keys_and_signatures() {
     let plain = nodeos().iter().map(hex_of).find(|bytes| frame(bytes).kind() == Kind::Handshake).unwrap();
     let plain = frame(&plain);
     let Message::Handshake(mut handshake) = plain.message().unwrap() else { panic!() };
-    handshake.key = PublicKey::WebAuthn { key: &[3; 33], presence: 1, rpid: Text(b"example.org") };
+    handshake.key = PublicKey::WebAuthn(&[3; 33], Authenticator { presence: 1, rpid: Text(b"example.org") });
     handshake.sig =
-        Signature::WebAuthn { signature: &[4; 65], auth_data: Blob(&[5, 6]), client_json: Text(b"{}") };
+        Signature::WebAuthn(&[4; 65], Assertion { auth_data: Blob(&[5, 6]), client_json: Text(b"{}") });
     let made = Message::Handshake(handshake).frame().unwrap();
     let at = 4 + 67;
     assert_eq!(made.bytes()[at..at + 47], [&[2][..], &[3; 33], &[1, 11], b"example.org"].concat());

@@ -176,17 +176,18 @@ impl Plan {
         }
         for role in &self.roles {
             let Some(config) = &role.config else { continue };
-            for listen in config.listens() {
+            for (nth, listen) in config.listens().into_iter().enumerate() {
                 if listen.port() == 0 {
                     continue;
                 }
+                let problem = |what| config.listen_problem(&role.settings, nth, what);
                 let clash = taken.iter().find(|(address, _)| clash(*address, listen));
                 if let Some((_, other)) = clash {
                     let what = format!("{listen} is taken by {other} already, choose another port");
-                    self.problems.push(role.settings.problem("listen", what));
+                    self.problems.push(problem(what));
                 }
                 let name = role.kind.section.name;
-                taken.push((listen, format!("[{name}] ({})", role.settings.origin("listen"))));
+                taken.push((listen, format!("[{name}] ({})", problem(String::new()).origin)));
             }
         }
     }

@@ -19,7 +19,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Exit status after a second signal, as shells give it for SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// A role that is built, and its listener.
+/// A role that is built, and its listeners.
 pub(crate) type Ready = (Built, Vec<TcpListener>);
 
 /// The signals that ask the process to end.

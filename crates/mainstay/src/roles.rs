@@ -48,6 +48,10 @@ pub(crate) trait Configured {
     fn name(&self) -> &str;
     /// Where it listens; one address at least.
     fn listens(&self) -> Vec<SocketAddr>;
+    /// Something that is wrong with the address at `nth` of [`Configured::listens`]; it names the key that `settings` have it from.
+    fn listen_problem(&self, settings: &Settings, _nth: usize, what: String) -> Problem {
+        settings.problem("listen", what)
+    }
     /// For `mainstay check`: `3 nodes`.
     fn summary(&self) -> String;
     /// The nodes that `--probe` asks.

@@ -78,12 +78,15 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut roles = Vec::new();
     for role in std::mem::take(&mut plan.roles) {
-        let Some(addresses) = role.config.as_ref().map(|config| config.listens()) else { continue };
+        let Some(config) = &role.config else { continue };
         let mut listeners = Vec::new();
-        for address in addresses {
+        for (nth, address) in config.listens().into_iter().enumerate() {
             match TcpListener::bind(address).await {
                 Ok(listener) => listeners.push(listener),
-                Err(why) => problems.push(role.settings.problem("listen", cannot_listen(address, &why))),
+                Err(why) => {
+                    let what = cannot_listen(address, &why);
+                    problems.push(config.listen_problem(&role.settings, nth, what));
+                }
             }
         }
         roles.push((role, listeners));

@@ -134,6 +134,29 @@ fn check_says_what_would_run() {
 }
 
 #[test]
+fn of_a_guards_ports_the_one_that_is_taken_is_told() {
+    let place = Place::new();
+    let guard = |listen: &str, agent: &str| {
+        format!(
+            "[[beacon.guard]]\nlisten = \"{listen}\"\nbeacon_node = \"http://127.0.0.1:1\"\nagent_check = \"{agent}\"\n"
+        )
+    };
+    let guards = [guard("127.0.0.1:1", "127.0.0.1:2"), guard("127.0.0.1:3", "127.0.0.1:1")].concat();
+    place.file("m.toml", &format!("[[beacon]]\n{guards}"));
+    let done = place.run(&["check", "-c", "m.toml"], &[]);
+    assert_eq!(done.status, Some(2));
+    let told = "agent_check: 127.0.0.1:1 is taken by [beacon] (m.toml:3) already, choose another port";
+    assert!(done.err.starts_with("error: m.toml:9: ") && done.err.contains(told), "{}", done.err);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let flags =
+        ["beacon", "--beacon-node", "http://127.0.0.1:1", "--listen", &taken, "--agent-check", &taken];
+    let done = place.run(&[&["check"], &flags[..]].concat(), &[]);
+    let told = format!("error: --agent-check: {taken} is taken by [beacon] (--listen) already");
+    assert!(done.err.starts_with(&told), "{}", done.err);
+}
+
+#[test]
 fn several_of_a_role_need_their_own_names_and_ports() {
     let place = Place::new();
     let one =

@@ -188,6 +188,11 @@ fn a_taken_port_is_told_before_anything_serves() {
             "error: --admin-listen: cannot listen on {other}: the port is taken, stop what uses it or choose another, or turn it off with --admin-listen off"
         ),
     ]);
+    let flags = ["beacon", "--beacon-node", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let ports = ["--agent-check", &one, "--admin-listen", "127.0.0.1:0"];
+    place.run(&[&flags[..], &ports].concat(), &[]).refused(&[&format!(
+        "error: --agent-check: cannot listen on {one}: the port is taken, stop what uses it or choose another"
+    )]);
 }
 
 #[test]

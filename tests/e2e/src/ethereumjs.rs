@@ -14,25 +14,19 @@ pub async fn start(lab: &Lab, name: &str, genesis: Genesis) -> Result<Execution>
     let data = lab.path(name);
     std::fs::create_dir_all(&data)?;
     let (engine, rpc, p2p) = (free_port()?, free_port()?, free_port()?);
-    let script = lab.tools.ethereumjs.clone();
-    let genesis = genesis.file(lab);
-    let secret = lab.secret.path().to_owned();
-    Execution::start(lab, name, (engine, rpc), move || {
-        let mut command = Command::new("node");
-        command
-            .arg(&script)
-            .arg("--dataDir")
-            .arg(&data)
-            .arg("--gethGenesis")
-            .arg(&genesis)
-            .args(["--sync", "none", "--discV4=false", "--discDns=false"])
-            .args(["--maxPeers", "0", "--minPeers", "0", "--extIP", "127.0.0.1"])
-            .args(["--port", &p2p.to_string()])
-            .args(["--rpc", "--rpcAddr", "127.0.0.1", "--rpcPort", &rpc.to_string()])
-            .args(["--rpcEngine", "--rpcEngineAddr", "127.0.0.1", "--rpcEnginePort", &engine.to_string()])
-            .args(["--logFile=false", "--jwtSecret"])
-            .arg(&secret);
-        command
-    })
-    .await
+    let mut command = Command::new("node");
+    command
+        .arg(&lab.tools.ethereumjs)
+        .arg("--dataDir")
+        .arg(&data)
+        .arg("--gethGenesis")
+        .arg(genesis.file(lab))
+        .args(["--sync", "none", "--discV4=false", "--discDns=false"])
+        .args(["--maxPeers", "0", "--minPeers", "0", "--extIP", "127.0.0.1"])
+        .args(["--port", &p2p.to_string()])
+        .args(["--rpc", "--rpcAddr", "127.0.0.1", "--rpcPort", &rpc.to_string()])
+        .args(["--rpcEngine", "--rpcEngineAddr", "127.0.0.1", "--rpcEnginePort", &engine.to_string()])
+        .args(["--logFile=false", "--jwtSecret"])
+        .arg(lab.secret.path());
+    Execution::start(lab, name, (engine, rpc), command).await
 }

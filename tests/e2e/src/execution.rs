@@ -1,5 +1,6 @@
 //! An execution client (EL): the same handle for every kind.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -25,42 +26,42 @@ pub struct Block {
     pub timestamp: u64,
 }
 
-/// A running (or killed) EL. Its data outlive a kill, its port stays the same.
+/// A running (or killed) EL; what any process can do is [`Process`]'s. Its data outlive a kill, its port stays the same.
 pub struct Execution {
-    name: String,
-    command: Box<dyn Fn() -> Command + Send + Sync>,
     process: Process,
     port: u16,
     endpoint: Endpoint,
     rpc: String,
 }
 
+impl Deref for Execution {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Execution {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
 impl Execution {
-    /// Starts what `command` builds and waits until its engine port answers; its other port is for anyone.
+    /// Starts `command` and waits until its engine port answers; its other port is for anyone.
     pub(crate) async fn start(
         lab: &Lab,
         name: &str,
         (engine_port, rpc_port): (u16, u16),
-        command: impl Fn() -> Command + Send + Sync + 'static,
+        command: Command,
     ) -> Result<Execution> {
-        let process = Process::spawn(lab, name, command())?;
+        let process = Process::spawn(lab, name, command)?;
         let endpoint = Endpoint::new(format!("http://127.0.0.1:{engine_port}"), &lab.secret);
-        let command = Box::new(command);
-        let mut execution = Execution {
-            name: name.to_owned(),
-            command,
-            process,
-            port: engine_port,
-            endpoint,
-            rpc: format!("http://127.0.0.1:{rpc_port}"),
-        };
+        let rpc = format!("http://127.0.0.1:{rpc_port}");
+        let mut execution = Execution { process, port: engine_port, endpoint, rpc };
         execution.answers().await?;
         Ok(execution)
-    }
-
-    /// Its name in logs.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The port of its engine endpoint, for another one in its place.
@@ -78,14 +79,6 @@ impl Execution {
         &self.rpc
     }
 
-    /// `kill -9`.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
-    }
-
     /// SIGTERM, after which it writes down what it has in memory, and waits for its end.
     ///
     /// # Errors
@@ -95,29 +88,12 @@ impl Execution {
         Ok(())
     }
 
-    /// SIGSTOP.
-    ///
-    /// # Errors
-    /// If it is not running.
-    pub fn freeze(&self) -> Result<()> {
-        self.process.freeze()
-    }
-
-    /// SIGCONT.
-    ///
-    /// # Errors
-    /// If it is not running.
-    pub fn thaw(&self) -> Result<()> {
-        self.process.thaw()
-    }
-
     /// Kills it where it still runs, starts it anew on its data and port, and waits until it answers.
     ///
     /// # Errors
     /// If it does not come back in time.
-    pub async fn restart(&mut self, lab: &Lab) -> Result<()> {
-        self.process.kill()?;
-        self.process = Process::spawn(lab, &self.name, (self.command)())?;
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.again()?;
         self.answers().await
     }
 
@@ -125,14 +101,13 @@ impl Execution {
     ///
     /// # Errors
     /// If it does not end or does not come back in time.
-    pub async fn restart_cleanly(&mut self, lab: &Lab) -> Result<()> {
+    pub async fn restart_cleanly(&mut self) -> Result<()> {
         self.stop().await?;
-        self.process = Process::spawn(lab, &self.name, (self.command)())?;
-        self.answers().await
+        self.restart().await
     }
 
     async fn answers(&mut self) -> Result<()> {
-        let what = format!("{} to answer", self.name);
+        let what = format!("{} to answer", self.name());
         let process = &mut self.process;
         let endpoint = &self.endpoint;
         until(&what, START_LIMIT, async || {
@@ -148,7 +123,7 @@ impl Execution {
     /// # Errors
     /// If it does not answer.
     pub async fn head(&self) -> Result<Block> {
-        self.block("latest").await?.ok_or_else(|| Failure::new(format!("{} has no head", self.name)))
+        self.block("latest").await?.ok_or_else(|| Failure::new(format!("{} has no head", self.name())))
     }
 
     /// The block at `number` (`0x…` or a tag) of its chain, if it has one.
@@ -164,7 +139,7 @@ impl Execution {
     /// # Errors
     /// If that has not come about after `limit`.
     pub async fn reaches(&self, number: u64, hash: &str, limit: Duration) -> Result<()> {
-        let what = format!("{} to have block {number} ({hash})", self.name);
+        let what = format!("{} to have block {number} ({hash})", self.name());
         let tag = format!("{number:#x}");
         until(&what, limit, async || {
             // Numbers, not only hashes: only blocks of the canonical chain have one.

@@ -35,24 +35,18 @@ pub async fn start_at(lab: &Lab, name: &str, genesis: Genesis, engine: u16) -> R
     ensure!(output.status.success(), "{name}: geth init: {}", String::from_utf8_lossy(&output.stderr));
 
     let rpc = free_port()?;
-    let program = lab.tools.geth.clone();
-    let config = lab.tools.devnet.join("geth.toml");
-    let secret = lab.secret.path().to_owned();
-    Execution::start(lab, name, (engine, rpc), move || {
-        let mut command = Command::new(&program);
-        command
-            .arg("--config")
-            .arg(&config)
-            .arg("--datadir")
-            .arg(&data)
-            .args(["--networkid", "1337", "--syncmode", "full", "--gcmode", "archive", "--cache", "64"])
-            .args(["--nodiscover", "--maxpeers", "0", "--nat", "none", "--ipcdisable"])
-            .args(["--authrpc.addr", "127.0.0.1", "--authrpc.vhosts", "*"])
-            .args(["--http", "--http.addr", "127.0.0.1", "--http.port", &rpc.to_string()])
-            .args(["--http.api", "eth,net,web3,txpool"])
-            .args(["--authrpc.port", &engine.to_string(), "--authrpc.jwtsecret"])
-            .arg(&secret);
-        command
-    })
-    .await
+    let mut command = Command::new(&lab.tools.geth);
+    command
+        .arg("--config")
+        .arg(lab.tools.devnet.join("geth.toml"))
+        .arg("--datadir")
+        .arg(&data)
+        .args(["--networkid", "1337", "--syncmode", "full", "--gcmode", "archive", "--cache", "64"])
+        .args(["--nodiscover", "--maxpeers", "0", "--nat", "none", "--ipcdisable"])
+        .args(["--authrpc.addr", "127.0.0.1", "--authrpc.vhosts", "*"])
+        .args(["--http", "--http.addr", "127.0.0.1", "--http.port", &rpc.to_string()])
+        .args(["--http.api", "eth,net,web3,txpool"])
+        .args(["--authrpc.port", &engine.to_string(), "--authrpc.jwtsecret"])
+        .arg(lab.secret.path());
+    Execution::start(lab, name, (engine, rpc), command).await
 }

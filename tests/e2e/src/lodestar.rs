@@ -1,5 +1,6 @@
 //! Lodestar: a beacon node, alone or with all validators in its process; and the validators alone.
 
+use std::ops::{Deref, DerefMut};
 use std::process::Command;
 use std::time::Duration;
 
@@ -108,10 +109,9 @@ fn all_validators() -> String {
     format!("0..{}", VALIDATORS - 1)
 }
 
-/// A Lodestar beacon node that drives one engine endpoint. Its data outlive a kill, its port stays the same.
+/// A Lodestar beacon node that drives one engine endpoint; what any process can do is [`Process`]'s. Its data outlive a kill, its port
+/// stays the same.
 pub struct Lodestar {
-    name: String,
-    command: Box<dyn Fn() -> Command + Send + Sync>,
     process: Process,
     api: String,
     chain: Chain,
@@ -126,6 +126,20 @@ pub struct BeaconBlock {
     pub number: u64,
     /// Block hash of its payload.
     pub hash: String,
+}
+
+impl Deref for Lodestar {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Lodestar {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 impl Lodestar {
@@ -156,8 +170,10 @@ impl Lodestar {
         let (rest, p2p) = (free_port()?, free_port()?);
         let api = format!("http://127.0.0.1:{rest}");
         std::fs::create_dir_all(lab.path(name))?;
-        let mut arguments: Vec<String> = Vec::new();
-        let mut add = |flags: &[&str]| arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let mut command = chain.command(lab, "dev", name);
+        let mut add = |flags: &[&str]| {
+            command.args(flags);
+        };
         add(&["--genesisValidators", &VALIDATORS.to_string()]);
         if with_validators {
             add(&["--startValidators", &all_validators(), "--beaconNodes", &api]);
@@ -171,42 +187,29 @@ impl Lodestar {
         // With 0 it would turn away whoever dials it.
         add(&["--targetPeers", "5"]);
         add(&["--network.connectToDiscv5Bootnodes", "false", "--metrics", "false"]);
-        let command = {
-            let base = chain.command(lab, "dev", name);
-            move || again(&base, &arguments)
-        };
-        let process = Process::spawn(lab, name, command())?;
-        let mut lodestar =
-            Lodestar { name: name.to_owned(), command: Box::new(command), process, api, chain };
+        let process = Process::spawn(lab, name, command)?;
+        let mut lodestar = Lodestar { process, api, chain };
         lodestar.answers().await?;
         Ok(lodestar)
     }
 
     async fn answers(&mut self) -> Result<()> {
         let url = format!("{}/eth/v1/beacon/genesis", self.api);
+        let what = format!("{} to answer", self.name());
         let process = &mut self.process;
-        let what = format!("{} to answer", self.name);
         let found = until(&what, BEFORE_GENESIS, async || {
             process.must_run()?;
             get(&url).await
         })
         .await?;
         let (time, wanted) = (number(&found, "/data/genesis_time")?, self.chain.genesis_time);
-        ensure!(time == wanted, "{}'s chain begins at {time}, not at {wanted}", self.name);
+        ensure!(time == wanted, "{}'s chain begins at {time}, not at {wanted}", self.name());
         Ok(())
     }
 
     /// Where its API is.
     pub fn api(&self) -> &str {
         &self.api
-    }
-
-    /// `kill -9`.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
     }
 
     /// SIGTERM, at which it hangs up on everyone and writes down what it has; then `kill -9`, as a supervisor does, where it doesn't end:
@@ -221,30 +224,13 @@ impl Lodestar {
         }
     }
 
-    /// SIGSTOP.
-    ///
-    /// # Errors
-    /// If it is not running.
-    pub fn freeze(&self) -> Result<()> {
-        self.process.freeze()
-    }
-
-    /// SIGCONT.
-    ///
-    /// # Errors
-    /// If it is not running.
-    pub fn thaw(&self) -> Result<()> {
-        self.process.thaw()
-    }
-
     /// Kills it where it still runs, starts it anew on its data and port, and waits until it answers. Its head is then at the last
     /// final block that it has written down: a relay brings it back to the tip.
     ///
     /// # Errors
     /// If it does not come back in time.
-    pub async fn restart(&mut self, lab: &Lab) -> Result<()> {
-        self.process.kill()?;
-        self.process = Process::spawn(lab, &self.name, (self.command)())?;
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.again()?;
         self.answers().await
     }
 
@@ -322,15 +308,4 @@ impl Lodestar {
         })
         .await
     }
-}
-
-/// A command can be run once only.
-fn again(base: &Command, more: &[String]) -> Command {
-    let mut command = Command::new(base.get_program());
-    command.args(base.get_args()).args(more);
-    command.envs(base.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(folder) = base.get_current_dir() {
-        command.current_dir(folder);
-    }
-    command
 }

@@ -61,8 +61,8 @@ impl Mainstay {
     ///
     /// # Errors
     /// If it does not end, ends with another status, or does not come back.
-    pub async fn restart(&mut self, lab: &Lab) -> Result<()> {
-        self.program.restart(lab).await?;
+    pub async fn restart(&mut self) -> Result<()> {
+        self.program.restart().await?;
         self.a_node_answers().await
     }
 
@@ -70,8 +70,8 @@ impl Mainstay {
     ///
     /// # Errors
     /// If it does not come back.
-    pub async fn crash(&mut self, lab: &Lab) -> Result<()> {
-        self.program.crash(lab).await?;
+    pub async fn crash(&mut self) -> Result<()> {
+        self.program.crash().await?;
         self.a_node_answers().await
     }
 

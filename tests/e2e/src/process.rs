@@ -12,9 +12,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::{Failure, Lab, Result, ensure, until};
 
-/// A running program, the leader of its own process group; the whole group is killed on drop.
+/// A running (or killed) program, the leader of its own process group; the whole group is killed on drop.
 pub struct Process {
     name: String,
+    command: Command,
     child: Child,
     group: Pid,
     log: PathBuf,
@@ -42,7 +43,29 @@ impl Process {
             .spawn()
             .map_err(|error| Failure::new(format!("{name}: could not start {shown}: {error}")))?;
         let group = Pid::from_child(&child);
-        Ok(Process { name: name.to_owned(), child, group, log })
+        Ok(Process { name: name.to_owned(), command, child, group, log })
+    }
+
+    /// Kills it where it still runs, and starts it anew with the same command.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(crate) fn again(&mut self) -> Result<()> {
+        self.kill()?;
+        self.kill_children();
+        self.child = self.command.spawn()?;
+        self.group = Pid::from_child(&self.child);
+        Ok(())
+    }
+
+    /// Its group may hold children that outlive it, so the group is killed even where the leader is gone.
+    fn kill_children(&self) {
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+
+    /// Its name in logs.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The file that takes what the process prints.
@@ -113,8 +136,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Its group may hold children that outlive it, so the group is killed even where the leader is gone.
-        let _ = kill_process_group(self.group, Signal::KILL);
+        self.kill_children();
         let _ = self.child.wait();
     }
 }

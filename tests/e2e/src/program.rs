@@ -18,8 +18,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(12);
 /// A running mainstay of one role, which has its subcommand's name.
 pub struct Program {
     role: &'static str,
-    binary: PathBuf,
-    arguments: Vec<String>,
     process: Process,
     urls: Vec<String>,
     admin: String,
@@ -60,7 +58,7 @@ impl Program {
         arguments.extend(flags);
         let process = spawn(lab, role, &binary, &arguments)?;
         let admin = format!("http://{admin}");
-        let mut program = Program { role, binary, arguments, process, urls, admin };
+        let mut program = Program { role, process, urls, admin };
         program.serves().await?;
         Ok(program)
     }
@@ -79,23 +77,18 @@ impl Program {
     ///
     /// # Errors
     /// If it does not end, ends with another status, or does not come back.
-    pub async fn restart(&mut self, lab: &Lab) -> Result<()> {
+    pub async fn restart(&mut self) -> Result<()> {
         let status = self.process.terminate(STOP_LIMIT).await?;
         ensure!(status.success(), "mainstay ended with {status} after SIGTERM");
-        self.again(lab).await
+        self.crash().await
     }
 
     /// `kill -9` and a new start on the same ports.
     ///
     /// # Errors
     /// If it does not come back.
-    pub async fn crash(&mut self, lab: &Lab) -> Result<()> {
-        self.process.kill()?;
-        self.again(lab).await
-    }
-
-    async fn again(&mut self, lab: &Lab) -> Result<()> {
-        self.process = spawn(lab, self.role, &self.binary, &self.arguments)?;
+    pub async fn crash(&mut self) -> Result<()> {
+        self.process.again()?;
         self.serves().await
     }
 

@@ -170,7 +170,7 @@ async fn one_of_two_stopped(lab: &Lab, net: &mut Network) -> Result<()> {
     net.geths[0].stop().await?;
     tokio::time::sleep(net.pair.chain.time_to(net.pair.chain.now() + FAULT)).await;
     unhurt(net, since).await?;
-    net.geths[0].restart(lab).await?;
+    net.geths[0].restart().await?;
     let head = net.geths[1].head().await?;
     net.geths[0].reaches(head.number, &head.hash, OPENS).await?;
     lab.say(format!("one of two stopped: never closed; back, it is at block {}", head.number));
@@ -199,7 +199,7 @@ async fn both_stopped(lab: &Lab, net: &mut Network) -> Result<()> {
     net.out(lab, FAULT, since, &["execution: HTTP 503"]).await?;
     let healed = net.lasts(FAULT).await?;
     for geth in net.geths.iter_mut().take(2) {
-        geth.restart(lab).await?;
+        geth.restart().await?;
     }
     net.back(lab, FAULT, healed).await
 }
@@ -210,7 +210,7 @@ async fn stopped_execution_client(lab: &Lab, net: &mut Network) -> Result<()> {
     net.geths[0].stop().await?;
     net.out(lab, FAULT, since, &["execution: connection re"]).await?;
     let healed = net.lasts(FAULT).await?;
-    net.geths[0].restart(lab).await?;
+    net.geths[0].restart().await?;
     net.back(lab, FAULT, healed).await
 }
 
@@ -243,7 +243,7 @@ async fn killed(lab: &Lab, net: &mut Network) -> Result<()> {
     net.pair.beacon[0].kill()?;
     net.out(lab, FAULT, since, &["connection re"]).await?;
     let healed = net.lasts(FAULT).await?;
-    net.pair.beacon[0].restart(lab).await?;
+    net.pair.beacon[0].restart().await?;
     net.back(lab, FAULT, healed).await
 }
 
@@ -254,7 +254,7 @@ async fn restarted(lab: &Lab, net: &mut Network) -> Result<()> {
     net.pair.beacon[0].stop().await?;
     let healed = Instant::now();
     net.out(lab, FAULT, since, &["connection re"]).await?;
-    net.pair.beacon[0].restart(lab).await?;
+    net.pair.beacon[0].restart().await?;
     net.back(lab, FAULT, healed).await
 }
 

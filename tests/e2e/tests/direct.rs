@@ -64,12 +64,12 @@ fn minicl_drives_one_geth() {
         ensure!(frozen.is_err(), "a frozen geth answers: {frozen:?}");
         geth.thaw()?;
         let kept = geth.head().await?;
-        geth.restart_cleanly(lab).await?;
+        geth.restart_cleanly().await?;
         ensure!(geth.head().await? == kept, "geth lost blocks in a clean restart");
         for _ in 0..3 {
             cl.step().await?;
         }
-        geth.restart(lab).await?;
+        geth.restart().await?;
         let back = geth.head().await?.number;
         ensure!(back >= kept.number, "geth lost blocks that it had written down: {back} < {}", kept.number);
         lab.say(format!("killed at {}, back at {back}", cl.head().number));

@@ -86,7 +86,7 @@ fn no_fault_of_one_node_costs_a_slot_and_a_liar_is_never_believed() {
 
 async fn restarted_primary(lab: &Lab, net: &mut Network) -> Result<()> {
     let first = net.lodestar.now();
-    net.a.restart_cleanly(lab).await?;
+    net.a.restart_cleanly().await?;
     net.caught_up(&net.a).await?;
     let slots = watch::slots(&net.lodestar, first, first + 2).await?;
     ensure!(slots.missed.is_empty(), "the primary is restarted: {slots}");
@@ -99,7 +99,7 @@ async fn killed_primary(lab: &Lab, net: &mut Network) -> Result<()> {
     let slots = watch::no_slot_missed(&net.lodestar, FAULT, "the primary is killed").await?;
     lab.say(format!("the primary is killed: {slots}"));
 
-    net.a.restart(lab).await?;
+    net.a.restart().await?;
     let back_at = net.a.head().await?.number;
     net.caught_up(&net.a).await?;
     net.whole().await?;
@@ -184,9 +184,9 @@ async fn restarted_mainstay(lab: &Lab, net: &mut Network) -> Result<()> {
     for crash in [false, true] {
         let first = net.lodestar.now();
         if crash {
-            net.mainstay.crash(lab).await?;
+            net.mainstay.crash().await?;
         } else {
-            net.mainstay.restart(lab).await?;
+            net.mainstay.restart().await?;
         }
         let slots = watch::slots(&net.lodestar, first, first + FAULT).await?;
         ensure!(slots.missed.len() <= 1, "mainstay was restarted (crash: {crash}): {slots}");

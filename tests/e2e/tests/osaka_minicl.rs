@@ -33,13 +33,13 @@ fn blocks_of_the_current_fork_are_built_and_reach_every_node() {
         while cl.head().number < BLOCKS {
             cl.step().await?;
             match cl.head().number {
-                3 => b.restart_cleanly(lab).await?,
+                3 => b.restart_cleanly().await?,
                 8 => {
                     b.kill()?;
                     lab.say("b is killed at block 8");
                 }
                 14 => {
-                    b.restart(lab).await?;
+                    b.restart().await?;
                     lab.say(format!("b is back at block {}", b.head().await?.number));
                 }
                 _ => {}

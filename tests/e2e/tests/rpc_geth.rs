@@ -269,7 +269,7 @@ fn the_death_of_one_of_two_geths_costs_no_request() {
             balancer.finds(one.rpc(), false, SEES).await?;
             load.answers(200).await?;
             lab.say(format!("round {round}: one of two is dead"));
-            one.restart(lab).await?;
+            one.restart().await?;
             balancer.finds(one.rpc(), true, SEES).await?;
             load.answers(100).await?;
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mainstay_admin::Token;
+use mainstay_beacon::config::Guarded;
 use mainstay_beacon::{Beacon, Config, Listeners};
 use mainstay_settings::{Problem, Settings};
 
@@ -26,13 +27,27 @@ impl Configured for Config {
         self.guards.iter().flat_map(|guard| std::iter::once(guard.listen).chain(guard.agent_check)).collect()
     }
 
+    /// Guards of the lists go before those of tables.
+    fn listen_problem(&self, settings: &Settings, nth: usize, what: String) -> Problem {
+        let of_guard = |(index, guard): (usize, &Guarded)| {
+            std::iter::once((index, "listen")).chain(guard.agent_check.map(|_| (index, "agent_check")))
+        };
+        let (index, key) =
+            self.guards.iter().enumerate().flat_map(of_guard).nth(nth).unwrap_or((0, "listen"));
+        let in_table = index.checked_sub(settings.list("beacon_node").len());
+        match in_table.and_then(|index| settings.tables("guard").get(index)) {
+            Some(table) => table.problem(key, what),
+            None => settings.item_problem(key, index, what),
+        }
+    }
+
     fn summary(&self) -> String {
         count(self.guards.len())
     }
 
     /// The execution nodes: what a beacon node is asked here, its checks ask all the time.
     fn targets(&self) -> Vec<Target> {
-        let target = |guard: &mainstay_beacon::config::Guarded| {
+        let target = |guard: &Guarded| {
             let execution = guard.execution_node.as_ref()?;
             Some(Target {
                 group: self.name.clone(),

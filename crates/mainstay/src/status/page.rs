@@ -18,6 +18,8 @@ pub(super) fn draw(answer: &Value) -> String {
     if page.is_empty() {
         page.push_str("no role runs there\n");
     }
+    // Texts may come from a node: what could steer the terminal is left out.
+    page.retain(|c| c == '\n' || !c.is_control());
     page
 }
 
@@ -180,5 +182,14 @@ rpc rpc: down
         assert_eq!(draw(&answer), expected);
         assert!(any_down(&answer));
         assert_eq!(draw(&json!({"roles": []})), "no role runs there\n");
+    }
+
+    #[test]
+    fn what_a_node_says_does_nothing_to_the_terminal() {
+        let answer = json!({"roles": [{"role": "rpc", "name": "rpc", "status": "down", "state": {"nodes": [
+            {"name": "geth", "fit": false, "reason": "HTTP 500: \u{1b}[2Jgone\r"},
+        ]}}]});
+        let page = draw(&answer);
+        assert!(page.contains("      HTTP 500: [2Jgone\n"), "{page:?}");
     }
 }

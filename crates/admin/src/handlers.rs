@@ -113,8 +113,7 @@ pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body
         #[serde(default)]
         force: bool,
     }
-    let read = tokio::time::timeout(BODY_TIMEOUT, body::read(body, MAX_BODY)).await;
-    let body = read.unwrap_or(Err(BodyError::Timeout)).map_err(|error| match error {
+    let body = body::read_in(body, MAX_BODY, BODY_TIMEOUT).await.map_err(|error| match error {
         BodyError::TooLarge => {
             Error::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY} bytes"))
         }

@@ -151,7 +151,7 @@ async fn invalid_and_syncing_have_no_id() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_builder_that_hangs_costs_the_wait_and_not_the_payload() {
     let mut bed = builders(&[9, 2, 3]).set("getpayload_wait", "300ms").ready().await;
     let (_, id) = begin(&mut bed).await;
@@ -167,7 +167,7 @@ async fn a_builder_that_hangs_costs_the_wait_and_not_the_payload() {
 }
 
 /// A slot without a block is dearer than a late one.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_nobody_is_quick_enough_the_first_to_come_is_taken_while_the_consensus_client_waits() {
     let mut bed = builders(&[9, 2]).set("getpayload_wait", "100ms").ready().await;
     let (_, id) = begin(&mut bed).await;

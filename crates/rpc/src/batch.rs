@@ -118,17 +118,15 @@ async fn one(
         core.observe(&answer.node, |health, now| health.call_failed(&error.into(), now));
     }
     drop(answer.slot);
-    let why = match &read {
-        Ok(body) if envelope::parse_reply(body).is_ok() => None,
-        Ok(_) => Some(format!("HTTP {status} without a JSON-RPC answer")),
-        Err(Unread::TooLarge) => Some("the answers of the batch are too large".to_owned()),
-        Err(Unread::Broken(_)) => Some("the answer broke off".to_owned()),
-    };
     account.close(if read.is_ok() { outcome(status) } else { Outcome::Broken });
-    match (why, read) {
-        (None, Ok(body)) => id.map(|_| body),
-        (why, _) => id.map(|id| Failure::Node(why.unwrap_or_default()).of_call(Some(&id))),
-    }
+    let id = id?;
+    let why = match read {
+        Ok(body) if envelope::parse_reply(&body).is_ok() => return Some(body),
+        Ok(_) => format!("HTTP {status} without a JSON-RPC answer"),
+        Err(Unread::TooLarge) => "the answers of the batch are too large".to_owned(),
+        Err(Unread::Broken(_)) => "the answer broke off".to_owned(),
+    };
+    Some(Failure::Node(why).of_call(Some(&id)))
 }
 
 /// Why an answer isn't whole.

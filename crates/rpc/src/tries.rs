@@ -180,7 +180,10 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
             } else {
                 node.state().health.call_answered();
             }
-            if let Some(rest) = retry::rest(seen(reply)) {
+            // A good answer isn't searched for a header that says nothing there.
+            if status >= 400
+                && let Some(rest) = retry::rest(seen(reply))
+            {
                 core.queue.change(now, |pool| pool.rest(node.id, now + rest, now));
             }
         }

@@ -6,12 +6,11 @@
 
 use std::fmt;
 
+use mainstay_settings::is_key;
 use url::Url;
 
 /// Most requests at once that can be asked for.
 pub const MAX_WORKERS: u32 = 10_000;
-/// A part of a path that is as long as this and has a digit is taken for a provider's API key.
-const KEY: usize = 20;
 
 /// A node's address and size, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,11 +133,6 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Upstream").field(&self.shown()).finish()
     }
-}
-
-fn is_key(part: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    part.len() >= KEY && part.bytes().all(is_plain) && part.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn bad(what: &str) -> BadUpstream {

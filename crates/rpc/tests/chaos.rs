@@ -5,14 +5,8 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use bytes::Bytes;
-use common::{Act, Bed, CALL, Node, PATIENCE, ms, with};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use common::{Act, Bed, Load, Node, ms};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {
@@ -54,47 +48,6 @@ impl Trouble {
     }
 }
 
-/// Clients that ask without a pause until they are told to stop; they give what went wrong.
-struct Load {
-    stop: CancellationToken,
-    answered: Arc<AtomicUsize>,
-    clients: JoinSet<Vec<String>>,
-}
-
-impl Load {
-    fn on(bed: &Bed, clients: usize) -> Self {
-        let (stop, answered) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-        let mut running = JoinSet::new();
-        for _ in 0..clients {
-            let (client, stop, answered) = (bed.client.clone(), stop.clone(), answered.clone());
-            running.spawn(async move {
-                let mut failures = Vec::new();
-                while !stop.is_cancelled() {
-                    match client.send(with(&[], CALL), Instant::now() + PATIENCE).await {
-                        Ok(reply) if reply.status == 200 => {
-                            answered.fetch_add(1, Ordering::SeqCst);
-                        }
-                        Ok(reply) => failures.push(format!("{} {:?}", reply.status, reply.body)),
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                failures
-            });
-        }
-        Self { stop, answered, clients: running }
-    }
-
-    fn answered(&self) -> usize {
-        self.answered.load(Ordering::SeqCst)
-    }
-
-    /// Waits for so many more answers.
-    async fn goes_on(&self, bed: &Bed, more: usize) {
-        let wanted = self.answered() + more;
-        bed.until("the load goes on", |_| self.answered() >= wanted).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_happens_to_two_of_three_nodes_no_request_fails() {
     let (mut one, mut two, well) = (Node::workers(4).await, Node::workers(3).await, Node::workers(6).await);
@@ -125,13 +78,9 @@ async fn whatever_happens_to_two_of_three_nodes_no_request_fails() {
             bed.until("it is used again", |_| node.count() > before).await;
         }
     }
-    load.stop.cancel();
-    let answered = load.answered.clone();
-    let failures = load.clients.join_all().await.concat();
-    assert!(failures.is_empty(), "{} of {}: {failures:?}", failures.len(), answered.load(Ordering::SeqCst));
+    let answered = load.ends_well().await;
     assert!(well.most() <= 6, "{}", well.most());
     bed.until("all slots are free", |bed| bed.in_flight() == 0 && bed.waiting() == 0).await;
     let ok = "mainstay_rpc_requests_total{rpc=\"rpc\",lane=\"low\",outcome=\"ok\"";
-    let answered = answered.load(Ordering::SeqCst);
     bed.until("each is counted once", |bed| bed.metric(ok) == Some(answered as f64)).await;
 }

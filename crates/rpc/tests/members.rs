@@ -357,7 +357,7 @@ async fn instances_share_a_nodes_slots() {
     let store = Arc::new(MemoryStore::new());
     let text = "redis = \"127.0.0.1:1\"\nshared_limits = true\nrequest_timeout = \"20s\"\n";
     let one = Bed::on(store.clone(), std::slice::from_ref(&node.uri), text).await;
-    let two = Bed::on(store, std::slice::from_ref(&node.uri), text).await;
+    let mut two = Bed::on(store, std::slice::from_ref(&node.uri), text).await;
     let workers = |bed: &Bed| bed.views()[0].workers;
     // Before they have agreed nobody uses any; what is sent meanwhile waits.
     let loads = [one.load(8, 40, CALL), two.load(8, 40, CALL)];
@@ -368,13 +368,7 @@ async fn instances_share_a_nodes_slots() {
     assert!(node.most() <= 4, "{}", node.most());
     // Who goes leaves its part to the others.
     two.stop.cancel();
-    tokio::time::timeout(PATIENCE, async {
-        while !two.served.is_finished() {
-            tokio::time::sleep(ms(2)).await
-        }
-    })
-    .await
-    .unwrap();
+    tokio::time::timeout(PATIENCE, &mut two.served).await.unwrap().unwrap();
     one.until("all are one's", |one| workers(one) == 4).await;
 }
 

@@ -7,7 +7,7 @@ mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod servers;
 
-use common::{Act, Bed, CALL, Node, failed, ms};
+use common::{Act, Bed, CALL, Load, Node, failed, ms};
 use mainstay_rpc::{Level, Operated};
 use servers::eventually;
 use servers::many::{AUTH, Watched, cluster, keeper};
@@ -30,20 +30,20 @@ async fn redis_goes_and_comes_back_under_load() {
     left.until("both are seen", |bed| bed.views().len() == 2 && bed.views().iter().all(|node| node.fit))
         .await;
 
-    // So that it lasts as long as Redis is away.
     [&one, &two].into_iter().for_each(|node| node.act(Act::Answer(ms(3))));
-    let loads = [left.load(4, 400, CALL), right.load(4, 400, CALL)];
+    let loads = [Load::on(&left, 4), Load::on(&right, 4)];
     redis.kill();
     left.until("it is missed", |bed| bed.handle.health().0 == Level::Degraded).await;
     assert!(left.handle.remove(&one.uri).await.is_err());
     assert_eq!(left.views().len(), 2);
-    let before = one.count() + two.count();
-    left.until("requests are answered without it", |_| one.count() + two.count() > before + 20).await;
+    for (load, bed) in loads.iter().zip([&left, &right]) {
+        load.goes_on(bed, 20).await;
+    }
     redis.restart().await;
     left.until("it is back", |bed| bed.handle.health().0 == Level::Well).await;
     right.until("it is back", |bed| bed.handle.health().0 == Level::Well).await;
     for load in loads {
-        assert_eq!(failed(load).await, 0);
+        load.ends_well().await;
     }
     // It had lost the list, in whatever order they have it.
     eventually(10, "the list is there again", async || {
@@ -72,11 +72,14 @@ async fn a_list_that_is_gone_is_put_back() {
     for bed in &beds {
         bed.until_fit(&node, true).await;
     }
-    let loads = beds.each_ref().map(|bed| bed.load(1, 100, CALL));
+    let loads = beds.each_ref().map(|bed| Load::on(bed, 1));
     redis.cli(&["FLUSHALL"]).await;
     eventually(10, "the list", async || redis.cli(&["--raw", "GET", KEY]).await == list).await;
+    for (load, bed) in loads.iter().zip(&beds) {
+        load.goes_on(bed, 50).await;
+    }
     for load in loads {
-        assert_eq!(failed(load).await, 0);
+        load.ends_well().await;
     }
     assert!(beds.iter().all(|bed| bed.views().len() == 1));
 }
@@ -104,20 +107,21 @@ async fn shares_outlive_redis() {
     let two = Bed::build(std::slice::from_ref(&node.uri), &text).await;
     let shares = |one: &Bed, two: &Bed| [one, two].map(|bed| bed.view(&node).workers);
     one.until("each has its half", |one| shares(one, &two) == [2, 2]).await;
-    let loads = [one.load(6, 100, CALL), two.load(6, 100, CALL)];
+    let loads = [Load::on(&one, 6), Load::on(&two, 6)];
     redis.kill();
     for bed in [&one, &two] {
         bed.until("it is missed", |bed| bed.handle.health().0 == Level::Degraded).await;
     }
-    let before = node.count();
-    one.until("both go on", |_| node.count() > before + 100).await;
+    for (load, bed) in loads.iter().zip([&one, &two]) {
+        load.goes_on(bed, 50).await;
+    }
     assert_eq!(shares(&one, &two), [2, 2]);
     redis.restart().await;
     for bed in [&one, &two] {
         bed.until("it is back", |bed| bed.handle.health().0 == Level::Well).await;
     }
     for load in loads {
-        assert_eq!(failed(load).await, 0);
+        load.ends_well().await;
     }
     assert!(node.most() <= 4, "{}", node.most());
     one.until("each has its half", |one| shares(one, &two) == [2, 2]).await;
@@ -136,14 +140,14 @@ async fn sentinels_by_url() {
     assert_eq!(watched.master.cli(&[&AUTH[..], &["WAIT", "1", "5000"]].concat()).await, "1\n");
 
     one.act(Act::Answer(ms(3)));
-    let load = bed.load(2, 400, CALL);
+    let load = Load::on(&bed, 2);
     watched.master.kill();
     bed.until("it is missed", |bed| bed.handle.health().0 == Level::Degraded).await;
     eventually(20, "a change on the next master", async || bed.handle.add(&two.uri, false).await.is_ok())
         .await;
     assert_eq!(watched.replica.cli(&get).await, format!("[\"{}\",\"{}\"]\n", one.uri, two.uri));
     bed.until("it is well again", |bed| bed.handle.health() == (Level::Well, vec![])).await;
-    assert_eq!(failed(load).await, 0);
+    load.ends_well().await;
     let shown = format!("{:?}", bed.handle.snapshot().store);
     assert!(!shown.contains(servers::many::PASSWORD), "{shown}");
 }

@@ -49,7 +49,7 @@ mod units;
 pub use describe::{describe_json, describe_toml};
 pub use file::{File, Instance, ReadError, read_text};
 pub use kind::Kind;
-pub use origin::{Origin, Problem, redact, sort_problems};
+pub use origin::{Origin, Problem, is_key, redact, sort_problems};
 pub use resolve::{Flags, Sources, Variables, check_file, check_variables, resolve};
 pub use schema::schema;
 pub use settings::Settings;

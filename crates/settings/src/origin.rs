@@ -97,29 +97,52 @@ pub fn sort_problems(problems: &mut [Problem]) {
 /// Parts of the names of parameters whose values are secret.
 const SECRET: [&str; 4] = ["password", "secret", "token", "key"];
 
-/// `text` with the user and password of every URL in it replaced, and the values of parameters such as `?api_key=`, so that
-/// it can be shown.
+/// A part of a path that is as long as this and has a digit is taken for a provider's API key.
+const KEY: usize = 20;
+
+/// Whether a part of a URL's path looks like an API key, which is where providers have it.
+pub fn is_key(part: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    part.len() >= KEY && part.bytes().all(is_plain) && part.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// `text` with what is secret in every URL in it replaced, so that it can be shown: user and password, what looks like an API
+/// key in its path, and the values of parameters such as `?api_key=`.
 pub fn redact(text: &str) -> String {
-    without_secret_parameters(&without_users(text))
+    without_secret_parameters(&without_keys_in_paths(&without_users(text)))
 }
 
 fn without_secret_parameters(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for part in text.split_inclusive(['?', '&', '#', ',', ' ', '"']) {
-        let is_parameter = shown.ends_with(['?', '&']);
-        let value = part.split_once('=').filter(|(name, _)| {
-            let name = name.to_ascii_lowercase();
-            is_parameter && SECRET.iter().any(|secret| name.contains(secret))
-        });
-        match value {
-            Some((name, value)) => {
-                shown.push_str(&format!("{name}=<set>"));
-                shown.extend(
-                    value.chars().last().filter(|last| matches!(last, '?' | '&' | '#' | ',' | ' ' | '"')),
-                );
-            }
-            None => shown.push_str(part),
+    let mut rest = text;
+    while let Some(start) = rest.find(['?', '&']) {
+        let (before, after) = rest.split_at(start + 1);
+        shown.push_str(before);
+        rest = after;
+        let Some((name, value)) = after.split_once('=') else { continue };
+        let is_name = !name.contains(['?', '&', '#', '/', ',', ' ', '"']);
+        let lower = name.to_ascii_lowercase();
+        if is_name && SECRET.iter().any(|secret| lower.contains(secret)) {
+            shown.push_str(name);
+            shown.push_str("=<set>");
+            let reach = reach(value);
+            rest = &value[value[..reach].find(['&', '#']).unwrap_or(reach)..];
         }
+    }
+    shown.push_str(rest);
+    shown
+}
+
+fn without_keys_in_paths(text: &str) -> String {
+    const ENDS: [char; 6] = ['/', '?', '#', ',', ' ', '"'];
+    let mut shown = String::with_capacity(text.len());
+    let (mut is_host, mut in_path) = (false, false);
+    for part in text.split_inclusive(ENDS) {
+        let word = part.trim_end_matches(ENDS);
+        shown.push_str(if in_path && is_key(word) { "<set>" } else { word });
+        shown.push_str(&part[word.len()..]);
+        in_path = part.ends_with('/') && (in_path || is_host);
+        is_host = shown.ends_with("://");
     }
     shown
 }
@@ -131,10 +154,7 @@ fn without_users(text: &str) -> String {
         let (before, after) = rest.split_at(start + 3);
         shown.push_str(before);
         let end = after.find(['/', '?', '#', ',', ' ', '"']).unwrap_or(after.len());
-        // A password may itself hold any of these, so look for the last @ before a blank or the next URL too.
-        let next = after.find("://").and_then(|next| after[..next].rfind(','));
-        let reach = after.find([' ', '"']).unwrap_or(after.len()).min(next.unwrap_or(after.len()));
-        match after[..end].rfind('@').or_else(|| after[..reach].rfind('@')) {
+        match after[..end].rfind('@').or_else(|| after[..reach(after)].rfind('@')) {
             Some(at) => {
                 shown.push_str("<set>");
                 rest = &after[at..];
@@ -144,6 +164,12 @@ fn without_users(text: &str) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+/// Up to where a secret may reach, which may itself hold what else ends a part of a URL: a blank or the next URL of a list.
+fn reach(text: &str) -> usize {
+    let next = text.find("://").and_then(|next| text[..next].rfind(','));
+    text.find([' ', '"']).unwrap_or(text.len()).min(next.unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -164,9 +190,18 @@ mod tests {
                 "redis-sentinel://h/m?db=1&sentinel_password=a=b",
                 "redis-sentinel://h/m?db=1&sentinel_password=<set>",
             ),
+            ("http://h?token=a,b?c,http://i?d=e", "http://h?token=<set>,http://i?d=e"),
+            ("http://h/?a=b?password=c#d \"http://i/\"", "http://h/?a=b?password=<set>#d \"http://i/\""),
+            ("https://x/v3/0123456789hunter23456789abcd?a", "https://x/v3/<set>?a"),
+            ("https://x/v3/0123456789hunter23456789abcd,http://y", "https://x/v3/<set>,http://y"),
+            (
+                "https://0123456789abcdef0123456789/ethereum-mainnet-archive-node/v1#name=/0123456789abcdefghij",
+                "",
+            ),
+            ("/var/lib/0123456789abcdef0123456789/state", ""),
             ("http://a#jwt-secret=jwt.hex", "http://a#jwt-secret=jwt.hex"),
         ] {
-            assert_eq!(redact(text), shown);
+            assert_eq!(redact(text), if shown.is_empty() { text } else { shown });
         }
     }
 

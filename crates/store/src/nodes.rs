@@ -132,7 +132,7 @@ impl NodeList {
         .await
     }
 
-    /// Puts a list there if the store has none; `false` if it has one, be it empty.
+    /// Puts a list there if the store has none; `false` if it has another one, be it empty.
     ///
     /// # Errors
     /// The store could not be asked. Nothing was changed then, except where [`StoreError::Unknown`] says that nobody knows.

@@ -5,6 +5,7 @@ pub mod node;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -203,6 +204,57 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// Clients that ask without a pause until they are told to stop; they give what went wrong.
+pub struct Load {
+    stop: CancellationToken,
+    answered: Arc<AtomicUsize>,
+    clients: JoinSet<Vec<String>>,
+}
+
+impl Load {
+    pub fn on(bed: &Bed, clients: usize) -> Self {
+        let (stop, answered) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let mut running = JoinSet::new();
+        for _ in 0..clients {
+            let (client, stop, answered) = (bed.client.clone(), stop.clone(), answered.clone());
+            running.spawn(async move {
+                let mut failures = Vec::new();
+                while !stop.is_cancelled() {
+                    match client.send(with(&[], CALL), Instant::now() + PATIENCE).await {
+                        Ok(reply) if reply.status == 200 => {
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Ok(reply) => failures.push(format!("{} {:?}", reply.status, reply.body)),
+                        Err(error) => failures.push(error.to_string()),
+                    }
+                }
+                failures
+            });
+        }
+        Self { stop, answered, clients: running }
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// Waits for so many more answers.
+    pub async fn goes_on(&self, bed: &Bed, more: usize) {
+        let wanted = self.answered() + more;
+        bed.until("the load goes on", |_| self.answered() >= wanted).await;
+    }
+
+    /// Ends it; how many were answered. None must have failed.
+    pub async fn ends_well(self) -> usize {
+        self.stop.cancel();
+        let failures = tokio::time::timeout(PATIENCE * 2, self.clients.join_all()).await;
+        let (failures, answered) =
+            (failures.expect("the load ends").concat(), self.answered.load(Ordering::SeqCst));
+        assert!(failures.is_empty(), "{} beside {answered}: {failures:?}", failures.len());
+        answered
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{SOON, config, refusal, start};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use mainstay_beacon::expect::{Facts, Seen};
 use mainstay_node::Operated as _;
 use mainstay_sim::beacon::{BeaconHandle, BeaconServer, BeaconState};
@@ -174,7 +174,6 @@ fn has_ended(pid: i32) -> bool {
 #[tokio::test]
 async fn something_else_is_asked_by_its_url() {
     let (node, relay) = (node().await, node().await);
-    relay.with(|state| state.can("/eth/v1/builder/status", Response::new("{}".into())));
     let settings = format!(
         "[[beacon.check]]\nname = \"relay\"\npath = \"{}/eth/v1/builder/status\"\nfall = 2",
         relay.url()

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     (
         "mainstay",
         &["admin", "antelope", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"],
@@ -22,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("settings", &[]),
     ("sim", &["wire"]),
     ("store", &[]),
+    ("sync", &["node", "settings", "wire"]),
     ("wire", &[]),
 ];
 

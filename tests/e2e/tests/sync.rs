@@ -245,7 +245,7 @@ async fn forged(lab: &Lab, net: &mut Network) -> Result<()> {
     let target = net.sync.engine().called_by(NAME);
     let forger = Forger::start(target, net.own.endpoint().clone(), net.fleet.chain.clone());
     // What it makes up must not take the place of what a geth needs that was away.
-    net.geths[1].kill()?;
+    net.geths[1].stop().await?;
     net.kept(lab, "a client lies about the time and the head while a geth is down", first, 3, &[1]).await?;
     net.geths[1].restart().await?;
     net.caught_up(1).await?;
@@ -289,13 +289,17 @@ async fn wiped_too_late(lab: &Lab, net: &mut Network) -> Result<()> {
 fn behind_the_nginx_mirror_that_sync_proxy_was_announced_with_execution_clients_follow() {
     scenario("sync-nginx", Duration::from_secs(150), async |lab| {
         let geth = async |name| geth::start(lab, name, Genesis::Shanghai).await;
-        let (own, one, two) = tokio::try_join!(geth("own"), geth(GETHS[0]), geth(GETHS[1]))?;
-        let mut sync = SyncProxy::start(lab, &[one.endpoint().url(), two.endpoint().url()]).await?;
+        let (own, one, two, three) =
+            tokio::try_join!(geth("own"), geth(GETHS[0]), geth(GETHS[1]), geth(GETHS[2]))?;
+        // The third geth hears of the chain through both.
+        let last = SyncProxy::start(lab, "sync-proxy-2", &[three.endpoint().url()], &[]).await?;
+        let builders = [one.endpoint().url(), two.endpoint().url()];
+        let mut sync = SyncProxy::start(lab, "sync-proxy-1", &builders, &[last.url()]).await?;
         let addresses = [("MAIN", own.endpoint().url()), ("SYNC", sync.url())];
         let nginx = Nginx::start(lab, "mirror.conf", &addresses).await?;
         let chain = Chain::soon(&own.head().await?.hash, SLOT, 1);
         let lodestar = Lodestar::start_producer(lab, "lodestar", nginx.url(), &chain).await?;
-        let heads = Heads::watch(&lodestar, &chain, &[&one, &two]);
+        let heads = Heads::watch(&lodestar, &chain, &[&one, &two, &three]);
         let kept = async |what: &str, names: &[&str], first: u64, count: u64| {
             let last = chain.now() + count;
             let worst = heads.kept(&chain, names, first, last, LAG).await;
@@ -304,19 +308,19 @@ fn behind_the_nginx_mirror_that_sync_proxy_was_announced_with_execution_clients_
             Ok::<_, Failure>(())
         };
         tokio::time::sleep(chain.time_to(1)).await;
-        kept("mirrored", &GETHS[..2], 1, 3).await?;
+        kept("mirrored", &GETHS, 1, 3).await?;
 
         // The first one's answer is what it would wait for, and nginx waits 100 ms.
         let first = chain.now();
         one.freeze()?;
-        kept("the first geth is hung", &GETHS[1..2], first, FAULT).await?;
+        kept("the first geth is hung", &GETHS[1..], first, FAULT).await?;
         one.thaw()?;
         let head = lodestar.head().await?;
         one.reaches(head.number, &head.hash, CATCH_UP).await?;
 
         let first = chain.now();
         sync.crash().await?;
-        kept("mainstay is killed and restarted", &GETHS[..2], first, 3).await?;
+        kept("mainstay is killed and restarted", &GETHS, first, 3).await?;
 
         let slots = watch::slots(&lodestar, 1, chain.now() - 1).await?;
         ensure!(slots.missed.is_empty(), "what is mirrored hurt the chain itself: {slots}");

@@ -35,6 +35,11 @@ impl Chain {
         Chain { eth1_hash: eth1_hash.to_owned(), genesis_time: unix_time().as_secs() + ahead.as_secs(), slot }
     }
 
+    /// When slot 0 begins, in seconds since 1970.
+    pub fn genesis_time(&self) -> u64 {
+        self.genesis_time
+    }
+
     /// The time between two slots.
     pub fn slot(&self) -> Duration {
         self.slot

@@ -243,7 +243,9 @@ async fn forged(lab: &Lab, net: &mut Network) -> Result<()> {
     const NAME: &str = "forger";
     let (first, leader) = (net.now(), net.leader().await?);
     let target = net.sync.engine().called_by(NAME);
-    let forger = Forger::start(target, net.own.endpoint().clone(), net.fleet.chain.clone());
+    let own = geth::start(lab, "forger-geth", Genesis::Shanghai).await?;
+    let truth = net.own.endpoint().clone();
+    let forger = Forger::start(target, truth, own.endpoint().clone(), net.fleet.chain.clone());
     // What it makes up must not take the place of what a geth needs that was away.
     net.geths[1].stop().await?;
     net.kept(lab, "a client lies about the time and the head while a geth is down", first, 3, &[1]).await?;
@@ -255,11 +257,18 @@ async fn forged(lab: &Lab, net: &mut Network) -> Result<()> {
     let rounds = forger.rounds();
     ensure!(rounds > 20, "only {rounds} rounds of lies");
     let shown = net.sync.shown().await?;
-    lab.say(format!("{rounds} rounds of lies; shown: {shown}"));
+    let clients =
+        shown["clients"].as_array().ok_or_else(|| Failure::new(format!("no clients in {shown}")))?;
+    let of_forger = clients.iter().find(|client| client["name"] == NAME);
+    let of_forger = of_forger.ok_or_else(|| Failure::new(format!("no {NAME} in {shown}")))?;
+    lab.say(format!("{rounds} rounds of lies; shown: {of_forger}"));
+    ensure!(of_forger["state"] == "suspect" && of_forger["leads"] == false, "{of_forger}");
     for geth in &net.geths {
         let log = std::fs::read_to_string(geth.log())?;
         ensure!(!log.contains(MADE_UP_IN_LOGS), "{} was told of a head that is made up", geth.name());
     }
+    let led = std::fs::read_to_string(net.sync.process().log())?;
+    ensure!(!led.lines().any(|line| line.contains("to=\"forger\"")), "the forger has led for a while");
     drop(forger);
     Ok(())
 }
@@ -281,7 +290,12 @@ async fn wiped_too_late(lab: &Lab, net: &mut Network) -> Result<()> {
     *old = geth::start_at(lab, "geth-3-empty", Genesis::Shanghai, old.port()).await?;
     net.kept(lab, "a geth is wiped, its blocks are gone", first, 2, &[2]).await?;
     let nodes = net.sync.nodes().await?;
-    lab.say(format!("shown: {nodes:?}"));
+    let empty = nodes.iter().find(|node| node["name"] == GETHS[2]);
+    let empty = empty.ok_or_else(|| Failure::new(format!("no {} in {nodes:?}", GETHS[2])))?;
+    let (status, health) = net.sync.health().await?;
+    lab.say(format!("shown: {empty}; health {status}: {health}"));
+    ensure!(empty["fit"] == false && empty["head"] == 0 && empty["gap"].as_u64() > Some(0), "{empty}");
+    ensure!(health.contains(GETHS[2]), "health says nothing of {}: {health}", GETHS[2]);
     Ok(())
 }
 

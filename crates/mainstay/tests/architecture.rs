@@ -7,22 +7,35 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     (
         "mainstay",
-        &["admin", "antelope", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"],
+        &[
+            "admin",
+            "antelope",
+            "beacon",
+            "engine",
+            "execution",
+            "node",
+            "rpc",
+            "settings",
+            "sim",
+            "store",
+            "wire",
+        ],
     ),
     ("admin", &["node", "wire"]),
     ("antelope", &[]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
-    ("engine", &["node", "settings", "wire"]),
+    ("engine", &["execution", "node", "settings", "wire"]),
+    ("execution", &["node", "settings", "wire"]),
     ("node", &["wire"]),
     ("rpc", &["node", "settings", "store", "wire"]),
     ("settings", &[]),
     ("sim", &["wire"]),
     ("store", &[]),
-    ("sync", &["node", "settings", "wire"]),
+    ("sync", &["execution", "node", "settings", "wire"]),
     ("wire", &[]),
 ];
 

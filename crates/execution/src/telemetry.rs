@@ -1,14 +1,16 @@
-//! What the role says of itself: metrics, and events that log and count at once.
+//! What a role says of its execution clients and of the calls to them: metrics, and events that log and count at once.
 //!
 //! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,36 +19,54 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::verdict::Verdict;
 
-/// The engine's name, shared by all its labels.
-type Engine = std::borrow::Cow<'static, str>;
+/// Which role of the process it is, as the first label of every metric: its kind (`engine`) and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Of {
+    kind: &'static str,
+    name: Cow<'static, str>,
+}
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EngineLabels {
-    engine: Engine,
+impl EncodeLabelSet for Of {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> fmt::Result {
+        (self.kind, self.name.as_ref()).encode(encoder.encode_label())
+    }
+}
+
+impl fmt::Display for Of {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind == self.name {
+            true => f.write_str(self.kind),
+            false => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     method: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     method: String,
     outcome: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     node: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VoteLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     node: String,
     method: String,
     vote: String,
@@ -54,14 +74,16 @@ struct VoteLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeMethodLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     node: String,
     method: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
-    engine: Engine,
+    #[prometheus(flatten)]
+    of: Of,
     cause: String,
 }
 
@@ -69,13 +91,14 @@ fn seconds() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0])
 }
 
-/// The metrics of all engines of a process. Clones share their values.
+/// The metrics of all roles of one kind of a process. Clones share their values.
 #[derive(Clone)]
 pub struct Metrics {
+    kind: &'static str,
     requests: Family<OutcomeLabels, Counter>,
     request_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
     verdicts: Family<OutcomeLabels, Counter>,
-    early: Family<EngineLabels, Counter>,
+    early: Family<Of, Counter>,
     votes: Family<VoteLabels, Counter>,
     node_seconds: Family<NodeMethodLabels, Histogram, fn() -> Histogram>,
     node_fit: Family<NodeLabels, Gauge>,
@@ -89,9 +112,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers the metrics. Once a process: a second registration would show each of them twice.
-    pub fn new(registry: &mut Registry) -> Self {
+    /// Registers the metrics as `mainstay_{kind}_…`, with the role's name in a label that is called `kind`. Once a process and kind:
+    /// a second registration would show each of them twice.
+    pub fn new(registry: &mut Registry, kind: &'static str) -> Self {
         let m = Self {
+            kind,
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             verdicts: Family::default(),
@@ -114,7 +139,7 @@ impl Metrics {
     /// Puts them into another registry too, for another page that shows them.
     pub fn register(&self, registry: &mut Registry) {
         let t = self.clone();
-        let r = registry.sub_registry_with_prefix("mainstay_engine");
+        let r = registry.sub_registry_with_prefix(format!("mainstay_{}", self.kind));
         r.register("requests", "Requests of the consensus client, by outcome", t.requests);
         r.register_with_unit("request", "Time to the answer", Unit::Seconds, t.request_seconds);
         r.register("verdicts", "Verdicts told", t.verdicts);
@@ -137,10 +162,10 @@ impl Metrics {
     }
 }
 
-/// What one engine says of itself: events that log and count at once.
+/// What one role says: events that log and count at once.
 #[derive(Clone)]
 pub struct Telemetry {
-    engine: Engine,
+    of: Of,
     metrics: Metrics,
     answers: Arc<RwLock<HashMap<String, Answers>>>,
 }
@@ -152,13 +177,13 @@ struct Answers {
 }
 
 impl Telemetry {
-    /// That of the engine called `name`.
+    /// That of the role called `name`.
     pub fn new(name: &str, metrics: Metrics) -> Self {
-        Self { engine: name.to_owned().into(), metrics, answers: Arc::default() }
+        Self { of: Of { kind: metrics.kind, name: name.to_owned().into() }, metrics, answers: Arc::default() }
     }
 
     fn node_labels(&self, node: &str) -> NodeLabels {
-        NodeLabels { engine: self.engine.clone(), node: node.to_owned() }
+        NodeLabels { of: self.of.clone(), node: node.to_owned() }
     }
 
     /// The consensus client got its answer.
@@ -168,7 +193,7 @@ impl Telemetry {
             self.prepare_answer(method, outcome);
             self.count_answer(method, outcome, took);
         }
-        tracing::debug!(engine = %self.engine, method, outcome, took_ms = ms(took), "answered");
+        tracing::debug!(role = %self.of, method, outcome, took_ms = ms(took), "answered");
     }
 
     /// Counts an answer, if its metrics were looked up before.
@@ -182,16 +207,16 @@ impl Telemetry {
     }
 
     fn prepare_answer(&self, method: &str, outcome: &'static str) {
-        let (engine, method) = (self.engine.clone(), method.to_owned());
+        let (of, method) = (self.of.clone(), method.to_owned());
         let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
         let answers = answers.entry(method.clone()).or_insert_with(|| {
-            let labels = MethodLabels { engine: engine.clone(), method: method.clone() };
+            let labels = MethodLabels { of: of.clone(), method: method.clone() };
             Answers {
                 seconds: self.metrics.request_seconds.get_or_create_owned(&labels),
                 outcomes: HashMap::new(),
             }
         });
-        let labels = OutcomeLabels { engine, method, outcome: outcome.to_owned() };
+        let labels = OutcomeLabels { of, method, outcome: outcome.to_owned() };
         answers.outcomes.insert(outcome, self.metrics.requests.get_or_create_owned(&labels));
     }
 
@@ -200,14 +225,10 @@ impl Telemetry {
         let method = crate::method::label(method).to_owned();
         self.metrics
             .verdicts
-            .get_or_create(&OutcomeLabels {
-                engine: self.engine.clone(),
-                method,
-                outcome: verdict.word().to_owned(),
-            })
+            .get_or_create(&OutcomeLabels { of: self.of.clone(), method, outcome: verdict.word().to_owned() })
             .inc();
         if early {
-            self.metrics.early.get_or_create(&EngineLabels { engine: self.engine.clone() }).inc();
+            self.metrics.early.get_or_create(&self.of).inc();
         }
     }
 
@@ -218,14 +239,14 @@ impl Telemetry {
         self.metrics
             .node_seconds
             .get_or_create(&NodeMethodLabels {
-                engine: self.engine.clone(),
+                of: self.of.clone(),
                 node: node.clone(),
                 method: method.clone(),
             })
             .observe(took.as_secs_f64());
         self.metrics
             .votes
-            .get_or_create(&VoteLabels { engine: self.engine.clone(), node, method, vote: vote.to_owned() })
+            .get_or_create(&VoteLabels { of: self.of.clone(), node, method, vote: vote.to_owned() })
             .inc();
     }
 
@@ -234,12 +255,12 @@ impl Telemetry {
         let labels = self.node_labels(node);
         self.metrics.node_fit.get_or_create(&labels).set(i64::from(*now == Condition::Fit));
         self.metrics.node_changes.get_or_create(&labels).inc();
-        let engine = &self.engine;
+        let role = &self.of;
         match now {
             Condition::Unfit(_) | Condition::Misconfigured { .. } => {
-                tracing::warn!(%engine, node, before = before.word(), now = %now, "node changed");
+                tracing::warn!(%role, node, before = before.word(), now = %now, "node changed");
             }
-            _ => tracing::info!(%engine, node, before = before.word(), now = %now, "node changed"),
+            _ => tracing::info!(%role, node, before = before.word(), now = %now, "node changed"),
         }
     }
 
@@ -255,41 +276,41 @@ impl Telemetry {
                 self.metrics.primary.get_or_create(&self.node_labels(node)).set(value);
             }
         }
-        tracing::info!(engine = %self.engine, before = before.unwrap_or("none"), now = now.unwrap_or("none"), "primary changed");
+        tracing::info!(role = %self.of, before = before.unwrap_or("none"), now = now.unwrap_or("none"), "primary changed");
     }
 
     /// INVALID came after VALID had been told.
     pub fn late_invalid(&self, node: &str, block: &str) {
         self.metrics.late_invalid.get_or_create(&self.node_labels(node)).inc();
-        tracing::warn!(engine = %self.engine, node, block, "late INVALID: the block is SYNCING until it is taken back");
+        tracing::warn!(role = %self.of, node, block, "late INVALID: the block is SYNCING until it is taken back");
     }
 
     /// A node's vote changed its worth.
     pub fn standing(&self, node: &str, now: &str, why: &str) {
-        tracing::info!(engine = %self.engine, node, now, why, "standing changed");
+        tracing::info!(role = %self.of, node, now, why, "standing changed");
     }
 
     /// A replay to a node ended.
     pub fn replayed(&self, node: &str, payloads: usize, end: &str) {
         self.metrics.replayed.get_or_create(&self.node_labels(node)).inc_by(payloads as u64);
-        tracing::info!(engine = %self.engine, node, payloads, end, "replayed what it missed");
+        tracing::info!(role = %self.of, node, payloads, end, "replayed what it missed");
     }
 
     /// A disagreement was recorded (or would have been: `saved` is `None` without a folder).
     pub fn evidence(&self, cause: &str, block: &str, saved: Option<&Result<String, String>>) {
         self.metrics
             .evidence
-            .get_or_create(&CauseLabels { engine: self.engine.clone(), cause: cause.to_owned() })
+            .get_or_create(&CauseLabels { of: self.of.clone(), cause: cause.to_owned() })
             .inc();
         match saved {
             Some(Ok(id)) => {
-                tracing::warn!(engine = %self.engine, cause, block, id, "nodes disagree; evidence saved")
+                tracing::warn!(role = %self.of, cause, block, id, "nodes disagree; evidence saved")
             }
             Some(Err(error)) => {
-                tracing::error!(engine = %self.engine, cause, block, error, "nodes disagree; evidence could not be saved");
+                tracing::error!(role = %self.of, cause, block, error, "nodes disagree; evidence could not be saved");
             }
             None => {
-                tracing::warn!(engine = %self.engine, cause, block, "nodes disagree; set evidence_dir to keep records")
+                tracing::warn!(role = %self.of, cause, block, "nodes disagree; set evidence_dir to keep records")
             }
         }
     }
@@ -308,10 +329,10 @@ impl Telemetry {
         self.metrics.primary.remove(&labels);
     }
 
-    /// The engine's name.
+    /// The kind and name of the role, for events that others log.
     #[must_use]
-    pub fn engine(&self) -> &str {
-        &self.engine
+    pub fn role(&self) -> impl fmt::Display {
+        &self.of
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the role's tasks share.
+//! What the tasks of a role share that drives execution clients.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
 use mainstay_wire::client::{self, Client, Transport};
-use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +62,7 @@ pub fn over_http() -> Connect {
 /// The nodes in the order given.
 pub type Nodes = Arc<Vec<Arc<Node>>>;
 
-/// Shared state of one engine.
+/// Shared state of one role.
 pub struct Core {
     /// Settings.
     pub config: Config,
@@ -89,8 +88,6 @@ pub struct Core {
     pub mirrors: Vec<Mirror>,
     /// Ends everything.
     pub stop: CancellationToken,
-    /// The role's own metrics, for scrapers of the engine port.
-    pub registry: Arc<Registry>,
     connect: Connect,
     nodes: RwLock<Nodes>,
     /// Held while nodes are checked and added.
@@ -103,24 +100,11 @@ pub struct Core {
 }
 
 impl Core {
-    /// Makes the state and starts each node's tasks. Needs a runtime.
-    ///
-    /// # Errors
-    /// A node's URL that no client can be made for.
-    pub fn start(config: Config, telemetry: Telemetry, registry: Arc<Registry>) -> Result<Arc<Self>, String> {
-        Self::start_over(config, telemetry, registry, over_http())
-    }
-
-    /// As [`Core::start`], with calls going over what `connect` makes.
+    /// Makes the state and starts each node's tasks, with calls going over what `connect` makes. Needs a runtime.
     ///
     /// # Errors
     /// What `connect` says of a node.
-    pub fn start_over(
-        config: Config,
-        telemetry: Telemetry,
-        registry: Arc<Registry>,
-        connect: Connect,
-    ) -> Result<Arc<Self>, String> {
+    pub fn start(config: Config, telemetry: Telemetry, connect: Connect) -> Result<Arc<Self>, String> {
         let stop = CancellationToken::new();
         let mut mirrors = Vec::new();
         for mirror in &config.mirror {
@@ -139,7 +123,6 @@ impl Core {
             rounds: broadcast::channel(256).0,
             mirrors,
             stop,
-            registry,
             connect,
             nodes: RwLock::default(),
             adding: Mutex::default(),
@@ -201,11 +184,10 @@ impl Core {
         let _adding = lock(&self.adding);
         let nodes = self.nodes();
         let mut fresh: Vec<NodeConfig> = Vec::new();
-        let shared = self.config.shared_secret.then_some(&self.config.secret);
         for text in texts {
             let mut others: Vec<&NodeSpec> = nodes.iter().map(|n| &n.spec).collect();
             others.extend(fresh.iter().map(|c| &c.spec));
-            let config = crate::config::node(text, None, shared, &others)?;
+            let config = crate::config::node(text, None, &self.config.signing, &others)?;
             fresh.push(config);
         }
         self.add(fresh).map_err(NodeError::Spec)

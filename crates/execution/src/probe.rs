@@ -58,7 +58,7 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
         }
         if core.config.node_timings {
             tracing::info!(
-                engine = core.telemetry.engine(),
+                role = %core.telemetry.role(),
                 node = node.name(),
                 took_us = micros(took),
                 "node timing"
@@ -86,6 +86,20 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
         let client = client_version(node).await;
         node.state().client = client;
     }
+}
+
+/// Probes all nodes now and waits for it; each probe is bounded.
+pub async fn all(core: &Arc<Core>) {
+    let mut probes = tokio::task::JoinSet::new();
+    for node in core.nodes().iter() {
+        let (core, node) = (core.clone(), node.clone());
+        probes.spawn(async move {
+            once(&core, &node).await;
+            // When it is to be probed next may have changed by that.
+            node.probe.notify_one();
+        });
+    }
+    while probes.join_next().await.is_some() {}
 }
 
 /// A chain id has been learned: what most of the nodes are on may be another chain now. Nodes whose condition doesn't fit

@@ -4,6 +4,6 @@ use std::time::SystemTime;
 
 /// The time of day.
 #[allow(clippy::disallowed_methods)] // the one place where a shell reads it
-pub(crate) fn wall() -> SystemTime {
+pub fn wall() -> SystemTime {
     SystemTime::now()
 }

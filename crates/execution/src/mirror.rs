@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mainstay_wire::client::Transport;
-use mainstay_wire::jwt::{self, Claims, Secret};
+use mainstay_wire::jwt::Secret;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,16 +50,15 @@ impl Mirror {
 
 async fn run(
     transport: Arc<dyn Transport>,
-    secret: Secret,
+    secret: Option<Secret>,
     mut copies: mpsc::Receiver<(Bytes, Caller)>,
     limit: Duration,
     stop: CancellationToken,
 ) {
     let send = async {
         while let Some((request, caller)) = copies.recv().await {
-            let claims = Claims { id: caller.id, clv: caller.clv, ..Claims::at(crate::clock::wall()) };
-            let token = jwt::sign(&secret, &claims);
-            if let Err(error) = transport.post(request, Some(&token), Instant::now() + limit).await {
+            let token = caller.token_for(secret.as_ref());
+            if let Err(error) = transport.post(request, token.as_deref(), Instant::now() + limit).await {
                 tracing::debug!(%error, "a copy to a mirror failed");
             }
         }

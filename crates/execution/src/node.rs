@@ -1,5 +1,6 @@
 //! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,13 +25,32 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who calls: what of the consensus client's claims is handed on.
-#[derive(Clone, Debug, Default)]
+/// Who calls: what of the consensus client's token is handed on.
+#[derive(Clone, Default)]
 pub struct Caller {
     /// Claim `id`.
     pub id: Option<String>,
     /// Claim `clv`.
     pub clv: Option<String>,
+    /// The token itself, for nodes that calls aren't signed for.
+    pub token: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// The token for a node: its secret signs the caller's claims; without a secret it is the caller's own.
+    #[must_use]
+    pub fn token_for(&self, secret: Option<&Secret>) -> Option<Cow<'_, str>> {
+        let Some(secret) = secret else { return self.token.as_deref().map(Cow::Borrowed) };
+        let claims =
+            Claims { id: self.id.clone(), clv: self.clv.clone(), ..Claims::at(crate::clock::wall()) };
+        Some(Cow::Owned(jwt::sign(secret, &claims)))
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("id", &self.id).field("clv", &self.clv).finish_non_exhaustive()
+    }
 }
 
 /// What changes about a node.
@@ -68,7 +88,7 @@ pub struct Node {
     pub probe: Notify,
     /// Ends its tasks.
     pub removed: CancellationToken,
-    secret: Secret,
+    secret: Option<Secret>,
     transport: Arc<dyn Transport>,
     state: Mutex<State>,
 }
@@ -161,10 +181,9 @@ impl Node {
     /// # Errors
     /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
     pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
-        let claims =
-            Claims { id: caller.id.clone(), clv: caller.clv.clone(), ..Claims::at(crate::clock::wall()) };
-        let token = jwt::sign(&self.secret, &claims);
-        let reply = self.transport.post(body, Some(&token), deadline).await.map_err(|e| Failed::from(&e))?;
+        let token = caller.token_for(self.secret.as_ref());
+        let reply =
+            self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
         let status = reply.status.as_u16();
         let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
         if matches!(status, 401 | 403) {

@@ -224,7 +224,7 @@ async fn from_elsewhere_the_routes_need_a_token() {
             assert_eq!(reply.status, status, "{method} {path}");
         }
     }
-    core.stop.cancel();
+    engine.core().stop.cancel();
 }
 
 /// A page of another site in a browser on this machine is a loopback peer too.

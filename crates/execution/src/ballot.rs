@@ -15,11 +15,15 @@
 //! * Where a build was asked for, VALID without a payload id is worth a wait of [`ID_WAIT`] for one: a slot without a block is
 //!   dearer than half a second.
 //! * At the deadline whoever is still out has abstained.
+//!
+//! Where the first node answers ([`Answering::First`]) there is no vote: VALID or INVALID of any is the answer at once. SYNCING,
+//! ACCEPTED and JSON-RPC errors wait for as long as the others' `straggler_wait`, since one of them may say more.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::Answering;
 use crate::status::{Heard, PayloadStatus, Status};
 use crate::verdict::{self, OnDissent, Outlook, Rules, Tally, Verdict, Vote};
 
@@ -88,13 +92,15 @@ pub struct Ballot {
     entries: Vec<Entry>,
     stands_since: Option<Duration>,
     builds: bool,
+    answering: Answering,
 }
 
 impl Ballot {
     /// A round among `entries` (in the order of the nodes) that has to be answered at `deadline`.
     #[must_use]
     pub fn new(rules: Rules, deadline: Duration, entries: Vec<Entry>) -> Self {
-        let mut ballot = Self { rules, deadline, entries, stands_since: None, builds: false };
+        let mut ballot =
+            Self { rules, deadline, entries, stands_since: None, builds: false, answering: Answering::Vote };
         ballot.promote();
         ballot
     }
@@ -103,6 +109,12 @@ impl Ballot {
     #[must_use]
     pub fn building(self) -> Self {
         Self { builds: true, ..self }
+    }
+
+    /// Who answers; all by vote if nothing is said.
+    #[must_use]
+    pub fn answered_by(self, answering: Answering) -> Self {
+        Self { answering, ..self }
     }
 
     /// Where all voters are heard and none of them voted, the next best nodes are the voters. Depends only on what was
@@ -146,6 +158,9 @@ impl Ballot {
         if now >= self.deadline {
             return Next::Answer;
         }
+        if self.answering == Answering::First {
+            return self.next_of_first(now);
+        }
         let pending = u32::try_from(self.pending().count()).unwrap_or(u32::MAX);
         match verdict::outlook(self.tally(), pending, &self.rules) {
             Outlook::Decided(_) if (pending == 0 || !self.only_accepted()) && !self.lacks_id() => {
@@ -161,6 +176,38 @@ impl Ballot {
             }
             Outlook::Open => Next::WaitUntil(self.deadline),
         }
+    }
+
+    fn next_of_first(&mut self, now: Duration) -> Next {
+        let first = self.first_heard();
+        let definite = |heard: &Heard| heard.vote().is_some_and(|vote| vote != Vote::Syncing);
+        if first.is_some_and(definite) || self.pending().next().is_none() {
+            return Next::Answer;
+        }
+        if first.is_none() {
+            return Next::WaitUntil(self.deadline);
+        }
+        let wait = self.pending().map(|e| e.straggler_wait).max().unwrap_or_default();
+        let until = self.stands_since.get_or_insert(now).saturating_add(wait).min(self.deadline);
+        if now >= until { Next::Answer } else { Next::WaitUntil(until) }
+    }
+
+    /// Whose answer is the round's where the first one is: who says VALID or INVALID; else SYNCING or ACCEPTED; else a JSON-RPC
+    /// error. Of equals the first in the order of the nodes.
+    #[must_use]
+    pub fn first(&self) -> Option<usize> {
+        let usable = self.entries.iter().enumerate().filter(|(_, e)| e.part != Part::Never);
+        usable.filter_map(|(i, e)| Some((rank(e)?, i))).min().map(|(_, i)| i)
+    }
+
+    fn first_heard(&self) -> Option<&Heard> {
+        Some(&self.entries.get(self.first()?)?.heard.as_ref()?.0)
+    }
+
+    /// Who answers.
+    #[must_use]
+    pub fn answering(&self) -> Answering {
+        self.answering
     }
 
     /// A payload id is wanted, nobody gave one yet, and somebody still may.
@@ -192,6 +239,14 @@ impl Ballot {
     /// The verdict as of now; those still out abstain.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        if self.answering == Answering::First {
+            return match self.first_heard().and_then(Heard::vote) {
+                Some(Vote::Valid) => Verdict::Valid,
+                Some(Vote::Invalid) => Verdict::Invalid,
+                Some(Vote::Syncing) => Verdict::Syncing,
+                None => Verdict::Shortfall,
+            };
+        }
         let tally = self.tally();
         match verdict::judge(tally, &self.rules) {
             Verdict::Valid if self.contradicted(tally) => Verdict::Syncing,
@@ -216,6 +271,13 @@ impl Ballot {
     /// The answer as of now.
     #[must_use]
     pub fn answer(&self) -> Answer {
+        if self.answering == Answering::First {
+            return match self.first_heard() {
+                Some(Heard::Status(status, _)) => Answer::Status(status.clone()),
+                Some(Heard::Error(_, raw)) => Answer::Error(raw.clone()),
+                _ => Answer::Shortfall,
+            };
+        }
         let verdict = self.verdict();
         let status = match verdict {
             Verdict::Shortfall => {
@@ -311,6 +373,15 @@ impl Ballot {
     pub fn is_split(&self) -> bool {
         let tally = self.tally();
         tally.valid > 0 && tally.invalid > 0
+    }
+}
+
+/// The lower, the more an entry says.
+fn rank(entry: &Entry) -> Option<u8> {
+    match &entry.heard.as_ref()?.0 {
+        Heard::Status(status, _) => Some(u8::from(status.status.vote() == Vote::Syncing)),
+        Heard::Error(..) => Some(2),
+        Heard::Silent(_) => None,
     }
 }
 

@@ -10,6 +10,16 @@ use url::Url;
 
 use crate::verdict::{OnDissent, Rules};
 
+/// Who answers voted calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answering {
+    /// All nodes, by vote.
+    #[default]
+    Vote,
+    /// The first node that has something to say.
+    First,
+}
+
 /// What to answer when nobody voted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnShortfall {
@@ -100,6 +110,10 @@ pub struct Config {
     pub signing: Signing,
     /// Endpoints that get copies.
     pub mirror: Vec<NodeConfig>,
+    /// Who answers voted calls.
+    pub answer: Answering,
+    /// Whether forkchoiceUpdated may start a build: else its attributes are taken out.
+    pub allow_building: bool,
     pub rules: Rules,
     pub timeout: Duration,
     pub on_shortfall: OnShortfall,
@@ -141,6 +155,8 @@ impl Config {
             nodes: listed,
             signing,
             mirror,
+            answer: Answering::Vote,
+            allow_building: true,
             rules: Rules {
                 majority: s.number("majority")?,
                 min_votes: count("min_votes"),

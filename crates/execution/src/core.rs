@@ -15,7 +15,7 @@ use crate::config::{Config, NodeConfig, NodeError};
 use crate::feed::{self, Feed};
 use crate::memory::InvalidMemory;
 use crate::mirror::Mirror;
-use crate::node::{Caller, Node, lock};
+use crate::node::{Caller, Node, Passed, lock};
 use crate::payloads::PayloadIds;
 use crate::probe;
 use crate::records::Records;
@@ -88,6 +88,8 @@ pub struct Core {
     pub mirrors: Vec<Mirror>,
     /// Ends everything.
     pub stop: CancellationToken,
+    /// For nodes that calls aren't signed for.
+    passed: Passed,
     connect: Connect,
     nodes: RwLock<Nodes>,
     /// Held while nodes are checked and added.
@@ -123,6 +125,7 @@ impl Core {
             rounds: broadcast::channel(256).0,
             mirrors,
             stop,
+            passed: Passed::default(),
             connect,
             nodes: RwLock::default(),
             adding: Mutex::default(),
@@ -165,7 +168,8 @@ impl Core {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let transport = (self.connect)(&config.spec)?;
             let (feed, removed) = (Feed::default(), self.stop.child_token());
-            fresh.push(Arc::new(Node::new(id, config, self.config.health, feed, removed, transport)));
+            let (rules, passed) = (self.config.health, self.passed.clone());
+            fresh.push(Arc::new(Node::new(id, config, rules, feed, removed, passed, transport)));
         }
         self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
         for node in fresh {

@@ -53,6 +53,31 @@ impl std::fmt::Debug for Caller {
     }
 }
 
+/// The last token that a node took, kept for nodes that calls aren't signed for: probes and replays have no caller.
+#[derive(Clone, Default)]
+pub struct Passed(Arc<Mutex<Option<Arc<str>>>>);
+
+impl Passed {
+    fn get(&self) -> Option<Arc<str>> {
+        lock(&self.0).clone()
+    }
+
+    fn took(&self, token: &Arc<str>) {
+        let mut last = lock(&self.0);
+        if last.as_ref() != Some(token) {
+            *last = Some(token.clone());
+        }
+    }
+
+    /// It is too old by now, or its sender is gone.
+    fn refused(&self, token: &str) {
+        let mut last = lock(&self.0);
+        if last.as_deref() == Some(token) {
+            *last = None;
+        }
+    }
+}
+
 /// What changes about a node.
 #[derive(Debug)]
 pub struct State {
@@ -89,6 +114,7 @@ pub struct Node {
     /// Ends its tasks.
     pub removed: CancellationToken,
     secret: Option<Secret>,
+    passed: Passed,
     transport: Arc<dyn Transport>,
     state: Mutex<State>,
 }
@@ -113,6 +139,7 @@ impl Node {
         health: mainstay_node::Rules,
         feed: Feed,
         removed: CancellationToken,
+        passed: Passed,
         transport: Arc<dyn Transport>,
     ) -> Self {
         let mut standing = Standing::default();
@@ -129,7 +156,8 @@ impl Node {
             replays_in_vain: 0,
         };
         let (spec, secret) = (config.spec, config.secret);
-        Self { id, spec, feed, probe: Notify::new(), removed, secret, transport, state: Mutex::new(state) }
+        let (probe, state) = (Notify::new(), Mutex::new(state));
+        Self { id, spec, feed, probe, removed, secret, passed, transport, state }
     }
 
     /// Its name.
@@ -176,18 +204,31 @@ impl Node {
         self.spec.timeout.map_or(limit, |own| own.min(limit))
     }
 
+    /// Whether it can be asked without a caller: calls are signed for it, or there is a caller's token that it took.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.secret.is_some() || self.passed.get().is_some()
+    }
+
     /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
     ///
     /// # Errors
     /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
     pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
-        let token = caller.token_for(self.secret.as_ref());
+        let kept = if self.secret.is_none() && caller.token.is_none() { self.passed.get() } else { None };
+        let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(self.secret.as_ref()));
         let reply =
             self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
         let status = reply.status.as_u16();
         let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
         if matches!(status, 401 | 403) {
+            if let Some(token) = token {
+                self.passed.refused(&token);
+            }
             return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
+        }
+        if let (None, Some(token)) = (&self.secret, &caller.token) {
+            self.passed.took(token);
         }
         match envelope::parse_reply(&reply.body) {
             Ok(read) => Ok(read),
@@ -203,6 +244,8 @@ impl Node {
                 self.state().health.call_answered();
                 return None;
             }
+            // The caller's token, not the node, is no good.
+            Err(failed) if self.secret.is_none() && failed.cause == Cause::Unauthorized => return None,
             Err(failed) => failed,
         };
         let change = self.state().health.call_failed(&failed.cause, Instant::now().into_std());

@@ -47,7 +47,11 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || state.chain_seen.is_none_or(|seen| seen.elapsed() >= CHAIN_AGE)
             || *state.health.condition() != Condition::Fit
     };
-    let probe = ask(node, needs_chain, core.config.timeout).await;
+    let probe = if node.has_token() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
+    let Some(probe) = probe.filter(|probe| node.has_token() || *probe != Err(Cause::Unauthorized)) else {
+        node.state().health.put_off(started.into_std());
+        return;
+    };
     let (took, answered) = (started.elapsed(), probe.is_ok());
     let mut others = core.others_with(probe.as_ref().ok().map(|seen| (node.as_ref(), *seen)));
     if let Ok(seen) = &probe {

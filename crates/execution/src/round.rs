@@ -74,10 +74,10 @@ pub fn begin(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> 
     let (report, reports) = mpsc::channel(nodes.len().max(1));
     let subject = {
         let _order = lock(&core.order);
-        let (kind, subject) = read(core, call, method, caller);
+        let Read { kind, subject, request } = read(core, call, method, caller);
         for (index, node) in nodes.iter().enumerate() {
             let job = Job {
-                request: call.raw.clone(),
+                request: request.clone(),
                 name: call.method.clone(),
                 method,
                 caller: caller.clone(),
@@ -93,8 +93,16 @@ pub fn begin(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> 
     told
 }
 
+/// A call as the decisions and the nodes need it.
+struct Read {
+    kind: Kind,
+    subject: Subject,
+    /// What the nodes get.
+    request: Bytes,
+}
+
 /// Reads what the decisions need of the call, and keeps it for nodes that miss it.
-fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> (Kind, Subject) {
+fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> Read {
     let params = call.params.clone().unwrap_or_default();
     let text =
         |raw: Option<Bytes>| raw.and_then(|raw| envelope::string(&raw)).map(|s| s.to_ascii_lowercase());
@@ -104,7 +112,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> (Kind, Sub
             Family::NewPayload => Kind::Payload,
             _ => Kind::Head { head: String::new(), builds: true },
         };
-        return (kind, unread);
+        return Read { kind, subject: unread, request: call.raw.clone() };
     };
     if method.family == Family::NewPayload {
         let fields = envelope::fields(&first, ["blockHash", "parentHash", "blockNumber"]).unwrap_or_default();
@@ -114,23 +122,28 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> (Kind, Sub
             let (hash, method) = (hash.clone(), call.method.clone());
             lock(&core.blocks).keep(Payload { hash, parent, number, method, request: call.raw.clone() });
         }
-        return (Kind::Payload, Subject { block: hash, number, build: None });
+        let subject = Subject { block: hash, number, build: None };
+        return Read { kind: Kind::Payload, subject, request: call.raw.clone() };
     }
     let hash = envelope::fields(&first, ["headBlockHash"]).and_then(|[hash]| text(hash));
     let elements = envelope::elements(&params).unwrap_or_default();
     let attributes = elements.get(1).filter(|raw| !envelope::is_null(raw));
+    let bare = match attributes {
+        Some(_) => without_attributes(call, &elements),
+        None => call.raw.clone(),
+    };
     if let Some(hash) = &hash {
-        let request = match attributes {
-            Some(_) => without_attributes(call, &elements),
-            None => call.raw.clone(),
-        };
-        let (hash, method) = (hash.clone(), call.method.clone());
+        let (request, hash, method) = (bare.clone(), hash.clone(), call.method.clone());
         *lock(&core.head) = Some(Head { hash, request, method, caller: caller.clone() });
     }
+    let (attributes, request) = match attributes {
+        Some(attributes) if core.config.allow_building => (Some(attributes), call.raw.clone()),
+        _ => (None, bare),
+    };
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));
     let kind = Kind::Head { head: hash.clone().unwrap_or_default(), builds: attributes.is_some() };
     let number = hash.as_ref().and_then(|h| lock(&core.blocks).get(h).map(|p| p.number));
-    (kind, Subject { block: hash, number, build })
+    Read { kind, subject: Subject { block: hash, number, build }, request }
 }
 
 fn without_attributes(call: &Call, elements: &[Bytes]) -> Bytes {

@@ -352,3 +352,68 @@ proptest! {
         prop_assert_eq!(again.answer(), b.answer());
     }
 }
+
+fn first(parts: &[Part]) -> Ballot {
+    ballot(parts).answered_by(Answering::First)
+}
+
+#[test]
+fn where_the_first_answers_valid_and_invalid_are_told_at_once() {
+    for status in [Status::Valid, Status::Invalid, Status::InvalidBlockHash] {
+        for part in [Part::Voter, Part::Maybe, Part::Doubtful] {
+            let mut b = first(&[Part::Voter, part, Part::Voter]);
+            assert_eq!(b.next(ms(0)), Next::WaitUntil(DEADLINE));
+            b.hear(1, says(status), ms(5));
+            assert_eq!(b.next(ms(5)), Next::Answer);
+            assert_eq!(word(&b), status.word());
+            // What others say later changes nothing of what stands first in order among equals.
+            b.hear(0, says(Status::Syncing), ms(6));
+            assert_eq!(word(&b), status.word());
+            assert!(b.is_early());
+        }
+    }
+}
+
+#[test]
+fn where_the_first_answers_syncing_and_errors_wait_for_who_may_say_more() {
+    for (heard, told) in
+        [(says(Status::Syncing), "SYNCING"), (says(Status::Accepted), "ACCEPTED"), (error(-38002), "error")]
+    {
+        let mut b = first(&[Part::Voter, Part::Voter]);
+        b.hear(0, heard.clone(), ms(5));
+        assert_eq!(b.next(ms(5)), Next::WaitUntil(ms(105)), "{told}");
+        b.hear(1, says(Status::Valid), ms(50));
+        assert_eq!((b.next(ms(50)), word(&b)), (Next::Answer, "VALID"));
+
+        let mut b = first(&[Part::Voter, Part::Voter]);
+        b.hear(0, heard.clone(), ms(5));
+        assert_eq!(b.next(ms(5)), Next::WaitUntil(ms(105)));
+        assert_eq!((b.next(ms(105)), word(&b)), (Next::Answer, told), "a hung node holds nobody");
+
+        let mut b = first(&[Part::Voter, Part::Voter, Part::Never]);
+        b.hear(0, heard.clone(), ms(5));
+        b.hear(1, silent(), ms(6));
+        assert_eq!((b.next(ms(6)), word(&b)), (Next::Answer, told), "nobody is left");
+    }
+    let mut b = first(&[Part::Voter, Part::Voter]);
+    b.hear(0, error(-38002), ms(1));
+    b.hear(1, says(Status::Syncing), ms(2));
+    assert_eq!((b.next(ms(2)), word(&b)), (Next::Answer, "SYNCING"));
+}
+
+#[test]
+fn where_the_first_answers_failures_are_no_answers_and_equals_go_by_order() {
+    let mut b = first(&[Part::Voter, Part::Voter, Part::Never]);
+    b.hear(2, says(Status::Invalid), ms(1));
+    b.hear(0, Heard::Silent(Silence::Failed(Cause::Unauthorized)), ms(1));
+    assert_eq!(b.next(ms(1)), Next::WaitUntil(DEADLINE));
+    assert_eq!(word(&b), "shortfall");
+    b.hear(1, says(Status::Valid), ms(2));
+    assert_eq!((b.next(ms(2)), b.first()), (Next::Answer, Some(1)));
+
+    let mut b = first(&[Part::Voter, Part::Voter]);
+    b.hear(1, says(Status::Valid), ms(1));
+    b.hear(0, says(Status::Valid), ms(1));
+    assert_eq!(b.first(), Some(0));
+    assert_eq!((b.next(DEADLINE), b.verdict()), (Next::Answer, Verdict::Valid));
+}

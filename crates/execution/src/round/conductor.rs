@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_node::Condition;
-use mainstay_wire::envelope::Call;
+use mainstay_wire::envelope::{self, Call, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Subject, Told};
 use crate::ballot::{Answer, Ballot, Entry, Next, Part};
 use crate::block_hash;
-use crate::config::{OnShortfall, StragglerWait};
+use crate::config::{Answering, OnShortfall, StragglerWait};
 use crate::core::{Core, Nodes};
 use crate::feed::Report;
 use crate::method::{Family, Method};
@@ -61,7 +61,7 @@ impl Conductor {
             .collect();
         let deadline = core.config.timeout.min(method.patience());
         let said = vec![None; nodes.len()];
-        let ballot = Ballot::new(core.config.rules, deadline, entries);
+        let ballot = Ballot::new(core.config.rules, deadline, entries).answered_by(core.config.answer);
         let ballot = if subject.build.is_some() { ballot.building() } else { ballot };
         Self {
             ballot,
@@ -195,7 +195,7 @@ impl Conductor {
         let early = self.ballot.is_early();
         self.core.telemetry.verdict(&self.name, self.ballot.verdict(), early);
         let told = match answer {
-            Answer::Status(status) => Told::Result(self.write(&status)),
+            Answer::Status(status) => Told::Result(self.own_words().unwrap_or_else(|| self.write(&status))),
             Answer::Error(error) => Told::Error(error),
             Answer::Shortfall => self.shortfall().await,
         };
@@ -210,6 +210,19 @@ impl Conductor {
         self.core.telemetry.answered(&self.name, word, took);
         self.told = Some((word.to_owned(), early, took));
         told
+    }
+
+    /// What the node sent that answers alone, so that nothing is lost that isn't known here. Payload ids are ours where one is asked
+    /// for, so that whoever asks for the payload finds all that build it.
+    fn own_words(&self) -> Option<Vec<u8>> {
+        if self.ballot.answering() == Answering::Vote || self.subject.build.is_some() {
+            return None;
+        }
+        let said = self.said.get(self.ballot.first()?)?.as_ref()?.as_ref().ok()?;
+        match envelope::parse_reply(said).ok()?.outcome {
+            Outcome::Result(result) => Some(result.to_vec()),
+            Outcome::Error { .. } => None,
+        }
     }
 
     fn write(&self, status: &PayloadStatus) -> Vec<u8> {

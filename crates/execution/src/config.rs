@@ -116,6 +116,8 @@ pub struct Config {
     pub allow_building: bool,
     pub rules: Rules,
     pub timeout: Duration,
+    /// When a voted call has to be answered at the latest; nodes may take longer, up to `timeout`.
+    pub answer_within: Duration,
     pub on_shortfall: OnShortfall,
     pub quarantine_after: Option<u32>,
     pub straggler_wait: StragglerWait,
@@ -167,6 +169,7 @@ impl Config {
                 },
             },
             timeout: s.duration("timeout")?,
+            answer_within: s.duration("timeout")?,
             on_shortfall: if s.text("on_shortfall") == Some("error") {
                 OnShortfall::Error
             } else {

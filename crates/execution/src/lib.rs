@@ -34,6 +34,7 @@ pub mod round;
 pub mod standing;
 pub mod status;
 pub mod telemetry;
+pub mod unvoted;
 pub mod verdict;
 
 pub use config::Config;

@@ -74,6 +74,16 @@ pub struct PayloadStatus {
     pub inclusion_list_satisfied: Option<Bytes>,
 }
 
+impl PayloadStatus {
+    /// SYNCING and nothing else.
+    pub const SYNCING: Self = Self {
+        status: Status::Syncing,
+        latest_valid_hash: None,
+        validation_error: None,
+        inclusion_list_satisfied: None,
+    };
+}
+
 /// Why a node gave no answer that says anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Silence {
@@ -154,7 +164,9 @@ impl Heard {
     }
 }
 
-fn payload_status(object: &Bytes) -> Option<PayloadStatus> {
+/// Reads a payload status; `None` if it is none.
+#[must_use]
+pub fn payload_status(object: &Bytes) -> Option<PayloadStatus> {
     let [status, hash, error, inclusion] =
         envelope::fields(object, ["status", "latestValidHash", "validationError", "inclusionListSatisfied"])?;
     let some = |raw: Option<Bytes>| raw.filter(|raw| !envelope::is_null(raw));

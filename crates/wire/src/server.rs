@@ -43,6 +43,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
         request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
+
+    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. Not to take long.
+    fn closed(&self, _peer: SocketAddr) {}
 }
 
 /// Bounds of a server.

@@ -380,9 +380,9 @@ pub fn status(result: &Value) -> &str {
     status["status"].as_str().unwrap_or_else(|| panic!("no status in {result}"))
 }
 
-/// A request of `tests/data`.
+/// A request of `tests/data` of the execution crate.
 pub fn recorded(name: &str) -> Bytes {
-    let path = format!("{}/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../execution/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
     Bytes::from(std::fs::read(path).unwrap())
 }
 

@@ -158,6 +158,7 @@ impl Setup {
             quarantine_after: self.quarantine_after,
             straggler_wait: self.straggler_wait,
             timeout: self.timeout,
+            answer_within: self.timeout,
             on_shortfall: shortfall,
             getpayload_wait: self.getpayload_wait,
             health: self.health,

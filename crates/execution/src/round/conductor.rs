@@ -11,17 +11,14 @@ use tokio::time::Instant;
 
 use super::{Subject, Told};
 use crate::ballot::{Answer, Ballot, Entry, Next, Part};
-use crate::block_hash;
 use crate::config::{Answering, OnShortfall, StragglerWait};
 use crate::core::{Core, Nodes};
 use crate::feed::Report;
 use crate::method::{Family, Method};
 use crate::node::{Node, State, lock};
+use crate::unvoted;
 use crate::status::{self, Heard, PayloadStatus, Silence, Status};
 use crate::verdict::Vote;
-
-/// Parameters up to this many bytes are hashed where they are: handing them to another thread would cost more.
-const HASHED_IN_PLACE: usize = 16 << 10;
 
 pub(super) struct Conductor {
     pub(super) core: Arc<Core>,
@@ -59,7 +56,7 @@ impl Conductor {
                 Entry { said_invalid, ..Entry::new(node.part(), straggler_wait(&core, node, method, true)) }
             })
             .collect();
-        let deadline = core.config.timeout.min(method.patience());
+        let deadline = core.config.answer_within.min(method.patience());
         let said = vec![None; nodes.len()];
         let ballot = Ballot::new(core.config.rules, deadline, entries).answered_by(core.config.answer);
         let ballot = if subject.build.is_some() { ballot.building() } else { ballot };
@@ -247,36 +244,14 @@ impl Conductor {
         if self.core.config.on_shortfall == OnShortfall::Error && !replaced {
             return Told::Nothing;
         }
-        let mut status = PayloadStatus {
-            status: Status::Syncing,
-            latest_valid_hash: None,
-            validation_error: None,
-            inclusion_list_satisfied: None,
+        let status = match self.method.family {
+            Family::NewPayload => unvoted::status(&self.params).await,
+            _ => Some(PayloadStatus::SYNCING),
         };
-        if self.method.family == Family::NewPayload {
-            match self.check_hash().await {
-                block_hash::Check::Match => {}
-                block_hash::Check::Mismatch { expected, got } => {
-                    status.status = Status::Invalid;
-                    let text =
-                        format!("block hash mismatch: the payload says {expected}, its header gives {got}");
-                    status.validation_error = serde_json::to_vec(&text).ok().map(Bytes::from);
-                }
-                // Unsure whether the payload is what its hash says: SYNCING would let it be imported unchecked.
-                block_hash::Check::Unknown(_) => return Told::Nothing,
-            }
+        match status {
+            Some(status) => Told::Result(self.write(&status)),
+            None => Told::Nothing,
         }
-        Told::Result(self.write(&status))
-    }
-
-    async fn check_hash(&self) -> block_hash::Check {
-        if self.params.len() <= HASHED_IN_PLACE {
-            return block_hash::check(&self.params);
-        }
-        let params = self.params.clone();
-        // Hashing takes milliseconds for a large payload: not on a thread that serves.
-        let check = tokio::task::spawn_blocking(move || block_hash::check(&params)).await;
-        check.unwrap_or(block_hash::Check::Unknown("the check failed"))
     }
 }
 

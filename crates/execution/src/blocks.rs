@@ -31,6 +31,9 @@ pub enum Plan {
     Gap(u64),
 }
 
+/// Payloads of one number that are kept of senders who aren't relied on.
+const MOST_OF_A_NUMBER: usize = 3;
+
 /// The last payloads, bounded by number and bytes; the oldest goes first.
 #[derive(Debug)]
 pub struct Blocks {
@@ -59,6 +62,26 @@ impl Blocks {
         while self.order.len() > self.max_blocks || (self.bytes > self.max_bytes && self.order.len() > 1) {
             let Some(oldest) = self.order.pop_front() else { break };
             self.remove(&oldest);
+        }
+    }
+
+    /// Keeps a payload of a sender who isn't relied on: not one of the past, and few of a number. A consensus client that catches up,
+    /// or makes up blocks, must not push out what nodes at the head may miss.
+    pub fn keep_recent(&mut self, payload: Payload) {
+        let highest = self.by_hash.values().map(|kept| kept.number).max();
+        let is_recent =
+            highest.is_none_or(|highest| payload.number.saturating_add(self.max_blocks as u64) > highest);
+        let beside = self.by_hash.values().filter(|kept| kept.number == payload.number).count();
+        if is_recent && beside < MOST_OF_A_NUMBER {
+            self.keep(payload);
+        }
+    }
+
+    /// Forgets a payload.
+    pub fn forget(&mut self, hash: &str) {
+        if self.by_hash.contains_key(hash) {
+            self.order.retain(|kept| kept != hash);
+            self.remove(hash);
         }
     }
 
@@ -197,6 +220,29 @@ mod tests {
         ring.keep(payload("a", "b", 1, 10));
         ring.keep(payload("b", "a", 2, 10));
         assert_eq!(ring.line("a").collect::<Vec<_>>(), ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn what_belongs_to_the_past_pushes_nothing_out_and_what_is_forgotten_can_come_again() {
+        let mut blocks = Blocks::new(3, 1 << 20);
+        blocks.keep_recent(payload("h7", "h6", 7, 10));
+        blocks.keep_recent(payload("h5", "h4", 5, 10));
+        blocks.keep_recent(payload("h4", "h3", 4, 10));
+        assert_eq!((blocks.get("h4"), blocks.order.len()), (None, 2));
+        for forged in ["a", "b"] {
+            blocks.forget("h5");
+            (0..5).for_each(|n| blocks.keep_recent(payload(&format!("{forged}{n}"), "h6", 7, 10)));
+            assert_eq!(blocks.by_hash.values().filter(|p| p.number == 7).count(), 3);
+        }
+        for n in 0..5 {
+            blocks.forget(&format!("a{n}"));
+        }
+        blocks.keep_recent(payload("h5", "h4", 5, 10));
+        blocks.forget("h7");
+        blocks.forget("nobody");
+        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(5), 10));
+        blocks.keep(payload("h7", "h6", 7, 20));
+        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(7), 30));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::method::{Family, Method};
 use crate::node::Caller;
 use crate::reads;
 use crate::reply::{Answer, SERVER_ERROR};
-use crate::round::{self, Told};
+use crate::round::{self, Keep, Told};
 
 /// Who answers calls.
 pub trait Answers: Sync {
@@ -50,7 +50,7 @@ async fn one_of_batch(answers: &impl Answers, call: Result<Call, BadCall>, calle
 pub async fn ask(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answer {
     let method = Method::of(&call.method);
     if method.is_voted() {
-        return match round::begin(core, call, method, caller).await {
+        return match round::begin(core, call, method, caller, Keep::Now).await {
             Ok(Told::Result(result)) => Answer::Result(result.into()),
             Ok(Told::Error(error)) => Answer::NodeError(error),
             Ok(Told::Nothing) => Answer::NoNode("no execution client gave a verdict"),

@@ -52,6 +52,19 @@ struct Subject {
     number: Option<u64>,
     /// For forkchoiceUpdated with attributes: the payload id that the CL will know.
     build: Option<String>,
+    /// A payload to be kept once a node says VALID.
+    unproved: Option<Payload>,
+}
+
+/// Which payloads are kept for nodes that miss them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// This one, from now on, until it turns out to be INVALID.
+    Now,
+    /// This one once a node has said VALID, if it is recent: its sender isn't relied on.
+    Valid,
+    /// Not this one.
+    Never,
 }
 
 /// What the CL is told.
@@ -67,14 +80,20 @@ pub enum Told {
 
 /// Puts a voted call to the nodes. Everything up to the queues happens before the first await, so calls reach every node in the
 /// order in which this is called. The round goes on if the CL goes away.
-pub fn begin(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> oneshot::Receiver<Told> {
+pub fn begin(
+    core: &Arc<Core>,
+    call: &Call,
+    method: Method,
+    caller: &Caller,
+    keep: Keep,
+) -> oneshot::Receiver<Told> {
     let started = Instant::now();
     let (tell, told) = oneshot::channel();
     let nodes = core.nodes();
     let (report, reports) = mpsc::channel(nodes.len().max(1));
     let subject = {
         let _order = lock(&core.order);
-        let Read { kind, subject, request } = read(core, call, method, caller);
+        let Read { kind, subject, request } = read(core, call, method, caller, keep);
         for (index, node) in nodes.iter().enumerate() {
             let job = Job {
                 request: request.clone(),
@@ -102,11 +121,11 @@ struct Read {
 }
 
 /// Reads what the decisions need of the call, and keeps it for nodes that miss it.
-fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> Read {
+fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -> Read {
     let params = call.params.clone().unwrap_or_default();
     let text =
         |raw: Option<Bytes>| raw.and_then(|raw| envelope::string(&raw)).map(|s| s.to_ascii_lowercase());
-    let unread = Subject { block: None, number: None, build: None };
+    let unread = Subject { block: None, number: None, build: None, unproved: None };
     let Some(first) = envelope::first_element(&params) else {
         let kind = match method.family {
             Family::NewPayload => Kind::Payload,
@@ -118,11 +137,17 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> Read {
         let fields = envelope::fields(&first, ["blockHash", "parentHash", "blockNumber"]).unwrap_or_default();
         let [hash, parent, number] = fields.map(text);
         let number = number.as_deref().and_then(eth::number);
+        let mut unproved = None;
         if let (Some(hash), Some(parent), Some(number)) = (&hash, parent, number) {
             let (hash, method) = (hash.clone(), call.method.clone());
-            lock(&core.blocks).keep(Payload { hash, parent, number, method, request: call.raw.clone() });
+            let payload = Payload { hash, parent, number, method, request: call.raw.clone() };
+            match keep {
+                Keep::Now => lock(&core.blocks).keep(payload),
+                Keep::Valid => unproved = Some(payload),
+                Keep::Never => {}
+            }
         }
-        let subject = Subject { block: hash, number, build: None };
+        let subject = Subject { block: hash, number, build: None, unproved };
         return Read { kind: Kind::Payload, subject, request: call.raw.clone() };
     }
     let hash = envelope::fields(&first, ["headBlockHash"]).and_then(|[hash]| text(hash));
@@ -143,7 +168,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller) -> Read {
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));
     let kind = Kind::Head { head: hash.clone().unwrap_or_default(), builds: attributes.is_some() };
     let number = hash.as_ref().and_then(|h| lock(&core.blocks).get(h).map(|p| p.number));
-    Read { kind, subject: Subject { block: hash, number, build }, request }
+    Read { kind, subject: Subject { block: hash, number, build, unproved: None }, request }
 }
 
 fn without_attributes(call: &Call, elements: &[Bytes]) -> Bytes {

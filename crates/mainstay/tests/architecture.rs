@@ -21,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "settings",
             "sim",
             "store",
+            "sync",
             "wire",
         ],
     ),

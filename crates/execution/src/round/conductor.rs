@@ -16,8 +16,8 @@ use crate::core::{Core, Nodes};
 use crate::feed::Report;
 use crate::method::{Family, Method};
 use crate::node::{Node, State, lock};
-use crate::unvoted;
 use crate::status::{self, Heard, PayloadStatus, Silence, Status};
+use crate::unvoted;
 use crate::verdict::Vote;
 
 pub(super) struct Conductor {
@@ -120,6 +120,11 @@ impl Conductor {
     }
 
     fn learn(&mut self, node: &Arc<Node>, vote: Vote, took: Duration, at: Duration) {
+        if vote == Vote::Valid
+            && let Some(payload) = self.subject.unproved.take()
+        {
+            lock(&self.core.blocks).keep_recent(payload);
+        }
         let mut state = node.state();
         if self.method.family == Family::NewPayload {
             state.payload_latency.add(took);
@@ -203,6 +208,13 @@ impl Conductor {
             (Told::Result(_), _) => "SYNCING",
             _ => "error",
         };
+        if word == "INVALID"
+            && self.method.family == Family::NewPayload
+            && let Some(block) = &self.subject.block
+        {
+            // Another payload may come under the same hash.
+            lock(&self.core.blocks).forget(block);
+        }
         let took = self.started.elapsed();
         self.core.telemetry.answered(&self.name, word, took);
         self.told = Some((word.to_owned(), early, took));

@@ -7,10 +7,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     (
         "mainstay",
-        &["admin", "antelope", "beacon", "engine", "node", "rpc", "settings", "sim", "store", "wire"],
+        &[
+            "admin", "antelope", "beacon", "engine", "node", "relay", "rpc", "settings", "sim", "store",
+            "wire",
+        ],
     ),
     ("admin", &["node", "wire"]),
     ("antelope", &[]),
@@ -18,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("bench", &["rpc", "wire"]),
     ("engine", &["node", "settings", "wire"]),
     ("node", &["wire"]),
+    ("relay", &["antelope", "node", "settings", "store", "wire"]),
     ("rpc", &["node", "settings", "store", "wire"]),
     ("settings", &[]),
     ("sim", &["wire"]),

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     (
         "mainstay",
         &[
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "engine",
             "execution",
             "node",
+            "relay",
             "rpc",
             "settings",
             "sim",
@@ -32,6 +33,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("engine", &["execution", "node", "settings", "wire"]),
     ("execution", &["node", "settings", "wire"]),
     ("node", &["wire"]),
+    ("relay", &["antelope", "node", "settings", "store", "wire"]),
     ("rpc", &["node", "settings", "store", "wire"]),
     ("settings", &[]),
     ("sim", &["wire"]),

@@ -24,13 +24,14 @@
 //!    them name, or its parent, or a child: a step is a matter of who is quick. Where no head has more than half the
 //!    other rules stand alone.
 //! 5. A CL that the operator named before the leader takes the lead (back) when it is fit and up with the best: at once if it never
-//!    was unfit and never lost the lead, else after `failback_after` of being fit without a break. CLs without names don't come
+//!    was unfit, on another head than most, or lost the lead, else after `failback_after` of being fit without a break. CLs without names don't come
 //!    back by themselves: they would change the lead for nothing.
 //! 6. At most `max_strangers` CLs without names are remembered. A new one takes the place of the one not heard for longest
 //!    that isn't live and doesn't lead; where there is none it isn't listened to.
 //!
-//! What a CL is (slot, head, suspicion) doesn't depend on the order in which different CLs were heard, and neither does who
-//! follows a leader that is lost. Who leads of several fit ones hangs on who was first, or on the operator's names.
+//! What a CL is (slot, head, suspicion) doesn't depend on the order in which different CLs were heard, and neither does,
+//! without `agreement`, who follows a leader that is lost. Who leads of several fit ones hangs on who was first; where the
+//! operator named them all the first named leads in the end, whatever happened before.
 
 mod record;
 mod words;
@@ -264,7 +265,7 @@ impl Leader {
     pub fn next_look(&self) -> Option<Instant> {
         let rules = &self.rules;
         let due = |record: &Record| {
-            let offence = record.offence.as_ref().map(|(_, since)| *since);
+            let offence = record.offence.map(|(_, since)| since);
             let waits = [
                 (record.heard, rules.leader_timeout),
                 (offence, rules.leader_timeout),
@@ -341,10 +342,10 @@ impl Leader {
         !record.gone && record.heard.is_some_and(|heard| !self.is_past(heard, self.rules.leader_timeout))
     }
 
-    fn suspicion<'a>(&self, record: &'a Record) -> Option<&'a Suspicion> {
-        let (suspicion, since) = record.offence.as_ref()?;
-        let stands = record.head_refused || !self.is_past(*since, self.rules.leader_timeout);
-        stands.then_some(suspicion)
+    fn suspicion(&self, record: &Record) -> Option<Suspicion> {
+        let offence = record.offence.filter(|(_, since)| !self.is_past(*since, self.rules.leader_timeout));
+        let head = record.head.filter(|_| record.head_refused);
+        offence.map(|(suspicion, _)| suspicion).or(head.map(|head| Suspicion::Refused { head }))
     }
 
     /// Live and unsuspected: what it says counts for comparing.
@@ -381,7 +382,7 @@ impl Leader {
 
     fn state(&self, record: &Record) -> State {
         match self.suspicion(record) {
-            Some(suspicion) => State::Suspect(suspicion.clone()),
+            Some(suspicion) => State::Suspect(suspicion),
             None if record.gone => State::Gone,
             None if !self.is_live(record) => State::Silent,
             None if self.is_behind(record) => State::Behind,
@@ -463,7 +464,7 @@ impl Leader {
     /// Why this one shouldn't lead, if another can.
     fn fault(&self, record: &Record) -> Option<Why> {
         if let Some(suspicion) = self.suspicion(record) {
-            Some(Why::Suspect(suspicion.clone()))
+            Some(Why::Suspect(suspicion))
         } else if record.gone {
             Some(Why::Gone)
         } else if !self.is_live(record) {

@@ -7,12 +7,12 @@ use crate::hash::Hash;
 use crate::slots::believable;
 
 /// Blocks of a CL that are remembered: those of its highest slots.
-const CLAIMS: usize = 8;
+pub(super) const CLAIMS: usize = 8;
 
 /// A block that a CL spoke of.
 #[derive(Clone, Copy, Debug)]
-struct Claim {
-    hash: Hash,
+pub(super) struct Claim {
+    pub(super) hash: Hash,
     slot: u64,
     /// Known if the CL sent the payload; then the slot is the payload's.
     parent: Option<Hash>,
@@ -40,9 +40,9 @@ pub(super) struct Record {
     pub(super) behind: Option<Instant>,
     /// Since when it is fit and agrees.
     pub(super) well: Option<Instant>,
-    /// It was unfit or lost the lead: it has something to come back from.
+    /// It was unfit, on another head than most, or lost the lead: it has something to come back from.
     pub(super) fell: bool,
-    claims: Vec<Claim>,
+    pub(super) claims: Vec<Claim>,
 }
 
 impl Record {
@@ -163,7 +163,8 @@ impl Record {
         } else {
             self.well = None;
         }
-        self.fell |= !fit;
+        // Who has named no head yet has done nothing wrong.
+        self.fell |= !fit || (!agrees && self.head.is_some());
     }
 
     /// It has to prove itself again before it may take the lead back.

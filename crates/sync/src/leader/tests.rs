@@ -227,6 +227,9 @@ fn who_is_behind_by_max_lag_for_two_slots_loses_the_lead() {
     // Late within the slot, or two slots behind where three are allowed.
     assert_eq!(left_behind(1, FIRST, |n| FIRST + n), []);
     assert_eq!(left_behind(3, FIRST, |n| FIRST + n - 2 + (n < 2) as u64), []);
+    // None is one: who is up with the best isn't behind.
+    assert_eq!(left_behind(0, FIRST, |n| FIRST + n), []);
+    assert_eq!(left_behind(0, FIRST, |_| FIRST), left_behind(1, FIRST, |_| FIRST));
     // Once in a while it catches up.
     assert_eq!(left_behind(1, FIRST, |n| FIRST + n / 2 * 2), []);
 }
@@ -396,4 +399,50 @@ fn instants_in_another_order_do_no_harm() {
     s.call(5_000, "b");
     assert_eq!(s.leader.gone(&cl("a"), s.now(0)).unwrap().to, cl("b"));
     assert_eq!(s.pass(33_999), []);
+    assert_eq!(s.state("b"), State::Well, "heard when the clock was at ten seconds already");
+}
+
+#[test]
+fn no_head_yet_is_no_head() {
+    let mut s = Scene::new();
+    s.head(0, "a", Hash::ZERO);
+    s.leader.refused(Hash::ZERO, s.now(1));
+    assert_eq!((s.leader.view().next().unwrap().head, s.state("a")), (None, State::Well));
+}
+
+#[test]
+fn a_leader_is_silent_from_the_first_later_slot_on_however_many_come() {
+    let mut s = Scene::new();
+    s.block(0, "a", FIRST - 60);
+    // The other is syncing.
+    let mut changes = Vec::new();
+    for n in 0..10 {
+        changes.extend(s.pass(1_000 + n * 1_000));
+        s.block(1_000 + n * 1_000, "b", FIRST - 50 + n);
+    }
+    assert_eq!(only(&changes).0, 5_000);
+}
+
+#[test]
+fn of_many_blocks_a_few_are_kept_the_same_in_any_order() {
+    let kept = |order: &mut dyn Iterator<Item = u64>| {
+        let mut s = Scene::new();
+        for n in order {
+            let slot = FIRST - n % 2;
+            s.heard(0, "a", Heard::Payload { hash: block(n), parent: block(0), slot });
+        }
+        let mut hashes: Vec<Hash> =
+            s.leader.records[&cl("a")].claims.iter().map(|claim| claim.hash).collect();
+        hashes.sort();
+        hashes
+    };
+    let upwards = kept(&mut (1..100));
+    assert_eq!(upwards.len(), record::CLAIMS);
+    assert_eq!(upwards, kept(&mut (1..100).rev()));
+}
+
+#[test]
+fn there_is_room_for_one_stranger_at_least() {
+    let mut s = Scene::of(Rules { max_strangers: 0, ..Rules::new(Duration::from_millis(SLOT)) });
+    assert_eq!(s.call(0, "a").unwrap().why, Why::First);
 }

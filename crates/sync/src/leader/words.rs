@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::hash::Hash;
 
 /// Why a CL is not to be believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspicion {
     /// It named a slot more than one ahead of the clock.
     Ahead {
@@ -36,7 +36,7 @@ impl fmt::Display for Suspicion {
 }
 
 /// What is thought of a CL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It could lead.
     Well,
@@ -68,7 +68,7 @@ impl State {
 }
 
 /// Why the lead changed. In its words "it" is the former leader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Nobody led.
     First,

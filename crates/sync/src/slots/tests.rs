@@ -52,6 +52,7 @@ fn defect_4_the_greatest_timestamp_is_a_slot_like_others_that_nobody_believes() 
         assert!(!believable(slot, slots.at(1_790_000_000)), "{network}");
         assert!(slots.start(slot) > u64::MAX - slots.length().get());
         assert_eq!(slots.start(u64::MAX), u64::MAX);
+        assert_eq!(slots.start(1 << 62), u64::MAX, "beyond the end of time, and not round it");
     }
     assert!(believable(u64::MAX, u64::MAX));
 }

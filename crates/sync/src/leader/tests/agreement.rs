@@ -46,16 +46,22 @@ fn two_are_no_agreement_nor_are_two_and_one_that_doesnt_count() {
     s.heard(3, "d", Heard::Payload { hash: block(1), parent: block(0), slot: u64::MAX });
     assert_eq!(s.head(4, "d", block(FIRST)), None, "suspect");
     assert_eq!(s.leads(), "a");
+    // Nor is one on the head of two, where the leader has named none.
+    let mut s = scene();
+    s.call(0, "a");
+    assert_eq!(s.block(1, "b", FIRST), None);
+    assert_eq!(s.block(2, "c", FIRST), None);
 }
 
 #[test]
 fn half_are_not_most() {
     let mut s = scene();
-    fork_block(&mut s, 0, "a", FIRST);
-    fork_block(&mut s, 0, "b", FIRST);
+    fork_block(&mut s, 0, "z", FIRST);
+    fork_block(&mut s, 0, "y", FIRST);
     assert_eq!(s.block(0, "c", FIRST), None);
     assert_eq!(s.block(0, "d", FIRST), None);
-    assert_eq!(s.block(0, "e", FIRST).unwrap().to, cl("c"));
+    let change = s.block(0, "e", FIRST).unwrap();
+    assert_eq!(change.why, Why::Disagrees { head: block(FIRST), by: 3, of: 5 });
 }
 
 #[test]

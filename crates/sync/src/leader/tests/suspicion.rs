@@ -149,6 +149,22 @@ fn a_head_that_is_taken_after_all_is_as_good_as_any() {
     assert_eq!((s.state("a"), s.slot("a")), (State::Well, Some(FIRST)));
     s.block(3, "b", FIRST);
     assert_eq!(s.state("b"), State::Well);
+    // Nothing of it is left when another suspicion ends.
+    s.heard(4, "a", ahead(u64::MAX));
+    s.call(20_000, "a");
+    s.pass(30_000);
+    assert_eq!(s.state("a"), State::Well);
+}
+
+#[test]
+fn of_two_suspicions_each_is_told_while_it_stands() {
+    let mut s = Scene::new();
+    s.block(0, "a", FIRST);
+    s.leader.refused(block(FIRST), s.now(1));
+    s.heard(2, "a", ahead(u64::MAX));
+    assert_eq!(s.state("a"), State::Suspect(Suspicion::Ahead { slot: u64::MAX, clock: FIRST }));
+    s.pass(30_000);
+    assert_eq!(s.state("a"), State::Suspect(Suspicion::Refused { head: block(FIRST) }));
 }
 
 #[test]
@@ -179,6 +195,9 @@ fn refused_blocks_are_remembered_within_bounds() {
         s.leader.refused(block(n), s.now(n));
     }
     assert_eq!(s.leader.refused.len(), REFUSED_KEPT);
+    // One that is refused again and again pushes out no other.
+    (0..1_000).for_each(|n| drop(s.leader.refused(block(9_999), s.now(10_000 + n))));
+    assert!(s.leader.refused.contains(&block(9_998)));
     for n in 0..10_000 {
         s.payload(20_000, "a", 1 + n % FIRST);
         s.heard(20_000, "a", Heard::Payload { hash: block(n), parent: block(n), slot: 7 });

@@ -408,9 +408,12 @@ impl Core {
                 let deadline = Instant::now() + Duration::from_secs(1);
                 let reply = node.call(Bytes::from_static(ask), &Caller::default(), deadline).await;
                 if let Ok(envelope::Reply { outcome: envelope::Outcome::Result(block), .. }) = reply
-                    && let Some([Some(timestamp)]) = envelope::fields(&block, ["timestamp"])
+                    && let Some([Some(number), Some(timestamp)]) =
+                        envelope::fields(&block, ["number", "timestamp"])
+                    && mainstay_node::eth::quantity(&number).is_some_and(|number| number > 0)
                     && let Some(timestamp) = mainstay_node::eth::quantity(&timestamp)
                 {
+                    // Block 0 is of a time of its own.
                     lock(&self.clock).learn(timestamp);
                 }
             }

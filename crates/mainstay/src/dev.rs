@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_engine::{Engine, Handle, NodeView, Operated};
+use mainstay_engine::Operated as _;
+use mainstay_engine::{Engine, Handle};
+use mainstay_execution::NodeView;
 use mainstay_settings::Problem;
 use mainstay_sim::control::stdin_lines;
 use mainstay_sim::terminal::{Ink, slot_line};

@@ -83,7 +83,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         let module = directive.contains(['=', '[', ':', '_']);
         if !module && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(directive)) {
             return Err(format!(
-                "\"{directive}\" is not one of {levels}, nor a directive such as mainstay_engine=debug"
+                "\"{directive}\" is not one of {levels}, nor a directive such as mainstay_execution=debug"
             ));
         }
     }
@@ -94,7 +94,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
     };
     let text = if level.eq_ignore_ascii_case("off") { "off".to_owned() } else { quiet };
     EnvFilter::builder().parse(text).map_err(|why| {
-        format!("not a level ({levels}) nor directives such as info,mainstay_engine=debug: {why}")
+        format!("not a level ({levels}) nor directives such as info,mainstay_execution=debug: {why}")
     })
 }
 
@@ -147,9 +147,14 @@ mod tests {
 
     #[test]
     fn levels_and_directives_are_read() {
-        for right in
-            ["info", "DEBUG", "off", "info,mainstay_engine=debug", "mainstay_engine=trace", "warn,hyper=off"]
-        {
+        for right in [
+            "info",
+            "DEBUG",
+            "off",
+            "info,mainstay_execution=debug",
+            "mainstay_execution=trace",
+            "warn,hyper=off",
+        ] {
             assert!(filter(right).is_ok(), "{right}");
         }
     }

@@ -24,7 +24,7 @@ pub(crate) static LOG: Section = Section::shared(
         Key::new(
             "level",
             Kind::Text,
-            "error, warn, info, debug, trace or off; or directives such as info,mainstay_engine=debug",
+            "error, warn, info, debug, trace or off; or directives such as info,mainstay_execution=debug",
         )
         .short('l')
         .default("info"),

@@ -310,7 +310,7 @@ fn help_promises_what_there_is() {
     let help = place.run(&["relay", "--help"], &[]);
     let commands = help.fine().split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
     let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["inspect", "help"]);
+    assert_eq!(names, ["inspect", "replay", "help"]);
     assert!(!help.out.contains("--listen"), "{}", help.out);
     assert!(inspect(&place, &["--help"]).fine().contains("--json"));
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use mainstay_engine::telemetry::{Metrics, Telemetry};
-use mainstay_engine::{Config, Engine, Handle, NodeView, Operated, Round, SECTION};
+use mainstay_engine::{Config, Engine, Handle, Metrics, SECTION};
+use mainstay_execution::{NodeView, Round};
+use mainstay_node::Operated;
 use mainstay_settings::{Flags, Sources, resolve};
 use mainstay_sim::chain::{Attributes, Block, Chain, Hash};
 use mainstay_sim::request::{self, Forkchoice};
@@ -132,13 +133,12 @@ impl Setup {
         self
     }
 
-    /// The role's shared state without its listener, for tests that bring their own. Only nodes that aren't simulated.
-    pub fn core(self) -> std::sync::Arc<mainstay_engine::core::Core> {
+    /// The role without its listener, for tests that bring their own. Only nodes that aren't simulated.
+    pub fn engine(self) -> Engine {
         assert!(self.els.is_empty());
         let dir = tempfile::tempdir().unwrap();
         let config = config(&secret_file(&dir), self.extra_nodes, self.settings, self.changes);
-        let telemetry = Telemetry::new("engine", Metrics::new(&mut Registry::default()));
-        mainstay_engine::core::Core::start(config, telemetry, Registry::default().into()).unwrap()
+        Engine::build(config, &Metrics::new(&mut Registry::default())).unwrap()
     }
 
     /// Starts nodes and engine; nothing has been probed yet.
@@ -162,11 +162,7 @@ impl Setup {
         }
         nodes.extend(self.extra_nodes);
         let config = config(&shared, nodes, self.settings, self.changes);
-        let engine = Engine::build(
-            config,
-            &mainstay_engine::Metrics::new(&mut prometheus_client::registry::Registry::default()),
-        )
-        .unwrap();
+        let engine = Engine::build(config, &Metrics::new(&mut Registry::default())).unwrap();
         let handle = engine.handle();
         let rounds = handle.rounds();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -210,7 +206,7 @@ fn config(
     let config = Config::from_settings(&settings, &mut problems);
     assert!(problems.is_empty(), "{problems:?}");
     let mut config = config.unwrap();
-    config.health.backoff = ms(20);
+    config.execution.health.backoff = ms(20);
     for change in changes {
         change(&mut config);
     }
@@ -384,9 +380,9 @@ pub fn status(result: &Value) -> &str {
     status["status"].as_str().unwrap_or_else(|| panic!("no status in {result}"))
 }
 
-/// A request of `tests/data`.
+/// A request of `tests/data` of the execution crate.
 pub fn recorded(name: &str) -> Bytes {
-    let path = format!("{}/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../execution/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
     Bytes::from(std::fs::read(path).unwrap())
 }
 

@@ -48,6 +48,7 @@ pub(super) async fn serve<H: Handler>(
             }
         },
     };
+    let _closing = Closing { handler: handler.clone(), peer };
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
@@ -87,6 +88,18 @@ pub(super) async fn serve<H: Handler>(
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// Tells a handler that its connection has ended, however it ends.
+struct Closing<H: Handler> {
+    handler: H,
+    peer: SocketAddr,
+}
+
+impl<H: Handler> Drop for Closing<H> {
+    fn drop(&mut self) {
+        self.handler.closed(self.peer);
     }
 }
 

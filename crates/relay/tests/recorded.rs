@@ -1,0 +1,63 @@
+//! Rounds that two real nodes with one key made, and what a relay has to say of them.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use mainstay_relay::replay::{Outcome, read, replay};
+
+const DIVERGED: &str = include_str!("vectors/round_diverged.json");
+const KILL_IDLE: &str = include_str!("vectors/round_kill_idle.json");
+const LOST_ROUND: &str = include_str!("vectors/lost_round_trace.jsonl");
+
+fn played(text: &str) -> Outcome {
+    let recording = read(text).unwrap();
+    assert_eq!(recording.producers.iter().map(ToString::to_string).collect::<Vec<String>>(), ["prodx"]);
+    let outcome = replay(&recording, &recording.producers);
+    for block in &outcome.blocks {
+        assert!(block.recorded.is_some() && block.agrees, "{block:?}");
+    }
+    assert_eq!(outcome.doubles, []);
+    outcome
+}
+
+/// How many blocks there are of each verdict.
+fn verdicts(outcome: &Outcome) -> BTreeMap<&str, usize> {
+    let mut verdicts = BTreeMap::new();
+    for block in &outcome.blocks {
+        *verdicts.entry(block.verdict).or_default() += 1;
+    }
+    verdicts
+}
+
+#[test]
+fn legs_that_part_in_a_round_and_are_one_again_in_the_next() {
+    let outcome = played(DIVERGED);
+    assert_eq!(verdicts(&outcome), [("lost", 1), ("same", 14), ("tainted", 7), ("win", 24)].into());
+}
+
+#[test]
+fn a_node_killed_in_a_round_without_transactions() {
+    let outcome = played(KILL_IDLE);
+    assert_eq!(verdicts(&outcome), [("same", 3), ("win", 24)].into());
+    let mut slots: Vec<u32> =
+        outcome.blocks.iter().filter(|block| block.passes).map(|block| block.slot.0).collect();
+    slots.dedup();
+    let rounds: Vec<u32> = slots.iter().map(|slot| slot / 12).collect();
+    assert_eq!(rounds.iter().filter(|round| **round == rounds[0]).count(), 12);
+    assert_eq!(slots.len(), 24);
+}
+
+/// All frames of both legs, with the loser's catch-up: history goes out again whenever it is asked for, the private tail never does.
+#[test]
+fn the_loser_of_a_round_on_its_way_back() {
+    let outcome = played(LOST_ROUND);
+    let verdicts = verdicts(&outcome);
+    assert_eq!((verdicts["win"], verdicts["same"]), (10, 3));
+    // Those that came for the first time, and those that came again.
+    assert_eq!((verdicts["lost"], verdicts["tainted"]), (1 + 4, 6 + 20));
+    assert_eq!(
+        verdicts.keys().copied().collect::<Vec<&str>>(),
+        ["lost", "other", "public", "same", "tainted", "win"]
+    );
+    assert_eq!(outcome.blocks.len(), 260);
+}

@@ -122,6 +122,16 @@ fn every_execution_client_keeps_the_head_within_two_slots_whoever_fails_or_lies(
         restarted(lab, &mut net).await?;
         wiped_too_late(lab, &mut net).await?;
 
+        for follower in &net.fleet.followers {
+            let verdicts = follower.verdicts()?;
+            let doubts: Vec<_> = verdicts.iter().filter(|(_, verdict)| verdict != "valid").collect();
+            lab.say(format!("{}: {} times, not valid: {doubts:?}", follower.name(), verdicts.len()));
+            ensure!(
+                doubts.iter().all(|(_, verdict)| verdict != "invalid"),
+                "{}: {doubts:?}",
+                follower.name()
+            );
+        }
         let slots = watch::slots(&net.fleet.producer, 1, net.now() - 1).await?;
         lab.say(slots.to_string());
         ensure!(slots.missed.is_empty(), "the chain itself was hurt: {slots}");

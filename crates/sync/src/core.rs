@@ -353,6 +353,9 @@ impl Core {
         let of_block = !invalid || unvoted::status(params).await == Some(PayloadStatus::SYNCING);
         if of_block {
             self.learn(payload.hash, &object);
+        } else {
+            // The block's own payload may come yet.
+            lock(&self.execution.blocks).forget(&payload.hash.to_string());
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
         if !invalid {

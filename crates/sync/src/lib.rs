@@ -20,6 +20,7 @@ pub mod service;
 pub mod slots;
 pub mod telemetry;
 pub mod verdicts;
+mod wording;
 
 pub use clock::Wall;
 pub use config::{Config, SECTION};

@@ -15,6 +15,7 @@ pub mod core;
 pub mod evidence;
 pub mod feed;
 pub mod forward;
+pub mod forwards;
 pub mod handle;
 pub mod http;
 pub mod keys;

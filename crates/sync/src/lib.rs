@@ -21,6 +21,7 @@ pub mod slots;
 pub mod telemetry;
 pub mod tokens;
 pub mod verdicts;
+mod wording;
 
 pub use clock::Wall;
 pub use config::{Config, SECTION};

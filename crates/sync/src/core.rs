@@ -31,6 +31,7 @@ use crate::reading;
 use crate::slots::believable;
 use crate::telemetry::Telemetry;
 use crate::verdicts::{Coming, Outcome, Step, Verdict, Verdicts};
+use crate::wording::{Newest, differences};
 
 /// How long a CL that doesn't lead waits for the verdict on a payload that another has sent.
 const OTHERS_WAIT: Duration = Duration::from_secs(2);
@@ -61,6 +62,7 @@ pub(crate) struct Core {
     connections: Mutex<Connections>,
     /// The last head of each CL, to be brought to the ELs when it begins to lead.
     heads: Mutex<HashMap<Client, (Call, Caller)>>,
+    newest: Mutex<Newest>,
 }
 
 /// Locks a mutex that is only ever held for a few lines without an await.
@@ -89,6 +91,7 @@ impl Core {
             verdicts: Mutex::default(),
             connections: Mutex::new(connections),
             heads: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -153,6 +156,13 @@ impl Core {
 
     fn may_build(self: &Arc<Self>, client: &Client) -> bool {
         self.execution.config.allow_building && lock(&self.leader).leads(client)
+    }
+
+    fn tell_newest(&self, call: &Call, timestamp: u64, who: &Who) {
+        let advance = lock(&self.newest).heard(timestamp, || self.names.of(&who.client));
+        if let Some(advance) = advance {
+            advance.tell(&call.method);
+        }
     }
 
     fn copy(&self, call: &Call, who: &Who) {
@@ -237,7 +247,11 @@ impl Core {
     ) -> Coming {
         self.copy(call, who);
         let now = self.now();
-        let keep = match believable(lock(&self.clock).slots().at(payload.timestamp), now.slot) {
+        let believed = believable(lock(&self.clock).slots().at(payload.timestamp), now.slot);
+        if believed {
+            self.tell_newest(call, payload.timestamp, who);
+        }
+        let keep = match believed {
             false => Keep::Never,
             true if leads => Keep::Now,
             true => Keep::Valid,
@@ -298,6 +312,11 @@ impl Core {
         let building = head.building.map(|timestamp| lock(&self.clock).slots().at(timestamp));
         self.keep_head(call, who);
         let now = self.now();
+        if let (Some(timestamp), Some(slot)) = (head.building, building)
+            && believable(slot, now.slot)
+        {
+            self.tell_newest(call, timestamp, who);
+        }
         let told = {
             let mut leader = lock(&self.leader);
             let change = leader.heard(&who.client, leader::Heard::Head { hash: head.hash, building }, now);
@@ -353,6 +372,9 @@ impl Core {
         let of_block = !invalid || unvoted::status(params).await == Some(PayloadStatus::SYNCING);
         if of_block {
             self.learn(payload.hash, &object);
+        } else {
+            // The block's own payload may come yet.
+            lock(&self.execution.blocks).forget(&payload.hash.to_string());
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
         if !invalid {
@@ -384,6 +406,11 @@ impl Core {
 
     /// All ELs are heard about a block, or the last have had their time: whether it can be a head.
     pub(crate) fn judge(self: &Arc<Self>, round: &Round) {
+        for difference in differences(round) {
+            difference.tell(|name| {
+                self.execution.node(name).map_or_else(String::new, |node| node.spec.shown_url())
+            });
+        }
         let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
         let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
         if said(&["VALID", "SYNCING", "ACCEPTED"]) {

@@ -208,13 +208,6 @@ impl Conductor {
             (Told::Result(_), _) => "SYNCING",
             _ => "error",
         };
-        if word == "INVALID"
-            && self.method.family == Family::NewPayload
-            && let Some(block) = &self.subject.block
-        {
-            // Another payload may come under the same hash.
-            lock(&self.core.blocks).forget(block);
-        }
         let took = self.started.elapsed();
         self.core.telemetry.answered(&self.name, word, took);
         self.told = Some((word.to_owned(), early, took));

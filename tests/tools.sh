@@ -2,8 +2,8 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, haproxy
-#   tests/tools.sh bench     haproxy and nginx, which only the benchmarks need
+#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, haproxy, nginx
+#   tests/tools.sh bench     haproxy and nginx alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
 set -euo pipefail
@@ -78,10 +78,9 @@ apt_tool() {
     { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
 
-haproxy() { apt_tool haproxy "the tests of agent checks and the benchmarks run it"; }
 proxies() {
-  haproxy
-  apt_tool nginx "the benchmarks compare with it"
+  apt_tool haproxy "the tests of agent checks and the benchmarks run it"
+  apt_tool nginx "the tests of sync behind its mirror and the benchmarks run it"
 }
 redis() { apt_tool redis-server "the tests of what instances share run it"; }
 
@@ -90,7 +89,7 @@ clients() {
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
   redis
-  haproxy
+  proxies
 }
 
 case ${1:-} in

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use mainstay_engine::ballot::{Answer, Ballot, Entry, Next, Part};
-use mainstay_engine::status::{self, Heard, PayloadStatus, Silence, Status};
-use mainstay_engine::verdict::{OnDissent, Outlook, Rules, Tally, Verdict, judge, outlook};
+use mainstay_execution::ballot::{Answer, Ballot, Entry, Next, Part};
+use mainstay_execution::status::{self, Heard, PayloadStatus, Silence, Status};
+use mainstay_execution::verdict::{OnDissent, Outlook, Rules, Tally, Verdict, judge, outlook};
 use mainstay_wire::envelope::{parse_reply, result_body};
 
 const DEADLINE: Duration = Duration::from_millis(200);

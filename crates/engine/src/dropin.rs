@@ -8,16 +8,15 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
+use mainstay_execution::http::{json, text};
+use mainstay_execution::{Core, Node, probe};
 use mainstay_node::Condition;
 use mainstay_wire::body;
 use mainstay_wire::server::Response;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::core::Core;
-use crate::node::Node;
-use crate::probe;
-use crate::service::{json, text};
+use crate::service::Shared;
 
 /// Largest body of `/add_nodes`.
 const MAX_BODY: usize = 64 << 10;
@@ -41,11 +40,12 @@ struct AddNodes {
 }
 
 /// Answers one of the three routes; the caller has seen to who may ask, and to the method.
-pub async fn answer(core: &Arc<Core>, request: Request<Incoming>) -> Response {
+pub async fn answer(shared: &Shared, request: Request<Incoming>) -> Response {
+    let core = &shared.core;
     match request.uri().path() {
         "/recheck" => recheck(core).await,
         "/add_nodes" => add_nodes(core, request).await,
-        _ if wants_prometheus(request.headers()) => crate::exposition::page(core),
+        _ if wants_prometheus(request.headers()) => crate::exposition::page(&shared.registry),
         _ => status(core, None),
     }
 }
@@ -59,22 +59,8 @@ fn wants_prometheus(headers: &HeaderMap) -> bool {
 
 async fn recheck(core: &Arc<Core>) -> Response {
     let started = Instant::now();
-    recheck_all(core).await;
+    probe::all(core).await;
     status(core, Some(started.elapsed()))
-}
-
-/// Probes all nodes now and waits for it; each probe is bounded.
-pub async fn recheck_all(core: &Arc<Core>) {
-    let mut probes = tokio::task::JoinSet::new();
-    for node in core.nodes().iter() {
-        let (core, node) = (core.clone(), node.clone());
-        probes.spawn(async move {
-            probe::once(&core, &node).await;
-            // When it is to be probed next may have changed by that.
-            node.probe.notify_one();
-        });
-    }
-    while probes.join_next().await.is_some() {}
 }
 
 async fn add_nodes(core: &Arc<Core>, request: Request<Incoming>) -> Response {
@@ -103,7 +89,7 @@ async fn add_nodes(core: &Arc<Core>, request: Request<Incoming>) -> Response {
         let body = serde_json::json!({ "error": error.to_string() });
         return json(StatusCode::BAD_REQUEST, Bytes::from(body.to_string()));
     }
-    recheck_all(core).await;
+    probe::all(core).await;
     status(core, Some(started.elapsed()))
 }
 

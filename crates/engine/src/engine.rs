@@ -1,25 +1,46 @@
 //! Building and running the role.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use mainstay_execution::core::{Connect, over_http};
+use mainstay_execution::node::Caller;
+use mainstay_execution::telemetry::Telemetry;
+use mainstay_execution::{Core, telemetry};
 use mainstay_wire::server;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::core::{Connect, Core, over_http};
+use crate::config::{Config, SECTION};
 use crate::handle::Handle;
-use crate::node::Caller;
-use crate::service::Service;
-use crate::telemetry::{Metrics, Telemetry};
+use crate::service::{Service, Shared};
+
+/// The metrics of all engines of a process. Clones share their values.
+#[derive(Clone)]
+pub struct Metrics(telemetry::Metrics);
+
+impl Metrics {
+    /// Registers them. Once a process.
+    pub fn new(registry: &mut Registry) -> Self {
+        Self(telemetry::Metrics::new(registry, SECTION.name))
+    }
+
+    /// What the engine called `name` tells its events to.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Telemetry {
+        Telemetry::new(name, self.0.clone())
+    }
+}
 
 /// The role, built.
 pub struct Engine {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
+    listen: SocketAddr,
+    max_connections: usize,
 }
 
 impl Engine {
@@ -37,42 +58,48 @@ impl Engine {
     /// # Errors
     /// What `connect` says of a node.
     pub fn build_over(config: Config, metrics: &Metrics, connect: Connect) -> Result<Self, String> {
-        let mut own = Registry::default();
-        metrics.register(&mut own);
-        let telemetry = Telemetry::new(&config.name, metrics.clone());
-        Ok(Self { core: Core::start_over(config, telemetry, Arc::new(own), connect)? })
+        let mut registry = Registry::default();
+        metrics.0.register(&mut registry);
+        let telemetry = metrics.of(&config.execution.name);
+        let Config { listen, secret, execution, max_body, max_connections } = config;
+        let core = Core::start(execution, telemetry, connect)?;
+        let shared = Arc::new(Shared { core, secret, max_body, registry });
+        Ok(Self { shared, listen, max_connections })
     }
 
     /// Answers one body of the consensus client, whose token its listener has verified: HTTP status and JSON. [`Engine::serve`]
     /// does the same for bodies that come over HTTP.
     pub async fn answer(&self, body: &Bytes, caller: &Caller) -> (StatusCode, Bytes) {
-        Service::new(self.core.clone()).body(body, caller).await
+        self.service().body(body, caller).await
+    }
+
+    /// What its listener serves.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(self.shared.clone())
     }
 
     /// The shared state, for whoever has to look inside.
     #[must_use]
     pub fn core(&self) -> &Arc<Core> {
-        &self.core
+        &self.shared.core
     }
 
     /// Serves until `stop`; then answers what is in flight for as long as `grace`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
-        let options = server::Options {
-            max_connections: self.core.config.max_connections,
-            ..server::Options::default()
-        };
-        server::serve(listener, Service::new(self.core.clone()), options, stop, grace).await;
+        let options = server::Options { max_connections: self.max_connections, ..server::Options::default() };
+        server::serve(listener, self.service(), options, stop, grace).await;
     }
 
     /// A handle for whoever watches and operates it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.core.clone())
+        Handle::new(mainstay_execution::Handle::new(self.shared.core.clone()), self.listen)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.core.stop.cancel();
+        self.shared.core.stop.cancel();
     }
 }

@@ -1,63 +1,13 @@
-//! What the outside may ask and do: state, health, changes to the nodes, rounds as they happen.
+//! What the outside may ask and do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Deref;
 
-use mainstay_node::{Action, Condition, Level, Operated, Refused, Tier};
+use mainstay_execution::handle::NodeView;
+use mainstay_node::{Action, Level, Operated, Refused};
 use serde::Serialize;
-use tokio::sync::broadcast;
-use tokio::time::Instant;
 
-use crate::ballot::Part;
 use crate::config::SECTION;
-use crate::core::Core;
-use crate::dropin::recheck_all;
-use crate::node::{Node, lock};
-use crate::round::Round;
-use crate::standing::Hold;
-
-/// Replays in a row that didn't help until the operator is told to.
-const STUCK: u32 = 3;
-
-/// A node as the outside sees it.
-#[derive(Clone, Debug, Serialize)]
-pub struct NodeView {
-    /// Its name.
-    pub name: String,
-    /// Its URL without credentials.
-    pub url: String,
-    /// Its tier.
-    pub tier: Tier,
-    /// fit, syncing, lagging, unfit, misconfigured, unknown.
-    pub condition: &'static str,
-    /// The condition in words.
-    pub reason: String,
-    /// Since when, in seconds.
-    pub since_seconds: u64,
-    /// `votes`, or why its vote is worth less: muted, straggling, quarantined, cordoned, drained, do-not-use.
-    pub standing: &'static str,
-    /// Whether it is fit.
-    pub fit: bool,
-    /// Whether its vote is waited for.
-    pub votes: bool,
-    /// Its head's number.
-    pub head: Option<u64>,
-    /// Blocks behind the best voter.
-    pub lag: Option<u64>,
-    /// Blocks missing beyond what can be replayed.
-    pub gap: Option<u64>,
-    /// Replays in a row that didn't bring it to the head.
-    pub replays_in_vain: u32,
-    /// Its client's version.
-    pub client: Option<String>,
-    /// Time of the last probe in microseconds.
-    pub latency_us: Option<u64>,
-    /// 95th percentile of newPayload in microseconds.
-    pub payload_p95_us: Option<u64>,
-    /// Calls waiting in its queue.
-    pub queued: usize,
-}
 
 /// The state of an engine.
 #[derive(Clone, Debug, Serialize)]
@@ -74,10 +24,25 @@ pub struct Snapshot {
     pub nodes: Vec<NodeView>,
 }
 
-/// A handle on a running engine.
+/// A handle on a running engine: that on its execution clients, and where it listens.
 #[derive(Clone)]
 pub struct Handle {
-    core: Arc<Core>,
+    execution: mainstay_execution::Handle,
+    listen: SocketAddr,
+}
+
+impl Handle {
+    pub(crate) fn new(execution: mainstay_execution::Handle, listen: SocketAddr) -> Self {
+        Self { execution, listen }
+    }
+}
+
+impl Deref for Handle {
+    type Target = mainstay_execution::Handle;
+
+    fn deref(&self) -> &Self::Target {
+        &self.execution
+    }
 }
 
 impl Operated for Handle {
@@ -88,197 +53,24 @@ impl Operated for Handle {
     }
 
     fn name(&self) -> &str {
-        &self.core.config.name
+        self.execution.name()
     }
 
     fn snapshot(&self) -> Snapshot {
-        let best = self.core.others().best_head;
         Snapshot {
             name: self.name().to_owned(),
-            listen: self.core.config.listen,
-            primary: self.core.primary().map(|n| n.name().to_owned()),
-            head: lock(&self.core.head).as_ref().map(|h| h.hash.clone()),
-            nodes: self.core.nodes().iter().map(|n| view(n, best)).collect(),
+            listen: self.listen,
+            primary: self.execution.primary(),
+            head: self.execution.head(),
+            nodes: self.execution.nodes(),
         }
     }
 
     fn health(&self) -> (Level, Vec<String>) {
-        let nodes = self.core.nodes();
-        let mut reasons = Vec::new();
-        let mut voters = 0;
-        let mut usable = 0;
-        for node in nodes.iter() {
-            let part = node.part();
-            let state = node.state();
-            voters += usize::from(part == Part::Voter);
-            usable += usize::from(matches!(part, Part::Voter | Part::Maybe));
-            let held = state.standing.do_not_use || state.standing.hold != Hold::None;
-            let note = state.standing.note();
-            match state.health.condition() {
-                Condition::Fit if note.is_none() || held => {}
-                Condition::Fit if state.replays_in_vain >= STUCK => reasons.push(format!(
-                    "{}: doesn't follow after {} replays; restart it, or let it sync from peers",
-                    node.name(),
-                    state.replays_in_vain
-                )),
-                Condition::Fit => reasons.push(format!("{}: {}", node.name(), note.unwrap_or_default())),
-                other => reasons.push(format!("{}: {other}", node.name())),
-            }
-        }
-        if let Some(dispute) = lock(&self.core.dispute).as_ref() {
-            reasons.push(format!(
-                "nodes disagree about {}: {} say VALID, {} INVALID",
-                dispute.block,
-                dispute.valid.join(", "),
-                dispute.invalid.join(", ")
-            ));
-        }
-        let level = match (usable, voters) {
-            (0, _) => {
-                reasons.insert(0, "no node can vote".into());
-                Level::Down
-            }
-            (_, 0) => {
-                reasons.insert(0, "no node is known to be in sync".into());
-                Level::Degraded
-            }
-            _ if reasons.is_empty() => Level::Well,
-            _ => Level::Degraded,
-        };
-        (level, reasons)
+        self.execution.health()
     }
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
-        match action {
-            Action::Add { uri, .. } => self.add(vec![uri]).await,
-            Action::Remove { node } => self.remove(&node),
-            Action::Drain { node } => self.drain(&node),
-            Action::Cordon { node } => self.cordon(&node),
-            Action::Uncordon { node } => self.uncordon(&node),
-            Action::Recheck => {
-                self.recheck().await;
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Handle {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
-    }
-
-    /// Adds nodes, all or none.
-    ///
-    /// # Errors
-    /// [`Refused::Bad`]: URL, suffix, secret, duplicate.
-    pub async fn add(&self, texts: Vec<String>) -> Result<(), Refused> {
-        self.core.add_texts(&texts).map_err(|e| Refused::Bad(e.to_string()))?;
-        recheck_all(&self.core).await;
-        Ok(())
-    }
-
-    /// Takes a node out for good.
-    ///
-    /// # Errors
-    /// No such node, or it is the last one.
-    pub fn remove(&self, name: &str) -> Result<(), Refused> {
-        let node = self.find(name)?;
-        if self.core.nodes().len() == 1 {
-            return Err(Refused::Bad(format!("{name} is the only node: add another first")));
-        }
-        self.core.remove(&node);
-        Ok(())
-    }
-
-    /// Takes a node's vote away; it still gets every call.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn cordon(&self, name: &str) -> Result<(), Refused> {
-        self.hold(name, Hold::Cordoned)
-    }
-
-    /// Takes a node out of use for maintenance: no vote, no calls.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn drain(&self, name: &str) -> Result<(), Refused> {
-        self.hold(name, Hold::Drained)
-    }
-
-    /// Puts a cordoned or drained node back; what it missed is replayed at once.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn uncordon(&self, name: &str) -> Result<(), Refused> {
-        self.hold(name, Hold::None)
-    }
-
-    /// Probes all nodes now.
-    pub async fn recheck(&self) {
-        recheck_all(&self.core).await;
-    }
-
-    /// Rounds as they are decided.
-    #[must_use]
-    pub fn rounds(&self) -> broadcast::Receiver<Arc<Round>> {
-        self.core.rounds.subscribe()
-    }
-
-    fn find(&self, name: &str) -> Result<Arc<Node>, Refused> {
-        self.core.node(name).ok_or_else(|| Refused::NoSuchNode(name.to_owned()))
-    }
-
-    fn hold(&self, name: &str, hold: Hold) -> Result<(), Refused> {
-        let node = self.find(name)?;
-        let before = std::mem::replace(&mut node.state().standing.hold, hold);
-        if before == hold {
-            return Ok(());
-        }
-        if before == Hold::Drained {
-            // It has missed calls: it follows first and votes then.
-            node.state().standing.mute();
-        }
-        if before == Hold::Drained || hold == Hold::None {
-            // What was in vain before may not be so any more: its operator has seen to it.
-            node.feed.came_back();
-        }
-        let now = match hold {
-            Hold::None => "back in use",
-            Hold::Cordoned => "cordoned",
-            Hold::Drained => "drained",
-        };
-        self.core.telemetry.standing(name, now, "the operator said so");
-        self.core.primary();
-        Ok(())
-    }
-}
-
-fn view(node: &Node, best: Option<u64>) -> NodeView {
-    let part = node.part();
-    let queued = node.feed.waiting();
-    let state = node.state();
-    let condition = state.health.condition();
-    let head = state.health.seen().head;
-    let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
-    NodeView {
-        name: node.name().to_owned(),
-        url: node.spec.shown_url(),
-        tier: node.spec.tier,
-        condition: condition.word(),
-        reason: condition.to_string(),
-        since_seconds: Instant::now().into_std().saturating_duration_since(state.health.since()).as_secs(),
-        standing: state.standing.note().unwrap_or("votes"),
-        fit: *condition == Condition::Fit,
-        votes: part == Part::Voter,
-        head,
-        lag: best.zip(head).map(|(best, head)| best.saturating_sub(head)),
-        gap: state.gap,
-        replays_in_vain: state.replays_in_vain,
-        client: state.client.clone(),
-        latency_us: state.probe_took.map(micros),
-        payload_p95_us: state.payload_latency.p95().map(micros),
-        queued,
+        self.execution.act(action).await
     }
 }

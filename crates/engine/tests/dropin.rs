@@ -203,11 +203,12 @@ impl Handler for FromElsewhere {
 /// B10: who isn't on this machine needs a token to look, to probe and to add nodes.
 #[tokio::test]
 async fn from_elsewhere_the_routes_need_a_token() {
-    let core = Setup::new(0).node("http://127.0.0.1:9#name=nobody".into()).core();
+    let engine = Setup::new(0).node("http://127.0.0.1:9#name=nobody".into()).engine();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-    let service = FromElsewhere(mainstay_engine::service::Service::new(core.clone()));
-    tokio::spawn(server::serve(listener, service, server::Options::default(), core.stop.clone(), ms(1)));
+    let service = FromElsewhere(engine.service());
+    let stop = engine.core().stop.clone();
+    tokio::spawn(server::serve(listener, service, server::Options::default(), stop, ms(1)));
     let client = Client::new(&url, Options::default()).unwrap();
     let good = jwt::sign(&shared_secret(), &Claims::at(wall()));
     let bad = jwt::sign(&secret_of(1), &Claims::at(wall()));
@@ -223,7 +224,7 @@ async fn from_elsewhere_the_routes_need_a_token() {
             assert_eq!(reply.status, status, "{method} {path}");
         }
     }
-    core.stop.cancel();
+    engine.core().stop.cancel();
 }
 
 /// A page of another site in a browser on this machine is a loopback peer too.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use mainstay_engine::{Level, Operated};
+use mainstay_node::{Level, Operated};
 use mainstay_sim::request;
 use mainstay_sim::{El, ElHandle, ElServer, Family, Fault};
 

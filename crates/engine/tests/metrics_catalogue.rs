@@ -8,8 +8,8 @@ mod metrics;
 use std::time::Duration;
 
 use mainstay_engine::Metrics;
-use mainstay_engine::telemetry::Telemetry;
-use mainstay_engine::verdict::Verdict;
+use mainstay_execution::telemetry::Telemetry;
+use mainstay_execution::verdict::Verdict;
 use mainstay_node::{Cause, Condition};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -32,7 +32,7 @@ fn page() -> String {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     for engine in ["one", "two"] {
-        everything_happens(&Telemetry::new(engine, metrics.clone()));
+        everything_happens(&metrics.of(engine));
     }
     let mut page = String::new();
     encode(&mut page, &registry).unwrap();

@@ -6,7 +6,7 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use http::Request;
-use mainstay_engine::Operated;
+use mainstay_node::Operated;
 use mainstay_sim::{Family, Fault};
 use mainstay_wire::jwt::{self, Claims, Secret};
 use serde_json::{Value, json};

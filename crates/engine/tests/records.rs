@@ -4,8 +4,8 @@
 mod common;
 
 use common::*;
-use mainstay_engine::Operated as _;
-use mainstay_engine::evidence::{Record, load};
+use mainstay_execution::evidence::{Record, load};
+use mainstay_node::Operated as _;
 use mainstay_sim::{Family, Fault};
 
 /// The records in a folder, once there are `n`.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use mainstay_engine::Operated as _;
+use mainstay_node::Operated as _;
 use mainstay_sim::chain::Hash;
 use mainstay_sim::{Family, Fault};
 use serde_json::json;

@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_engine::{Engine, Handle, NodeView, Operated};
+use mainstay_engine::Operated as _;
+use mainstay_engine::{Engine, Handle};
+use mainstay_execution::NodeView;
 use mainstay_settings::Problem;
 use mainstay_sim::control::stdin_lines;
 use mainstay_sim::terminal::{Ink, slot_line};
@@ -99,7 +101,8 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
 
     let url = format!("http://{}", engine.address);
     let admin = AdminPart { listener: admin.listener, token: None };
-    let process = Process::start(vec![(role, vec![engine.listener])], Some(admin), metrics.registry, GRACE);
+    let process =
+        Process::start(vec![(role, vec![engine.listener])], Some(admin), None, metrics.registry, GRACE);
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();
     let controlling = tokio::spawn(nodes.clone().serve(control.listener, stop_control.clone()));

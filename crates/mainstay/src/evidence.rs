@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Arg, ArgMatches, Command};
-use mainstay_engine::evidence::StoreError;
-use mainstay_engine::evidence::commands::{self, CommandError};
+use mainstay_execution::evidence::StoreError;
+use mainstay_execution::evidence::commands::{self, CommandError};
 use mainstay_settings::{File, Flags, Instance, Origin, Problem, Sources, resolve};
 use mainstay_wire::jwt::Secret;
 use url::Url;

@@ -6,6 +6,7 @@
 mod beacon;
 mod engine;
 mod rpc;
+mod sync;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, rpc::KIND, beacon::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, sync::KIND, rpc::KIND, beacon::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {

@@ -24,7 +24,7 @@ pub(crate) static LOG: Section = Section::shared(
         Key::new(
             "level",
             Kind::Text,
-            "error, warn, info, debug, trace or off; or directives such as info,mainstay_engine=debug",
+            "error, warn, info, debug, trace or off; or directives such as info,mainstay_execution=debug",
         )
         .short('l')
         .default("info"),
@@ -42,6 +42,12 @@ pub(crate) static ADMIN: Section = Section::shared(
             "Where health, metrics and the API are served; off for nowhere",
         )
         .default("127.0.0.1:7700"),
+        Key::new(
+            "metrics_listen",
+            Kind::Or(&Kind::Address, &["off"]),
+            "Where /metrics is served a second time, and nothing else; off for nowhere",
+        )
+        .default("off"),
         Key::new(
             "token_file",
             Kind::Path,

@@ -7,11 +7,22 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     (
         "mainstay",
         &[
-            "admin", "antelope", "beacon", "engine", "node", "relay", "rpc", "settings", "sim", "store",
+            "admin",
+            "antelope",
+            "beacon",
+            "engine",
+            "execution",
+            "node",
+            "relay",
+            "rpc",
+            "settings",
+            "sim",
+            "store",
+            "sync",
             "wire",
         ],
     ),
@@ -19,14 +30,15 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("antelope", &[]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
-    ("engine", &["node", "settings", "wire"]),
+    ("engine", &["execution", "node", "settings", "wire"]),
+    ("execution", &["node", "settings", "wire"]),
     ("node", &["wire"]),
     ("relay", &["antelope", "node", "settings", "store", "wire"]),
     ("rpc", &["node", "settings", "store", "wire"]),
     ("settings", &[]),
     ("sim", &["wire"]),
     ("store", &[]),
-    ("sync", &["node", "settings", "wire"]),
+    ("sync", &["execution", "node", "settings", "wire"]),
     ("wire", &[]),
 ];
 

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use bytes::Bytes;
-use mainstay_engine::evidence::{Body, Id, Record, Reply, Store};
+use mainstay_execution::evidence::{Body, Id, Record, Reply, Store};
 use mainstay_sim::chain::{Chain, genesis};
 use mainstay_sim::fault::Family;
 use mainstay_sim::{El, ElServer, request};

@@ -286,6 +286,11 @@ impl Health {
         self.probe_at = self.probe_at.min(now);
     }
 
+    /// Nothing could be asked, for want of something that isn't the node's: the probe is put off.
+    pub fn put_off(&mut self, now: Instant) {
+        self.probe_at = now + self.rules.interval;
+    }
+
     fn good_probe(&mut self, seen: Seen, others: Others, now: Instant) -> Option<Condition> {
         self.seen = Seen { chain_id: seen.chain_id.or(self.seen.chain_id), ..seen };
         self.failures = 0;

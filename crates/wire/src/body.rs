@@ -66,7 +66,8 @@ pub async fn read_in<B: Body<Data = Bytes> + Unpin>(
     }
 }
 
-async fn gather<B: Body<Data = Bytes> + Unpin>(
+/// Reads a body of at most `limit` bytes; without `stall` it has no limit on time.
+pub(crate) async fn gather<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     limit: usize,
     stall: Option<Duration>,

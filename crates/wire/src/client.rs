@@ -9,12 +9,14 @@
 //! caller whether another try is safe. How many calls run at once is bounded by the callers, not here.
 //!
 //! The parts: [`endpoint`] where to, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
-//! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get.
+//! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get. [`uplink`] is
+//! the client for nodes that are far away, over HTTP/2 where they speak it.
 
 mod endpoint;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzed;
+mod h2;
 mod incoming;
 mod link;
 mod outgoing;
@@ -23,7 +25,9 @@ mod pool;
 mod reply;
 mod sending;
 mod stream;
+mod tls;
 mod transport;
+mod uplink;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +42,15 @@ use link::{Begun, Link};
 use outgoing::Outgoing;
 use pool::Pool;
 
+pub use crate::tls::BadTls;
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use stream::{Dial, Dialled, Duplex};
+pub use tls::Tls;
 pub use transport::{Posted, Transport};
+pub use uplink::{Clear, Uplink};
 
 /// Bounds of a [`Client`].
 #[derive(Debug, Clone)]
@@ -56,6 +63,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// The largest body of a reply, in bytes (128 MiB).
     pub max_reply: usize,
+    /// Whom to trust in the place of the system's authorities, and the certificate to show (neither).
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
@@ -65,6 +74,7 @@ impl Default for Options {
             max_idle: 256,
             idle_timeout: Duration::from_secs(55),
             max_reply: 128 * 1024 * 1024,
+            tls: None,
         }
     }
 }
@@ -84,12 +94,12 @@ struct Shared {
 impl Client {
     /// A client for an `http` or `https` URL. Opens no connection.
     ///
-    /// `user:password@` in the URL becomes a basic authorization header. TLS trusts the system's roots.
+    /// `user:password@` in the URL becomes a basic authorization header. TLS trusts the system's roots unless the options say otherwise.
     ///
     /// # Errors
     /// [`BadEndpoint`] says what about the URL or the system's roots is wrong; it does not quote the URL.
     pub fn new(url: &Url, options: Options) -> Result<Client, BadEndpoint> {
-        Ok(Self::of(Endpoint::new(url)?, options))
+        Ok(Self::of(Endpoint::new(url, options.tls.as_ref())?, options))
     }
 
     /// As [`Client::new`], over connections that `dial` opens, without TLS.
@@ -97,7 +107,7 @@ impl Client {
     /// # Errors
     /// As those of [`Client::new`].
     pub fn over(dial: Arc<dyn Dial>, url: &Url, options: Options) -> Result<Client, BadEndpoint> {
-        Ok(Self::of(Endpoint::new(url)?.by(dial), options))
+        Ok(Self::of(Endpoint::new(url, options.tls.as_ref())?.by(dial), options))
     }
 
     fn of(endpoint: Endpoint, options: Options) -> Client {
@@ -115,9 +125,7 @@ impl Client {
         token: Option<&str>,
         deadline: Instant,
     ) -> Result<HttpReply, CallError> {
-        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(CallError::undelivered(Fault::Protocol, "the token is no header text"));
-        }
+        check(token)?;
         self.whole(Outgoing::json(&self.shared.endpoint, body, token), deadline).await
     }
 
@@ -145,7 +153,7 @@ impl Client {
         stall: Duration,
     ) -> Result<StreamedReply, CallError> {
         let request = Outgoing::of(&self.shared.endpoint, request);
-        let (link, begun) = self.within(deadline, |started| self.begin(&request, started, deadline)).await?;
+        let (link, begun) = within(deadline, |started| self.begin(&request, started, deadline)).await?;
         let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
         Ok(StreamedReply { status: begun.status, fields: begun.fields, body })
     }
@@ -157,24 +165,22 @@ impl Client {
             let body = link.gather(max).await?;
             Ok((link, HttpReply { status, fields, body }))
         };
-        let (link, reply) = self.within(deadline, exchange).await?;
-        self.shared.pool.put(link);
+        let (link, reply) = within(deadline, exchange).await?;
+        self.keep(link);
         Ok(reply)
     }
 
-    /// Runs work that starts now and has to be done by `deadline`.
-    async fn within<T, W: Future<Output = Result<T, CallError>>>(
-        &self,
-        deadline: Instant,
-        work: impl FnOnce(Instant) -> W,
-    ) -> Result<T, CallError> {
-        let started = Instant::now();
-        if deadline <= started {
-            return Err(CallError::new(Fault::Timeout, Delivered::No));
-        }
-        let outcome = timeout_at(deadline, work(started)).await;
-        let outcome = outcome.unwrap_or(Err(CallError::new(Fault::Timeout, Delivered::Maybe)));
-        outcome.map_err(|error| error.after(started.elapsed()))
+    /// Keeps a connection for another call.
+    fn keep(&self, link: Link) {
+        self.shared.pool.put(link);
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.shared.endpoint
+    }
+
+    fn options(&self) -> &Options {
+        &self.shared.options
     }
 
     /// Sends a request on an idle connection or a fresh one, and reads the head of its reply.
@@ -207,6 +213,28 @@ impl Client {
             Ok(connected) => connected,
             Err(_) => Err(CallError::undelivered(Fault::Timeout, "connecting")),
         }
+    }
+}
+
+/// Runs work that starts now and has to be done by `deadline`.
+async fn within<T, W: Future<Output = Result<T, CallError>>>(
+    deadline: Instant,
+    work: impl FnOnce(Instant) -> W,
+) -> Result<T, CallError> {
+    let started = Instant::now();
+    if deadline <= started {
+        return Err(CallError::new(Fault::Timeout, Delivered::No));
+    }
+    let outcome = timeout_at(deadline, work(started)).await;
+    let outcome = outcome.unwrap_or(Err(CallError::new(Fault::Timeout, Delivered::Maybe)));
+    outcome.map_err(|error| error.after(started.elapsed()))
+}
+
+/// Whether a token can stand in a header.
+fn check(token: Option<&str>) -> Result<(), CallError> {
+    match token.is_none_or(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        true => Ok(()),
+        false => Err(CallError::undelivered(Fault::Protocol, "the token is no header text")),
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`envelope`]: the JSON-RPC envelope, read in one scan, bodies kept opaque
 //! - [`jwt`]: tokens of the Engine API (HS256 with a shared secret)
 //! - [`local`]: whether a request was made on this machine, and by nobody through it
-//! - [`client`]: a pool of keep-alive connections to one endpoint
+//! - [`client`]: a pool of keep-alive connections to one endpoint, or one HTTP/2 connection to one that is far away
 //! - [`body`]: reading a body with a limit
 //! - [`hop`]: header fields that end at the next hop
 //! - [`server`]: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds, deadlines and a graceful stop
@@ -18,3 +18,4 @@ pub mod jwt;
 pub mod local;
 pub mod server;
 mod small_write;
+mod tls;

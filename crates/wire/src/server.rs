@@ -25,8 +25,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::tls::BadTls;
 pub use reply::{BodyFailure, ReplyBody};
-pub use tls::{BadTls, Tls};
+pub use tls::Tls;
 
 /// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -43,6 +44,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
         request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
+
+    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. Not to take long.
+    fn closed(&self, _peer: SocketAddr) {}
 }
 
 /// Bounds of a server.
@@ -62,6 +66,9 @@ pub struct Options {
     pub max_connections: usize,
     /// The certificate to serve TLS with (none: in the clear).
     pub tls: Option<Tls>,
+    /// Over HTTP/1 the names of header fields are written with capitals, as Go's servers do (`Content-Length`; off: in small
+    /// letters). For clients that don't know that they mean the same.
+    pub title_case: bool,
 }
 
 impl Default for Options {
@@ -73,6 +80,7 @@ impl Default for Options {
             linger_timeout: Duration::from_secs(5),
             max_connections: 1024,
             tls: None,
+            title_case: false,
         }
     }
 }

@@ -46,7 +46,11 @@ pub async fn feed(from: &Execution, to: &Execution, limit: Duration) -> Result<(
     .await
 }
 
-fn payload(block: &Value) -> Result<Value> {
+/// The payload that `block`, as `eth_getBlockByNumber` gives it, came in.
+///
+/// # Errors
+/// If it has transactions.
+pub(crate) fn payload(block: &Value) -> Result<Value> {
     if block["transactions"] != json!([]) {
         fail!("the block has transactions: {block}");
     }

@@ -14,12 +14,18 @@
 //! | [`feed`] | gives one what it has missed |
 //! | [`lodestar`] | beacon nodes and validators; [`watch`] says which slots have blocks, [`attestations`] who attested |
 //! | [`pair`] | two beacon nodes of one chain |
-//! | [`peering`] | keeps the two peered, or parts them |
+//! | [`fleet`] | one that makes blocks, and two that follow it |
+//! | [`peering`] | keeps two peered, or parts them |
+//! | [`heads`] | compares heads of execution clients with the chain, slot by slot |
 //! | [`relay`] | carries blocks between two beacon nodes |
 //! | [`events`] | a client of a beacon node's event stream |
 //! | [`minicl`] | a consensus client of thirty lines, for forks that Lodestar here does not know |
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
 //! | [`mainstay`], [`balancer`], [`guards`] | the binary under test: `engine`, `rpc` and `beacon`; [`program`] is what all are |
+//! | [`follower`] | the same: `sync`; [`dropin`] is it in sync-proxy's stead, [`nginx`] what stands before that |
+//! | [`forger`] | a consensus client that lies about the time and the head |
+//! | [`snapshot`] | an execution client's data as they were once |
+//! | [`connections`] | how many connections a process has to a port |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -29,17 +35,24 @@
 
 pub mod attestations;
 pub mod balancer;
+pub mod connections;
+pub mod dropin;
 pub mod ethereumjs;
 pub mod events;
 pub mod execution;
 pub mod failure;
 pub mod feed;
+pub mod fleet;
+pub mod follower;
+pub mod forger;
 pub mod geth;
 pub mod guards;
+pub mod heads;
 pub mod lab;
 pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
+pub mod nginx;
 pub mod pair;
 pub mod peering;
 pub mod process;
@@ -47,6 +60,7 @@ pub mod program;
 pub mod proxy;
 pub mod relay;
 pub mod rpc;
+pub mod snapshot;
 pub mod tools;
 pub mod watch;
 

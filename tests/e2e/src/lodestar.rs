@@ -61,6 +61,8 @@ impl Chain {
             .env("LODESTAR_PRESET", "minimal")
             .arg("-r")
             .arg(lab.tools.devnet.join("polyfill.cjs"))
+            .arg("-r")
+            .arg(lab.tools.devnet.join("token-id.cjs"))
             .arg(&lab.tools.lodestar)
             .arg(subcommand)
             .arg("--dataDir")
@@ -149,7 +151,15 @@ impl Lodestar {
     /// # Errors
     /// If its API does not answer before slot 0.
     pub async fn start(lab: &Lab, engine_url: &str, eth1_hash: &str, slot: Duration) -> Result<Lodestar> {
-        Lodestar::run(lab, "lodestar", engine_url, Chain::soon(eth1_hash, slot, 1), true).await
+        Lodestar::start_producer(lab, "lodestar", engine_url, &Chain::soon(eth1_hash, slot, 1)).await
+    }
+
+    /// Starts a beacon node of `chain` with all validators, and waits for its API.
+    ///
+    /// # Errors
+    /// If its API does not answer in time.
+    pub async fn start_producer(lab: &Lab, name: &str, engine_url: &str, chain: &Chain) -> Result<Lodestar> {
+        Lodestar::run(lab, name, engine_url, chain, (true, None)).await
     }
 
     /// Starts a beacon node of `chain` that has no validators, and waits for its API.
@@ -157,20 +167,31 @@ impl Lodestar {
     /// # Errors
     /// If its API does not answer in time.
     pub async fn start_node(lab: &Lab, name: &str, engine_url: &str, chain: &Chain) -> Result<Lodestar> {
-        Lodestar::run(lab, name, engine_url, chain.clone(), false).await
+        Lodestar::run(lab, name, engine_url, chain, (false, None)).await
+    }
+
+    /// The same with its name in its tokens, as the claim `id`.
+    ///
+    /// # Errors
+    /// If its API does not answer in time.
+    pub async fn start_named(lab: &Lab, name: &str, engine_url: &str, chain: &Chain) -> Result<Lodestar> {
+        Lodestar::run(lab, name, engine_url, chain, (false, Some(name))).await
     }
 
     async fn run(
         lab: &Lab,
         name: &str,
         engine_url: &str,
-        chain: Chain,
-        with_validators: bool,
+        chain: &Chain,
+        (with_validators, token_id): (bool, Option<&str>),
     ) -> Result<Lodestar> {
         let (rest, p2p) = (free_port()?, free_port()?);
         let api = format!("http://127.0.0.1:{rest}");
         std::fs::create_dir_all(lab.path(name))?;
         let mut command = chain.command(lab, "dev", name);
+        if let Some(id) = token_id {
+            command.env("TOKEN_ID", id);
+        }
         let mut add = |flags: &[&str]| {
             command.args(flags);
         };
@@ -188,7 +209,7 @@ impl Lodestar {
         add(&["--targetPeers", "5"]);
         add(&["--network.connectToDiscv5Bootnodes", "false", "--metrics", "false"]);
         let process = Process::spawn(lab, name, command)?;
-        let mut lodestar = Lodestar { process, api, chain };
+        let mut lodestar = Lodestar { process, api, chain: chain.clone() };
         lodestar.answers().await?;
         Ok(lodestar)
     }
@@ -254,7 +275,7 @@ impl Lodestar {
     /// # Errors
     /// If it does not answer.
     pub async fn head(&self) -> Result<BeaconBlock> {
-        match self.block_at("head").await? {
+        match block_at(&self.api, "head").await? {
             Some(block) => Ok(block),
             None => fail!("Lodestar has no head"),
         }
@@ -265,25 +286,7 @@ impl Lodestar {
     /// # Errors
     /// If it does not answer.
     pub async fn block(&self, slot: u64) -> Result<Option<BeaconBlock>> {
-        Ok(self.block_at(&slot.to_string()).await?.filter(|block| block.slot == slot))
-    }
-
-    async fn block_at(&self, id: &str) -> Result<Option<BeaconBlock>> {
-        let Some(value) = get(&format!("{}/eth/v2/beacon/blocks/{id}", self.api)).await? else {
-            return Ok(None);
-        };
-        let message = "/data/message";
-        let slot = number(&value, &format!("{message}/slot"))?;
-        if slot == 0 {
-            // The block of genesis holds no payload.
-            return Ok(Some(BeaconBlock { slot, number: 0, hash: String::new() }));
-        }
-        let payload = format!("{message}/body/execution_payload");
-        Ok(Some(BeaconBlock {
-            slot,
-            number: number(&value, &format!("{payload}/block_number"))?,
-            hash: text(&value, &format!("{payload}/block_hash"))?,
-        }))
+        Ok(block_at(&self.api, &slot.to_string()).await?.filter(|block| block.slot == slot))
     }
 
     /// The newest epoch that is final.
@@ -308,4 +311,26 @@ impl Lodestar {
         })
         .await
     }
+}
+
+/// The block `id` (a slot or `head`) in the chain of the beacon node at `api`; where a slot has none some give the one before.
+///
+/// # Errors
+/// If it does not answer.
+pub(crate) async fn block_at(api: &str, id: &str) -> Result<Option<BeaconBlock>> {
+    let Some(value) = get(&format!("{api}/eth/v2/beacon/blocks/{id}")).await? else {
+        return Ok(None);
+    };
+    let message = "/data/message";
+    let slot = number(&value, &format!("{message}/slot"))?;
+    if slot == 0 {
+        // The block of genesis holds no payload.
+        return Ok(Some(BeaconBlock { slot, number: 0, hash: String::new() }));
+    }
+    let payload = format!("{message}/body/execution_payload");
+    Ok(Some(BeaconBlock {
+        slot,
+        number: number(&value, &format!("{payload}/block_number"))?,
+        hash: text(&value, &format!("{payload}/block_hash"))?,
+    }))
 }

@@ -45,18 +45,24 @@ async fn meet(one: &str, other: &str) -> Result<()> {
     command(&format!("{one}/eth/v1/lodestar/connect_peer?peerId={id}&multiaddr={address}")).await
 }
 
-/// Lets `one` turn `other` away, and waits until neither has a peer.
+/// Lets `one` turn `other` away, and waits until neither has the other for a peer.
 ///
 /// # Errors
 /// If one does not answer or they don't part.
 pub async fn part(one: &Lodestar, other: &Lodestar) -> Result<()> {
-    let (id, _) = identity(other.api()).await?;
-    command(&format!("{}/eth/v1/lodestar/disconnect_peer?peerId={id}", one.api())).await?;
+    let ids = [identity(one.api()).await?.0, identity(other.api()).await?.0];
+    command(&format!("{}/eth/v1/lodestar/disconnect_peer?peerId={}", one.api(), ids[1])).await?;
     until("the beacon nodes to part", PARTING, async || {
-        let left = peers(one.api()).await? + peers(other.api()).await?;
-        Ok((left == 0).then_some(()))
+        let met = knows(one.api(), &ids[1]).await? || knows(other.api(), &ids[0]).await?;
+        Ok((!met).then_some(()))
     })
     .await
+}
+
+async fn knows(api: &str, id: &str) -> Result<bool> {
+    let peers = of_node(api, "peers?state=connected").await?;
+    let peers = peers["data"].as_array().ok_or_else(|| Failure::new(format!("no peers in {peers}")))?;
+    Ok(peers.iter().any(|peer| peer["peer_id"] == id))
 }
 
 async fn command(url: &str) -> Result<()> {

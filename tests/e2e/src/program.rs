@@ -1,6 +1,6 @@
 //! The binary under test as a process: one role from its subcommand's flags, and its admin API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -56,7 +56,9 @@ impl Program {
         add("--admin-listen", &admin);
         add("--log-level", "debug");
         arguments.extend(flags);
-        let process = spawn(lab, role, &binary, &arguments)?;
+        let mut command = command(&binary);
+        command.args(arguments);
+        let process = Process::spawn(lab, &format!("mainstay-{role}"), command)?;
         let admin = format!("http://{admin}");
         let mut program = Program { role, process, urls, admin };
         program.serves().await?;
@@ -101,6 +103,20 @@ impl Program {
             Ok(status.is_success().then_some(()))
         })
         .await
+    }
+
+    /// What the admin API shows of the role.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn state(&self) -> Result<Value> {
+        let url = format!("{}/api/v1/{}/{}", self.admin, self.role, self.role);
+        get(&url).await?.ok_or_else(|| Failure::new(format!("there is no {url}")))
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The role's nodes as the admin API shows them.
@@ -153,19 +169,19 @@ impl Program {
     }
 }
 
-fn spawn(lab: &Lab, role: &str, binary: &PathBuf, arguments: &[String]) -> Result<Process> {
+/// A run of `binary` that knows nothing of the environment's own settings of mainstay.
+pub(crate) fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.args(arguments);
     // The harness has variables of its own, and a variable that mainstay doesn't know is an error to it.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MAINSTAY_"))
     {
         command.env_remove(name);
     }
-    Process::spawn(lab, &format!("mainstay-{role}"), command)
+    command
 }
 
 /// `$E2E_MAINSTAY`, else the binary that cargo has built beside the running test.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("E2E_MAINSTAY") {
         return Ok(std::path::absolute(path)?);
     }

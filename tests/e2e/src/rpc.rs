@@ -40,11 +40,15 @@ impl Secret {
         &self.path
     }
 
-    /// A token that is good for the next minute.
-    pub fn token(&self) -> String {
-        let claims = json!({ "iat": unix_time().as_secs() }).to_string();
-        let signed =
-            [r#"{"alg":"HS256","typ":"JWT"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    /// A token that is good for the next minute, with the claim `id` if there is one.
+    pub fn token(&self, id: Option<&str>) -> String {
+        let mut claims = json!({ "iat": unix_time().as_secs() });
+        if let Some(id) = id {
+            claims["id"] = json!(id);
+        }
+        let signed = [r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string()]
+            .map(|part| URL_SAFE_NO_PAD.encode(part))
+            .join(".");
         let signature = hmac::sign(&self.key, signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -132,12 +136,19 @@ pub async fn post(url: &str, body: &Value) -> Result<(StatusCode, Bytes)> {
 pub struct Endpoint {
     url: String,
     secret: Secret,
+    id: Option<String>,
 }
 
 impl Endpoint {
     /// The endpoint at `url`.
     pub fn new(url: impl Into<String>, secret: &Secret) -> Endpoint {
-        Endpoint { url: url.into(), secret: secret.clone() }
+        Endpoint { url: url.into(), secret: secret.clone(), id: None }
+    }
+
+    /// The same for a caller whose tokens say that it is `id`.
+    #[must_use]
+    pub fn called_by(&self, id: &str) -> Endpoint {
+        Endpoint { id: Some(id.to_owned()), ..self.clone() }
     }
 
     /// Its address.
@@ -155,7 +166,7 @@ impl Endpoint {
             .method(Method::POST)
             .uri(&self.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.secret.token()))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.secret.token(self.id.as_deref())))
             .body(Bytes::from(body.to_string()))?;
         let (status, body) = exchange(request, LIMIT).await?;
         let text = String::from_utf8_lossy(&body);

@@ -1,20 +1,24 @@
 //! A bed for the role: simulated execution clients on loopback, the real engine before them, and a consensus client's
 //! side of the wire.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test file uses its part
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)] // each test file uses its part
+
+#[path = "../../../../tests/els.rs"]
+mod els;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use mainstay_engine::telemetry::{Metrics, Telemetry};
-use mainstay_engine::{Config, Engine, Handle, NodeView, Operated, Round, SECTION};
+use http::Request;
+use mainstay_engine::{Config, Engine, Handle, Metrics, SECTION};
+use mainstay_execution::{NodeView, Round};
+use mainstay_node::Operated;
 use mainstay_settings::{Flags, Sources, resolve};
 use mainstay_sim::chain::{Attributes, Block, Chain, Hash};
 use mainstay_sim::request::{self, Forkchoice};
 use mainstay_sim::{El, ElConfig, ElHandle, ElServer};
 use mainstay_wire::client::{Client, HttpReply, Options};
-use mainstay_wire::jwt::{self, Claims, Secret};
+use mainstay_wire::jwt::{self, Claims};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,28 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// The longest that anything is waited for; a test that needs it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(15);
-
-pub fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-/// The wall clock, for tokens.
-#[allow(clippy::disallowed_methods)] // the tests' consensus client has a clock too
-pub fn wall() -> SystemTime {
-    SystemTime::now()
-}
-
-/// The secret that the consensus client and, unless told otherwise, all nodes share.
-pub fn shared_secret() -> Secret {
-    Secret::from_hex(&"11".repeat(32)).unwrap()
-}
-
-/// What `own_secret` gives to a node.
-pub fn secret_of(node: usize) -> Secret {
-    Secret::from_hex(&format!("{:02x}", 0xa0 + node).repeat(32)).unwrap()
-}
+pub use els::*;
 
 type Change = Box<dyn FnOnce(&mut Config)>;
 type Break = Box<dyn FnOnce(&ElHandle)>;
@@ -132,13 +115,12 @@ impl Setup {
         self
     }
 
-    /// The role's shared state without its listener, for tests that bring their own. Only nodes that aren't simulated.
-    pub fn core(self) -> std::sync::Arc<mainstay_engine::core::Core> {
+    /// The role without its listener, for tests that bring their own. Only nodes that aren't simulated.
+    pub fn engine(self) -> Engine {
         assert!(self.els.is_empty());
         let dir = tempfile::tempdir().unwrap();
         let config = config(&secret_file(&dir), self.extra_nodes, self.settings, self.changes);
-        let telemetry = Telemetry::new("engine", Metrics::new(&mut Registry::default()));
-        mainstay_engine::core::Core::start(config, telemetry, Registry::default().into()).unwrap()
+        Engine::build(config, &Metrics::new(&mut Registry::default())).unwrap()
     }
 
     /// Starts nodes and engine; nothing has been probed yet.
@@ -162,11 +144,7 @@ impl Setup {
         }
         nodes.extend(self.extra_nodes);
         let config = config(&shared, nodes, self.settings, self.changes);
-        let engine = Engine::build(
-            config,
-            &mainstay_engine::Metrics::new(&mut prometheus_client::registry::Registry::default()),
-        )
-        .unwrap();
+        let engine = Engine::build(config, &Metrics::new(&mut Registry::default())).unwrap();
         let handle = engine.handle();
         let rounds = handle.rounds();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,12 +162,6 @@ impl Setup {
         bed.until("all nodes fit", |bed| bed.views().iter().all(|n| n.fit)).await;
         bed
     }
-}
-
-fn secret_file(dir: &TempDir) -> std::path::PathBuf {
-    let path = dir.path().join("jwt.hex");
-    std::fs::write(&path, "11".repeat(32)).unwrap();
-    path
 }
 
 fn config(
@@ -210,7 +182,7 @@ fn config(
     let config = Config::from_settings(&settings, &mut problems);
     assert!(problems.is_empty(), "{problems:?}");
     let mut config = config.unwrap();
-    config.health.backoff = ms(20);
+    config.execution.health.backoff = ms(20);
     for change in changes {
         change(&mut config);
     }
@@ -365,71 +337,4 @@ impl Drop for Bed {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// The `result` of a reply that has one.
-pub fn result(reply: Value) -> Value {
-    assert!(reply.get("error").is_none(), "{reply}");
-    reply["result"].clone()
-}
-
-/// The code of a reply's error.
-pub fn code(reply: &Value) -> i64 {
-    reply["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error in {reply}"))
-}
-
-/// The status of a newPayload's result or a forkchoiceUpdated's.
-pub fn status(result: &Value) -> &str {
-    let status = if result["payloadStatus"].is_null() { result } else { &result["payloadStatus"] };
-    status["status"].as_str().unwrap_or_else(|| panic!("no status in {result}"))
-}
-
-/// A request of `tests/data`.
-pub fn recorded(name: &str) -> Bytes {
-    let path = format!("{}/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    Bytes::from(std::fs::read(path).unwrap())
-}
-
-/// How long something took.
-pub async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
-    let started = Instant::now();
-    let done = what.await;
-    (done, started.elapsed())
-}
-
-/// Status and content type.
-pub fn head(reply: &HttpReply) -> (StatusCode, Option<String>) {
-    (reply.status, header(reply, "content-type"))
-}
-
-/// A header field's text.
-pub fn header(reply: &HttpReply, name: &str) -> Option<String> {
-    reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-/// A node that answers each call with what `answer` makes of its method: the members of the reply beside `jsonrpc` and `id`.
-/// Probes are answered as a healthy node does. Gives its URL.
-pub async fn scripted(answer: fn(&str) -> String) -> String {
-    use mainstay_wire::server::{self, Handler, Response};
-    #[derive(Clone)]
-    struct Script(fn(&str) -> String);
-    impl Handler for Script {
-        async fn call(&self, request: Request<hyper::body::Incoming>, _: std::net::SocketAddr) -> Response {
-            let body = mainstay_wire::body::read(request.into_body(), 1 << 20).await.unwrap();
-            let call: Value = serde_json::from_slice(&body).unwrap();
-            let members = match call["method"].as_str().unwrap() {
-                "eth_syncing" => r#""result":false"#.to_owned(),
-                "eth_blockNumber" => r#""result":"0x0""#.to_owned(),
-                "eth_chainId" => r#""result":"0x539""#.to_owned(),
-                method => (self.0)(method),
-            };
-            let text = format!(r#"{{"jsonrpc":"2.0","id":{},{members}}}"#, call["id"]);
-            Response::new(text.into())
-        }
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    tokio::spawn(server::serve(listener, Script(answer), server::Options::default(), stop, ms(1)));
-    url
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use mainstay_engine::block_hash::{self, Check};
+use mainstay_execution::block_hash::{self, Check};
 
 /// A block's place in [`Chain`]; the genesis block is 0.
 pub type Id = usize;

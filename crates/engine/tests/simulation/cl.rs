@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use mainstay_engine::status::Status;
+use mainstay_execution::status::Status;
 
 use crate::chain::Id;
 use crate::el::{Ask, Attributes};

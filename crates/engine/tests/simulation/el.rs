@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use mainstay_engine::status::Status;
+use mainstay_execution::status::Status;
 use tokio::sync::oneshot;
 
 use crate::chain::{Chain, Id};

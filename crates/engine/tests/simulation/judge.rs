@@ -1,9 +1,9 @@
 //! At the end of each slot: was it missed, is everything within bounds, and is all well after the calm.
 
-use mainstay_engine::ballot::Part;
-use mainstay_engine::config::StragglerWait;
-use mainstay_engine::standing::Hold;
-use mainstay_engine::status::Status;
+use mainstay_execution::ballot::Part;
+use mainstay_execution::config::StragglerWait;
+use mainstay_execution::standing::Hold;
+use mainstay_execution::status::Status;
 use mainstay_node::Condition;
 
 use crate::chain::Id;

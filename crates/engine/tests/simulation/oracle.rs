@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::Round as Shown;
-use mainstay_engine::ballot::Part;
-use mainstay_engine::standing::Hold;
-use mainstay_engine::status::Heard;
-use mainstay_engine::verdict::{OnDissent, Vote};
+use mainstay_execution::Round as Shown;
+use mainstay_execution::ballot::Part;
+use mainstay_execution::standing::Hold;
+use mainstay_execution::status::Heard;
+use mainstay_execution::verdict::{OnDissent, Vote};
 use mainstay_node::Condition;
 use tokio::sync::broadcast;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_engine::method::Method;
+use mainstay_execution::method::Method;
 use mainstay_node::Tier;
 use mainstay_wire::envelope;
 

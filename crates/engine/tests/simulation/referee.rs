@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use mainstay_engine::Round as Shown;
-use mainstay_engine::ballot::{Answer, Ballot, Entry, Next, Part};
-use mainstay_engine::config::StragglerWait;
-use mainstay_engine::status::{Heard, PayloadStatus, Silence, Status};
-use mainstay_engine::verdict::Vote;
+use mainstay_execution::Round as Shown;
+use mainstay_execution::ballot::{Answer, Ballot, Entry, Next, Part};
+use mainstay_execution::config::StragglerWait;
+use mainstay_execution::status::{Heard, PayloadStatus, Silence, Status};
+use mainstay_execution::verdict::Vote;
 
 use crate::oracle::Round;
 use crate::setup::Setup;

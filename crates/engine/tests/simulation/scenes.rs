@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::ballot::Part;
-use mainstay_engine::config::StragglerWait;
-use mainstay_engine::standing::Hold;
-use mainstay_engine::status::Status;
+use mainstay_execution::ballot::Part;
+use mainstay_execution::config::StragglerWait;
+use mainstay_execution::standing::Hold;
+use mainstay_execution::status::Status;
 use mainstay_node::Condition;
 
 use crate::chain::Id;

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mainstay_engine::config::{NodeConfig, OnShortfall, StragglerWait};
-use mainstay_engine::verdict::{OnDissent, Rules};
 use mainstay_engine::{Config, SECTION};
+use mainstay_execution::config::{NodeConfig, OnShortfall, StragglerWait};
+use mainstay_execution::verdict::{OnDissent, Rules};
 use mainstay_node::{NodeSpec, Rules as HealthRules, Tier};
 use mainstay_settings::{Flags, Sources, resolve};
 use mainstay_wire::jwt::Secret;
@@ -149,23 +149,25 @@ impl Setup {
                 do_not_use: nature.do_not_use,
                 ..spec
             };
-            NodeConfig { spec, secret: secret.clone() }
+            NodeConfig { spec, secret: Some(secret.clone()) }
         };
         let shortfall = if self.error_on_shortfall { OnShortfall::Error } else { OnShortfall::Syncing };
-        Config {
+        let execution = mainstay_execution::Config {
             nodes: self.natures.iter().enumerate().map(node).collect(),
             rules: self.rules,
             quarantine_after: self.quarantine_after,
             straggler_wait: self.straggler_wait,
             timeout: self.timeout,
+            answer_within: self.timeout,
             on_shortfall: shortfall,
             getpayload_wait: self.getpayload_wait,
             health: self.health,
             failback_after: self.failback_after,
             replay_blocks: self.replay_blocks,
             replay_bytes: self.replay_bytes,
-            ..defaults().clone()
-        }
+            ..defaults().execution.clone()
+        };
+        Config { execution, ..defaults().clone() }
     }
 }
 

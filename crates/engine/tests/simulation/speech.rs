@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use mainstay_engine::status::{Heard, PayloadStatus, Silence, Status};
+use mainstay_execution::status::{Heard, PayloadStatus, Silence, Status};
 use mainstay_node::Cause;
 use mainstay_wire::client::{CallError, Delivered, Fault, HttpReply};
 use mainstay_wire::envelope::{self, Message, Outcome as Read, Reply};
@@ -161,7 +161,7 @@ pub fn write_answer(
     let result = match result {
         Said::Status(status, id) => {
             let status = payload_status(*status, ask, chain);
-            let status = String::from_utf8(mainstay_engine::status::write(&status)).unwrap();
+            let status = String::from_utf8(mainstay_execution::status::write(&status)).unwrap();
             match (ask, id) {
                 (Ask::Payload(_), _) => status,
                 (_, Some(id)) => format!(r#"{{"payloadStatus":{status},"payloadId":"{id}"}}"#),

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use mainstay_engine::ballot::Part;
-use mainstay_engine::method::Method;
-use mainstay_engine::standing::Hold;
-use mainstay_engine::status::Status;
-use mainstay_engine::verdict::Vote;
+use mainstay_execution::ballot::Part;
+use mainstay_execution::method::Method;
+use mainstay_execution::standing::Hold;
+use mainstay_execution::status::Status;
+use mainstay_execution::verdict::Vote;
 use mainstay_node::Condition;
 
 use crate::chain::Id;

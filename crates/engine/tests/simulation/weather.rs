@@ -1,7 +1,7 @@
 //! What goes wrong and when it is mended, what the operator does, and the calm after which everything has to be well.
 
-use mainstay_engine::standing::Hold;
-use mainstay_engine::verdict::needed;
+use mainstay_execution::standing::Hold;
+use mainstay_execution::verdict::needed;
 
 use crate::chain::Id;
 use crate::el::{Failure, Faults};

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_engine::node::{Caller, Node};
-use mainstay_engine::standing::Hold;
 use mainstay_engine::{Engine, Metrics};
+use mainstay_execution::node::{Caller, Node};
+use mainstay_execution::standing::Hold;
 use mainstay_wire::client::{Posted, Transport};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, oneshot};

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use mainstay_engine::{Config, SECTION, block_hash};
+use mainstay_engine::{Config, SECTION};
+use mainstay_execution::block_hash;
 use mainstay_settings::{Flags, Problem, Sources, resolve};
 use mainstay_sim::chain::{Block, Hash, Hashing, Unhashed, genesis, hex};
 use mainstay_sim::{El, ElConfig, ElHandle, ElServer};

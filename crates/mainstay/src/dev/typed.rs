@@ -1,6 +1,7 @@
 //! What a person types while `mainstay dev` runs.
 
-use mainstay_engine::{Handle, Operated};
+use mainstay_engine::Handle;
+use mainstay_engine::Operated as _;
 use mainstay_sim::Control;
 use mainstay_sim::control::HELP;
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::Round;
+use mainstay_execution::Round;
 use mainstay_sim::SlotReport;
 use mainstay_sim::terminal::{SlotLine, Vote};
 use tokio::time::Instant;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use mainstay_admin::Token;
-use mainstay_engine::config::NodeConfig;
 use mainstay_engine::{Config, Engine};
+use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Settings};
 
 use crate::dropin::Extra;
@@ -29,7 +29,7 @@ fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn
 
 impl Configured for Config {
     fn name(&self) -> &str {
-        &self.name
+        &self.execution.name
     }
 
     fn listens(&self) -> Vec<SocketAddr> {
@@ -37,17 +37,17 @@ impl Configured for Config {
     }
 
     fn summary(&self) -> String {
-        count(self.nodes.len())
+        count(self.execution.nodes.len())
     }
 
     fn targets(&self) -> Vec<Target> {
         let target = |node: &NodeConfig| Target {
-            group: self.name.clone(),
+            group: self.execution.name.clone(),
             name: node.spec.name.clone(),
             url: node.spec.url.clone(),
-            asked: Asked::Engine(node.secret.clone()),
+            asked: node.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
         };
-        self.nodes.iter().map(target).collect()
+        self.execution.nodes.iter().map(target).collect()
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

@@ -1,16 +1,17 @@
 //! Where a client's connections go, worked out once.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
+use http::uri::{PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
 use rustls::pki_types::ServerName;
-use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::stream::Dial;
+use super::tls::{Connectors, Tls};
 
 /// Why a URL cannot be an endpoint. Quotes neither URL nor credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,9 @@ impl std::error::Error for BadEndpoint {}
 pub(super) struct Endpoint {
     host: Host<String>,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(Connectors, ServerName<'static>)>,
     host_header: HeaderValue,
+    target: PathAndQuery,
     json_head: Vec<u8>,
     authorization: Option<HeaderValue>,
     /// In the place of TCP.
@@ -50,7 +52,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: &Url) -> Result<Self, BadEndpoint> {
+    pub(super) fn new(url: &Url, own: Option<&Tls>) -> Result<Self, BadEndpoint> {
         let secure = match url.scheme() {
             "http" => false,
             "https" => true,
@@ -68,16 +70,17 @@ impl Endpoint {
             None => url.path().to_owned(),
         };
         let tls = match secure {
-            true => Some((connector()?, server_name(&host)?)),
+            true => Some((Connectors::new(own)?, server_name(&host)?)),
             false => None,
         };
         let host_header = HeaderValue::try_from(&host_text).map_err(|_| BadEndpoint::Host)?;
-        Uri::try_from(&target).map_err(|_| BadEndpoint::Path)?;
+        let target = PathAndQuery::try_from(target).map_err(|_| BadEndpoint::Path)?;
         let json_head = format!(
             "POST {target} HTTP/1.1\r\nhost: {host_text}\r\n\
              content-type: application/json\r\naccept-encoding: identity\r\n"
         );
         Ok(Self {
+            target,
             tls,
             host_header,
             json_head: json_head.into_bytes(),
@@ -105,12 +108,21 @@ impl Endpoint {
         self.port
     }
 
-    pub(super) fn tls(&self) -> Option<&(TlsConnector, ServerName<'static>)> {
+    pub(super) fn tls(&self) -> Option<&(Connectors, ServerName<'static>)> {
         self.tls.as_ref()
     }
 
     pub(super) fn host_header(&self) -> &HeaderValue {
         &self.host_header
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
+    /// Path and query of the URL.
+    pub(super) fn target(&self) -> &PathAndQuery {
+        &self.target
     }
 
     /// The head of a POST of JSON to path and query of the URL, but for what differs from call to call.
@@ -141,27 +153,4 @@ fn server_name(host: &Host<String>) -> Result<ServerName<'static>, BadEndpoint> 
         Host::Ipv4(address) => Ok(std::net::IpAddr::from(*address).into()),
         Host::Ipv6(address) => Ok(std::net::IpAddr::from(*address).into()),
     }
-}
-
-/// The process's TLS configuration; reading the system's roots takes milliseconds, so it is done once.
-fn connector() -> Result<TlsConnector, BadEndpoint> {
-    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, BadEndpoint>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let loaded = rustls_native_certs::load_native_certs();
-        let mut roots = rustls::RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(loaded.certs);
-        if usable == 0 {
-            let why = loaded.errors.first().map(ToString::to_string);
-            return Err(BadEndpoint::Roots(why.unwrap_or_else(|| "none are installed".to_owned())));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| BadEndpoint::Roots(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    });
-    config.clone().map(TlsConnector::from)
 }

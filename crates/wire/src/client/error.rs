@@ -64,6 +64,11 @@ impl CallError {
         Self { detail: Some(detail.into()), ..Self::new(fault, Delivered::No) }
     }
 
+    /// The error with what else there is to say.
+    pub(super) fn because(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+
     pub(super) fn with(self, delivered: Delivered) -> Self {
         Self { delivered, ..self }
     }

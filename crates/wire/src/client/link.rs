@@ -73,8 +73,12 @@ pub(super) struct Begun {
 impl Link {
     /// A fresh connection. Has no limit of its own.
     pub(super) async fn connect(endpoint: &Endpoint) -> Result<Self, CallError> {
-        let stream = stream::connect(endpoint).await?;
-        Ok(Self { stream, input: BytesMut::new(), body: None, keep_alive: true })
+        Ok(Self::over(stream::connect(endpoint).await?))
+    }
+
+    /// A fresh connection that is open already.
+    pub(super) fn over(stream: Stream) -> Self {
+        Self { stream, input: BytesMut::new(), body: None, keep_alive: true }
     }
 
     /// Sends a request and reads the head of its reply. Has no limit of its own on time.
@@ -120,7 +124,11 @@ impl Link {
             let read = match self.poll_fill(READ, cx) {
                 Poll::Pending if sent.is_broken => 0,
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(read) => read.unwrap_or(0),
+                Poll::Ready(Ok(read)) => read,
+                Poll::Ready(Err(error)) => match stream::alert(&error) {
+                    Some(refused) => return Poll::Ready(Err(failed(refused))),
+                    None => 0,
+                },
             };
             if read == 0 {
                 let delivered = if sent.is_untouched { Delivered::No } else { Delivered::Maybe };

@@ -5,11 +5,12 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use url::Host;
 
 use super::endpoint::Endpoint;
-use super::error::{CallError, Fault};
+use super::error::{CallError, Delivered, Fault};
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -28,12 +29,49 @@ pub trait Dial: Send + Sync {
 /// TCP, or what isn't asked as often: TLS, and what a [`Dial`] has opened.
 pub(super) type Stream = Either<TcpStream, Box<dyn Duplex>>;
 
-/// Resolves, connects and shakes hands. Has no limit of its own.
+/// Resolves, connects and shakes hands, for HTTP/1.1. Has no limit of its own.
 pub(super) async fn connect(endpoint: &Endpoint) -> Result<Stream, CallError> {
     if let Some(dial) = endpoint.dial() {
         let dialled = dial.dial().await;
         return dialled.map(Either::Right).map_err(|error| CallError::connecting(&error));
     }
+    let tcp = tcp(endpoint).await?;
+    match endpoint.tls() {
+        None => Ok(Either::Left(tcp)),
+        Some((connectors, name)) => {
+            let shaken = connectors.next().connect(name.clone(), tcp).await;
+            Ok(Either::Right(Box::new(shaken.map_err(|error| refused(&error))?)))
+        }
+    }
+}
+
+/// As [`connect`], and the node chooses HTTP/2 or HTTP/1.1 if it is reached by TLS; whether it has chosen HTTP/2.
+pub(super) async fn connect_either(endpoint: &Endpoint) -> Result<(Stream, bool), CallError> {
+    let Some((connectors, name)) = endpoint.tls() else {
+        return Ok((connect(endpoint).await?, false));
+    };
+    let offered = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let tcp = tcp(endpoint).await?;
+    let shaken = connectors.next().with_alpn(offered).connect(name.clone(), tcp).await;
+    let stream: TlsStream<TcpStream> = shaken.map_err(|error| refused(&error))?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((Either::Right(Box::new(stream)), is_http2))
+}
+
+fn refused(error: &io::Error) -> CallError {
+    CallError::undelivered(Fault::Tls, error.to_string())
+}
+
+/// The node's word that it ends the connection for what TLS is about, such as a client certificate that it misses: with TLS 1.3 that
+/// comes only after a handshake which looked done from here.
+pub(super) fn alert(error: &io::Error) -> Option<CallError> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(_) => Some(refused(error).with(Delivered::Maybe)),
+        _ => None,
+    }
+}
+
+async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, CallError> {
     let port = endpoint.port();
     let connected = match endpoint.host() {
         Host::Domain(name) => TcpStream::connect((name.as_str(), port)).await,
@@ -43,11 +81,5 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<Stream, CallError> {
     let tcp = connected.map_err(|error| CallError::connecting(&error))?;
     // Only latency is lost where it cannot be set.
     let _ = tcp.set_nodelay(true);
-    match endpoint.tls() {
-        None => Ok(Either::Left(tcp)),
-        Some((connector, name)) => match connector.connect(name.clone(), tcp).await {
-            Ok(stream) => Ok(Either::Right(Box::new(stream))),
-            Err(error) => Err(CallError::undelivered(Fault::Tls, error.to_string())),
-        },
-    }
+    Ok(tcp)
 }

@@ -48,6 +48,7 @@ pub(super) async fn serve<H: Handler>(
             }
         },
     };
+    let _closing = Closing { handler: handler.clone(), peer };
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
@@ -65,7 +66,7 @@ pub(super) async fn serve<H: Handler>(
             Ok::<_, Infallible>(response)
         }
     });
-    let builder = builder();
+    let builder = builder(&options);
     let watched = Watched::new(stream, activity.clone(), &options);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
     let mut overdue = pin!(activity.overdue(&options));
@@ -90,6 +91,18 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
+/// Tells a handler that its connection has ended, however it ends.
+struct Closing<H: Handler> {
+    handler: H,
+    peer: SocketAddr,
+}
+
+impl<H: Handler> Drop for Closing<H> {
+    fn drop(&mut self) {
+        self.handler.closed(self.peer);
+    }
+}
+
 /// The connection once its TLS handshake is done.
 async fn shaken(
     stream: TcpStream,
@@ -109,10 +122,11 @@ async fn shaken(
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(options: &Options) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
+    builder.http1().title_case_headers(options.title_case);
     builder
         .http2()
         .timer(TokioTimer::new())

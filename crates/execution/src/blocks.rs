@@ -1,0 +1,291 @@
+//! The last payloads, kept so that a node that missed some can be brought to the head.
+//!
+//! A real execution client without peers never recovers by itself from missed payloads: it says SYNCING to everything that
+//! follows while its `eth_syncing` says false. Replaying what it missed heals it within seconds.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+/// A payload as the consensus client sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Block hash, lower case, with `0x`.
+    pub hash: String,
+    /// Parent's hash.
+    pub parent: String,
+    /// Block number.
+    pub number: u64,
+    /// The method's name.
+    pub method: String,
+    /// The request as it came.
+    pub request: Bytes,
+}
+
+/// What to send to a node that is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// These payloads, in order, and then the head. May be empty: only the head.
+    Replay(Vec<Payload>),
+    /// It lacks more than is kept: this many blocks, as far as can be told. Its own sync has to close that.
+    Gap(u64),
+}
+
+/// Payloads of one number that are kept of senders who aren't relied on.
+const MOST_OF_A_NUMBER: usize = 3;
+
+/// The last payloads, bounded by number and bytes; the oldest goes first.
+#[derive(Debug)]
+pub struct Blocks {
+    by_hash: HashMap<String, Payload>,
+    order: VecDeque<String>,
+    bytes: usize,
+    max_blocks: usize,
+    max_bytes: usize,
+}
+
+impl Blocks {
+    /// Keeps at most `max_blocks` payloads and `max_bytes` bytes of them.
+    #[must_use]
+    pub fn new(max_blocks: usize, max_bytes: usize) -> Self {
+        Self { by_hash: HashMap::new(), order: VecDeque::new(), bytes: 0, max_blocks, max_bytes }
+    }
+
+    /// Keeps a payload; one known already keeps its place.
+    pub fn keep(&mut self, payload: Payload) {
+        if self.by_hash.contains_key(&payload.hash) {
+            return;
+        }
+        self.bytes += payload.request.len();
+        self.order.push_back(payload.hash.clone());
+        self.by_hash.insert(payload.hash.clone(), payload);
+        while self.order.len() > self.max_blocks || (self.bytes > self.max_bytes && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.remove(&oldest);
+        }
+    }
+
+    /// Keeps a payload of a sender who isn't relied on: not one of the past, and few of a number. A consensus client that catches up,
+    /// or makes up blocks, must not push out what nodes at the head may miss.
+    pub fn keep_recent(&mut self, payload: Payload) {
+        let highest = self.by_hash.values().map(|kept| kept.number).max();
+        let is_recent =
+            highest.is_none_or(|highest| payload.number.saturating_add(self.max_blocks as u64) > highest);
+        let beside = self.by_hash.values().filter(|kept| kept.number == payload.number).count();
+        if is_recent && beside < MOST_OF_A_NUMBER {
+            self.keep(payload);
+        }
+    }
+
+    /// Forgets a payload.
+    pub fn forget(&mut self, hash: &str) {
+        if self.by_hash.contains_key(hash) {
+            self.order.retain(|kept| kept != hash);
+            self.remove(hash);
+        }
+    }
+
+    fn remove(&mut self, hash: &str) {
+        if let Some(gone) = self.by_hash.remove(hash) {
+            self.bytes -= gone.request.len();
+        }
+    }
+
+    /// Whether a block is kept.
+    #[must_use]
+    pub fn get(&self, hash: &str) -> Option<&Payload> {
+        self.by_hash.get(hash)
+    }
+
+    /// The block kept last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Payload> {
+        self.order.back().and_then(|hash| self.by_hash.get(hash))
+    }
+
+    /// A block and those that it builds on, as far back as they are kept; the last is the parent of the oldest.
+    pub fn line<'a>(&'a self, block: &'a str) -> impl Iterator<Item = &'a str> {
+        let parent = |block: &&'a str| self.by_hash.get(*block).map(|payload| payload.parent.as_str());
+        // Hashes come from outside: a ring of them must not hold us.
+        std::iter::successors(Some(block), parent).take(self.order.len() + 1)
+    }
+
+    /// The block kept last, if it comes after `head`; else `head`. A payload comes before the forkchoiceUpdated that makes it
+    /// the head, so a node that is led to the head only would miss its successor.
+    #[must_use]
+    pub fn tip<'a>(&'a self, head: &'a str) -> &'a str {
+        let Some(newest) = self.newest() else { return head };
+        let mut at = newest;
+        for _ in 0..self.order.len() {
+            if at.parent == head {
+                return &newest.hash;
+            }
+            let Some(parent) = self.by_hash.get(&at.parent) else { break };
+            at = parent;
+        }
+        head
+    }
+
+    /// What a node needs whose head is `head` (hash, number) to be brought to `target`.
+    ///
+    /// The chain from `target` back is followed to the node's head. A node on another branch gets the whole chain that is
+    /// kept, if that reaches down to its number.
+    #[must_use]
+    pub fn plan(&self, head: (&str, u64), target: &str) -> Plan {
+        let (head_hash, head_number) = head;
+        let mut chain: Vec<Payload> = Vec::new();
+        let mut at = target;
+        while at != head_hash {
+            // Hashes come from outside: a ring of them must not hold us.
+            let kept = self.by_hash.get(at).filter(|_| chain.len() < self.order.len());
+            let Some(payload) = kept else {
+                return match chain.last() {
+                    // Nothing of it is kept: the node may know it all the same, the head alone tells.
+                    None => Plan::Replay(Vec::new()),
+                    // It has the first block's parent, or a block beside it: from there on it can be led.
+                    Some(first) if first.number <= head_number.saturating_add(1) => {
+                        chain.reverse();
+                        Plan::Replay(chain)
+                    }
+                    Some(first) => Plan::Gap(first.number.saturating_sub(head_number).saturating_sub(1)),
+                };
+            };
+            chain.push(payload.clone());
+            at = &payload.parent;
+        }
+        chain.reverse();
+        Plan::Replay(chain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn payload(hash: &str, parent: &str, number: u64, size: usize) -> Payload {
+        Payload {
+            hash: hash.into(),
+            parent: parent.into(),
+            number,
+            method: "engine_newPayloadV4".into(),
+            request: Bytes::from(vec![0; size]),
+        }
+    }
+
+    fn chain(n: u64, blocks: &mut Blocks) {
+        for i in 1..=n {
+            blocks.keep(payload(&format!("h{i}"), &format!("h{}", i - 1), i, 10));
+        }
+    }
+
+    fn numbers(plan: &Plan) -> Vec<u64> {
+        match plan {
+            Plan::Replay(payloads) => payloads.iter().map(|p| p.number).collect(),
+            Plan::Gap(gap) => panic!("a gap of {gap}"),
+        }
+    }
+
+    #[test]
+    fn the_replay_starts_after_the_nodes_own_head() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        chain(31, &mut blocks);
+        let plan = blocks.plan(("h15", 15), "h31");
+        assert_eq!(numbers(&plan), (16..=31).collect::<Vec<_>>());
+        assert!(numbers(&blocks.plan(("h31", 31), "h31")).is_empty());
+    }
+
+    #[test]
+    fn the_tip_is_the_newest_block_that_comes_after_the_head() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        assert_eq!(blocks.tip("h3"), "h3");
+        chain(5, &mut blocks);
+        assert_eq!(blocks.tip("h5"), "h5");
+        assert_eq!(blocks.tip("h3"), "h5");
+        assert_eq!(blocks.tip("h0"), "h5");
+        assert_eq!(blocks.tip("elsewhere"), "elsewhere");
+        blocks.keep(payload("x5", "h4", 5, 10));
+        assert_eq!(blocks.tip("h5"), "h5", "a branch isn't followed");
+    }
+
+    #[test]
+    fn the_line_of_a_block_goes_back_as_far_as_blocks_are_kept() {
+        let mut blocks = Blocks::new(3, 1 << 20);
+        chain(5, &mut blocks);
+        let line = |block| blocks.line(block).collect::<Vec<_>>();
+        assert_eq!(line("h5"), ["h5", "h4", "h3", "h2"]);
+        assert_eq!(line("h3"), ["h3", "h2"]);
+        assert_eq!(line("x"), ["x"]);
+        let mut ring = Blocks::new(3, 1 << 20);
+        ring.keep(payload("a", "b", 1, 10));
+        ring.keep(payload("b", "a", 2, 10));
+        assert_eq!(ring.line("a").collect::<Vec<_>>(), ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn what_belongs_to_the_past_pushes_nothing_out_and_what_is_forgotten_can_come_again() {
+        let mut blocks = Blocks::new(3, 1 << 20);
+        blocks.keep_recent(payload("h7", "h6", 7, 10));
+        blocks.keep_recent(payload("h5", "h4", 5, 10));
+        blocks.keep_recent(payload("h4", "h3", 4, 10));
+        assert_eq!((blocks.get("h4"), blocks.order.len()), (None, 2));
+        for forged in ["a", "b"] {
+            blocks.forget("h5");
+            (0..5).for_each(|n| blocks.keep_recent(payload(&format!("{forged}{n}"), "h6", 7, 10)));
+            assert_eq!(blocks.by_hash.values().filter(|p| p.number == 7).count(), 3);
+        }
+        for n in 0..5 {
+            blocks.forget(&format!("a{n}"));
+        }
+        blocks.keep_recent(payload("h5", "h4", 5, 10));
+        blocks.forget("h7");
+        blocks.forget("nobody");
+        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(5), 10));
+        blocks.keep(payload("h7", "h6", 7, 20));
+        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(7), 30));
+    }
+
+    #[test]
+    fn a_deeper_gap_is_left_to_the_node() {
+        let mut blocks = Blocks::new(10, 1 << 20);
+        chain(31, &mut blocks);
+        assert_eq!(blocks.plan(("h15", 15), "h31"), Plan::Gap(6));
+        assert_eq!(numbers(&blocks.plan(("h21", 21), "h31")).len(), 10);
+        assert_eq!(blocks.plan(("h20", 20), "h31"), Plan::Gap(1));
+    }
+
+    #[test]
+    fn a_node_on_a_branch_is_led_back() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        chain(20, &mut blocks);
+        blocks.keep(payload("x19", "h18", 19, 10));
+        assert_eq!(numbers(&blocks.plan(("x19", 19), "h20")), (1..=20).collect::<Vec<_>>());
+        assert_eq!(numbers(&blocks.plan(("h20", 20), "x19")), (1..=19).collect::<Vec<_>>());
+        assert_eq!(blocks.plan(("h20", 20), "unknown"), Plan::Replay(vec![]));
+    }
+
+    #[test]
+    fn bounded_by_number_and_bytes_but_the_newest_always_stays() {
+        let mut blocks = Blocks::new(64, 100);
+        chain(30, &mut blocks);
+        assert_eq!(blocks.order.len(), 10);
+        blocks.keep(payload("big", "h30", 31, 5000));
+        assert_eq!(blocks.order.len(), 1);
+        assert_eq!(blocks.newest().map(|p| p.number), Some(31));
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_stay_right(steps in prop::collection::vec((0u64..40, 0u64..40, 1usize..60), 0..200)) {
+            let mut blocks = Blocks::new(8, 200);
+            for (hash, parent, size) in steps {
+                blocks.keep(payload(&hash.to_string(), &parent.to_string(), hash, size));
+                prop_assert_eq!(blocks.order.len(), blocks.by_hash.len());
+                prop_assert_eq!(blocks.bytes, blocks.by_hash.values().map(|p| p.request.len()).sum::<usize>());
+                prop_assert!(blocks.order.len() <= 8);
+                // Always ends, also where hashes form a ring.
+                if let Some(newest) = blocks.newest().map(|p| p.hash.clone()) { let _ = blocks.plan(("none", 3), &newest); }
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What the tasks of a role share that drives execution clients.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
+use mainstay_wire::client::{self, Client, Transport};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocks::Blocks;
+use crate::config::{Config, NodeConfig, NodeError};
+use crate::feed::{self, Feed};
+use crate::memory::InvalidMemory;
+use crate::mirror::Mirror;
+use crate::node::{Caller, Node, Passed, lock};
+use crate::payloads::PayloadIds;
+use crate::probe;
+use crate::records::Records;
+use crate::round::Round;
+use crate::telemetry::Telemetry;
+use crate::verdict::Vote;
+
+/// The consensus client's last forkchoiceUpdated, for nodes that have to be brought there.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The head's hash, lower case.
+    pub hash: String,
+    /// The call without attributes.
+    pub request: Bytes,
+    /// Its method.
+    pub method: String,
+    /// Who called.
+    pub caller: Caller,
+}
+
+/// Nodes with a vote that contradict each other about a block.
+#[derive(Clone, Debug)]
+pub struct Dispute {
+    /// The block's hash.
+    pub block: String,
+    /// Who says VALID.
+    pub valid: Vec<String>,
+    /// Who says INVALID.
+    pub invalid: Vec<String>,
+}
+
+/// Makes what the calls to a node go over, or says why it can't.
+pub type Connect = Box<dyn Fn(&NodeSpec) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
+
+/// [`Connect`] as usual: a pool of HTTP connections of its own for each node.
+#[must_use]
+pub fn over_http() -> Connect {
+    Box::new(|spec| match Client::new(&spec.url, client::Options::default()) {
+        Ok(client) => Ok(Arc::new(client)),
+        Err(error) => Err(format!("{}: {error}", spec.shown_url())),
+    })
+}
+
+/// The nodes in the order given.
+pub type Nodes = Arc<Vec<Arc<Node>>>;
+
+/// Shared state of one role.
+pub struct Core {
+    /// Settings.
+    pub config: Config,
+    /// Metrics and events.
+    pub telemetry: Telemetry,
+    /// Who said INVALID of what.
+    pub memory: Mutex<InvalidMemory>,
+    /// Builds.
+    pub ids: Mutex<PayloadIds>,
+    /// The last payloads.
+    pub blocks: Mutex<Blocks>,
+    /// The last forkchoiceUpdated.
+    pub head: Mutex<Option<Head>>,
+    /// The dispute that isn't over.
+    pub dispute: Mutex<Option<Dispute>>,
+    /// Held while a call is put into all nodes' queues, so that each has the same order.
+    pub order: Mutex<()>,
+    /// Evidence.
+    pub records: Records,
+    /// Rounds, for whoever watches.
+    pub rounds: broadcast::Sender<Arc<Round>>,
+    /// Copies.
+    pub mirrors: Vec<Mirror>,
+    /// Ends everything.
+    pub stop: CancellationToken,
+    /// For nodes that calls aren't signed for.
+    passed: Passed,
+    connect: Connect,
+    nodes: RwLock<Nodes>,
+    /// Held while nodes are checked and added.
+    adding: Mutex<()>,
+    primary: Mutex<Primary>,
+    /// What [`Core::primary`] said last.
+    standing_primary: RwLock<Option<Arc<Node>>>,
+    next_id: AtomicU64,
+    next_round: AtomicU64,
+}
+
+impl Core {
+    /// Makes the state and starts each node's tasks, with calls going over what `connect` makes. Needs a runtime.
+    ///
+    /// # Errors
+    /// What `connect` says of a node.
+    pub fn start(config: Config, telemetry: Telemetry, connect: Connect) -> Result<Arc<Self>, String> {
+        let stop = CancellationToken::new();
+        let mut mirrors = Vec::new();
+        for mirror in &config.mirror {
+            let transport = connect(&mirror.spec)?;
+            mirrors.push(Mirror::start(mirror, transport, &telemetry, &stop));
+        }
+        let core = Arc::new(Self {
+            telemetry,
+            memory: Mutex::default(),
+            ids: Mutex::default(),
+            blocks: Mutex::new(Blocks::new(config.replay_blocks, config.replay_bytes)),
+            head: Mutex::default(),
+            dispute: Mutex::default(),
+            order: Mutex::default(),
+            records: Records::new(config.evidence.clone()),
+            rounds: broadcast::channel(256).0,
+            mirrors,
+            stop,
+            passed: Passed::default(),
+            connect,
+            nodes: RwLock::default(),
+            adding: Mutex::default(),
+            primary: Mutex::new(Primary::new(config.failback_after)),
+            standing_primary: RwLock::default(),
+            next_id: AtomicU64::new(1),
+            next_round: AtomicU64::new(1),
+            config,
+        });
+        core.add(core.config.nodes.clone())?;
+        Ok(core)
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_nodes(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
+        let mut guard = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = guard.as_ref().clone();
+        change(&mut list);
+        *guard = Arc::new(list);
+    }
+
+    /// A node by name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.nodes().iter().find(|n| n.name() == name).cloned()
+    }
+
+    /// Adds nodes, all or none, and starts their tasks.
+    ///
+    /// # Errors
+    /// A node's URL that no client can be made for.
+    pub fn add(self: &Arc<Self>, configs: Vec<NodeConfig>) -> Result<(), String> {
+        let mut fresh = Vec::new();
+        for config in configs {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let transport = (self.connect)(&config.spec)?;
+            let (feed, removed) = (Feed::default(), self.stop.child_token());
+            let (rules, passed) = (self.config.health, self.passed.clone());
+            fresh.push(Arc::new(Node::new(id, config, rules, feed, removed, passed, transport)));
+        }
+        self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
+        for node in fresh {
+            tokio::spawn(feed::run(self.clone(), node.clone()));
+            tokio::spawn(probe::run(self.clone(), node));
+        }
+        Ok(())
+    }
+
+    /// Reads and adds nodes given as text, all or none.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is.
+    pub fn add_texts(self: &Arc<Self>, texts: &[String]) -> Result<(), NodeError> {
+        // Two lists at once must not add one node twice.
+        let _adding = lock(&self.adding);
+        let nodes = self.nodes();
+        let mut fresh: Vec<NodeConfig> = Vec::new();
+        for text in texts {
+            let mut others: Vec<&NodeSpec> = nodes.iter().map(|n| &n.spec).collect();
+            others.extend(fresh.iter().map(|c| &c.spec));
+            let config = crate::config::node(text, None, &self.config.signing, &others)?;
+            fresh.push(config);
+        }
+        self.add(fresh).map_err(NodeError::Spec)
+    }
+
+    /// Takes a node out.
+    pub fn remove(&self, node: &Arc<Node>) {
+        self.replace_nodes(|list| list.retain(|n| n.id != node.id));
+        node.removed.cancel();
+        lock(&self.memory).forget_node(node.id);
+        self.telemetry.forget(node.name());
+        self.primary();
+    }
+
+    /// Chooses the primary: where calls for a single node go. `None` if no node is fit. Called when a node changes, and after
+    /// every probe, since the time for a failback comes by itself.
+    pub fn primary(&self) -> Option<Arc<Node>> {
+        // Locked before it is looked who is fit: of two who choose at once the one with the older view must not be the last.
+        let mut primary = lock(&self.primary);
+        let nodes = self.nodes();
+        let now = Instant::now().into_std();
+        let candidates: Vec<Candidate> = nodes
+            .iter()
+            .map(|node| {
+                let state = node.state();
+                let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+                let fit_since = fit.then(|| state.health.since());
+                Candidate {
+                    id: node.id,
+                    tier: node.spec.tier,
+                    fit_since,
+                    never_left: !state.health.ever_left(),
+                }
+            })
+            .collect();
+        let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
+        let before = primary.current();
+        let chosen = primary.choose(&candidates, now);
+        let node = named(chosen).cloned();
+        *self.standing_primary.write().unwrap_or_else(PoisonError::into_inner) = node.clone();
+        drop(primary);
+        if before != chosen {
+            self.telemetry.primary(named(before).map(|n| n.name()), node.as_ref().map(|n| n.name()));
+        }
+        node
+    }
+
+    /// The primary as it was last chosen.
+    #[must_use]
+    pub fn standing_primary(&self) -> Option<Arc<Node>> {
+        self.standing_primary.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another node could be tried should this one fail.
+    #[must_use]
+    pub fn has_another(&self, than: &Node) -> bool {
+        self.nodes().iter().any(|node| node.id != than.id && node.may_be_asked())
+    }
+
+    /// The nodes in the order in which to try them for a call that needs only one: the primary, then other fit ones, then
+    /// whoever may be up. Those that the operator took out aren't tried.
+    #[must_use]
+    pub fn by_preference(&self) -> Vec<Arc<Node>> {
+        let primary = self.primary().map(|n| n.id);
+        let rank = |node: &Node| {
+            let state = node.state();
+            if !state.standing.may_serve() {
+                return None;
+            }
+            let fitness = match state.health.condition() {
+                _ if Some(node.id) == primary => 0,
+                Condition::Fit => 1,
+                Condition::Unknown => 2,
+                Condition::Lagging { .. } => 3,
+                Condition::Syncing => 4,
+                Condition::Unfit(_) => 5,
+                Condition::Misconfigured { .. } => return None,
+            };
+            Some((fitness, node.spec.tier == Tier::Backup))
+        };
+        let mut ranked: Vec<_> =
+            self.nodes().iter().filter_map(|node| Some((rank(node)?, node.clone()))).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// Who said INVALID of a block, or of one that it builds on, and hasn't taken it back.
+    #[must_use]
+    pub fn objectors(&self, block: &str) -> Vec<u64> {
+        let memory = lock(&self.memory);
+        if memory.is_empty() {
+            return Vec::new();
+        }
+        memory.objectors(lock(&self.blocks).line(block))
+    }
+
+    /// Remembers what a node said of a block.
+    pub fn remember(&self, block: &str, node: u64, vote: Vote) {
+        let mut memory = lock(&self.memory);
+        match vote {
+            Vote::Valid if memory.is_empty() => {}
+            Vote::Valid => memory.take_back(lock(&self.blocks).line(block), node),
+            Vote::Invalid => memory.say(block, node),
+            Vote::Syncing => {}
+        }
+    }
+
+    /// What a node is compared with.
+    #[must_use]
+    pub fn others(&self) -> health::Others {
+        self.others_with(None)
+    }
+
+    /// What a node is compared with, given what it has just shown of itself: its chain counts as everybody's does.
+    #[must_use]
+    pub fn others_with(&self, fresh: Option<(&Node, health::Seen)>) -> health::Others {
+        let nodes = self.nodes();
+        let seen = nodes.iter().map(|n| {
+            let state = n.state();
+            let votes = *state.health.condition() == Condition::Fit && state.standing.may_serve();
+            (n.id, state.health.seen(), votes)
+        });
+        let seen: Vec<_> = seen.collect();
+        let chain = |(id, seen, _): &(u64, health::Seen, bool)| match fresh {
+            Some((node, fresh)) if node.id == *id => fresh.chain_id.or(seen.chain_id),
+            _ => seen.chain_id,
+        };
+        let ids: Vec<Option<u64>> = seen.iter().map(chain).collect();
+        let best = seen.iter().filter(|(_, _, votes)| *votes).filter_map(|(_, s, _)| s.head).max();
+        // A node that stayed on a longer branch after a reorg must not make those who followed look late.
+        let head = lock(&self.head).as_ref().map(|h| h.hash.clone());
+        let wanted = head.and_then(|hash| lock(&self.blocks).get(&hash).map(|p| p.number));
+        health::Others {
+            best_head: best.map(|best| wanted.map_or(best, |wanted| best.min(wanted))),
+            chain_id: health::common_chain(&ids),
+        }
+    }
+
+    /// A node's condition changed from `before`: tells it, and starts what follows from it.
+    pub fn changed(&self, node: &Arc<Node>, before: &Condition) {
+        if node.removed.is_cancelled() {
+            // A call that was under way when it was taken out: nobody wants to know any more.
+            return;
+        }
+        let now = node.condition();
+        self.telemetry.condition(node.name(), before, &now);
+        match &now {
+            Condition::Unfit(_) => {
+                if node.state().standing.mute() {
+                    self.telemetry.standing(node.name(), "muted", "down");
+                }
+                // Its next call must not start a connection into nothing in the middle of a round.
+                node.feed.wake();
+            }
+            Condition::Fit | Condition::Syncing | Condition::Lagging { .. }
+                if matches!(before, Condition::Unfit(_) | Condition::Misconfigured { .. }) =>
+            {
+                node.feed.came_back();
+            }
+            Condition::Lagging { .. } => node.feed.want_replay(),
+            _ => {}
+        }
+        self.primary();
+    }
+
+    /// The next round's number.
+    pub fn round_number(&self) -> u64 {
+        self.next_round.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,269 @@
+//! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstay_node::{Cause, Condition, Health, NodeSpec};
+use mainstay_wire::client::{CallError, Delivered, Transport};
+use mainstay_wire::envelope::{self, Reply};
+use mainstay_wire::jwt::{self, Claims, Secret};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ballot::Part;
+use crate::config::NodeConfig;
+use crate::feed::Feed;
+use crate::latency::Latency;
+use crate::standing::Standing;
+
+/// Locks a mutex that is only ever held for a few lines without an await; a panic while it was held doesn't matter, since
+/// every state in here is consistent between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who calls: what of the consensus client's token is handed on.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// Claim `id`.
+    pub id: Option<String>,
+    /// Claim `clv`.
+    pub clv: Option<String>,
+    /// The token itself, for nodes that calls aren't signed for.
+    pub token: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// The token for a node: its secret signs the caller's claims; without a secret it is the caller's own.
+    #[must_use]
+    pub fn token_for(&self, secret: Option<&Secret>) -> Option<Cow<'_, str>> {
+        let Some(secret) = secret else { return self.token.as_deref().map(Cow::Borrowed) };
+        let claims =
+            Claims { id: self.id.clone(), clv: self.clv.clone(), ..Claims::at(crate::clock::wall()) };
+        Some(Cow::Owned(jwt::sign(secret, &claims)))
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("id", &self.id).field("clv", &self.clv).finish_non_exhaustive()
+    }
+}
+
+/// The last token that a node took, kept for nodes that calls aren't signed for: probes and replays have no caller.
+#[derive(Clone, Default)]
+pub struct Passed(Arc<Mutex<Option<Arc<str>>>>);
+
+impl Passed {
+    fn get(&self) -> Option<Arc<str>> {
+        lock(&self.0).clone()
+    }
+
+    fn took(&self, token: &Arc<str>) {
+        let mut last = lock(&self.0);
+        if last.as_ref() != Some(token) {
+            *last = Some(token.clone());
+        }
+    }
+
+    /// It is too old by now, or its sender is gone.
+    fn refused(&self, token: &str) {
+        let mut last = lock(&self.0);
+        if last.as_deref() == Some(token) {
+            *last = None;
+        }
+    }
+}
+
+/// What changes about a node.
+#[derive(Debug)]
+pub struct State {
+    /// How fit it is.
+    pub health: Health,
+    /// What its vote is worth.
+    pub standing: Standing,
+    /// How fast it answers newPayload.
+    pub payload_latency: Latency,
+    /// How fast it answers forkchoiceUpdated.
+    pub forkchoice_latency: Latency,
+    /// When it last said which chain it is on.
+    pub chain_seen: Option<Instant>,
+    /// How fast it answered the last probe.
+    pub probe_took: Option<Duration>,
+    /// Its client, as `name/version`.
+    pub client: Option<String>,
+    /// Blocks that it lacks beyond what can be replayed.
+    pub gap: Option<u64>,
+    /// Replays in a row that didn't bring it to the head.
+    pub replays_in_vain: u32,
+}
+
+/// An execution client.
+pub struct Node {
+    /// Stable identity.
+    pub id: u64,
+    /// Address and options.
+    pub spec: NodeSpec,
+    /// Its queue of voted calls.
+    pub feed: Feed,
+    /// Wakes its prober.
+    pub probe: Notify,
+    /// Ends its tasks.
+    pub removed: CancellationToken,
+    secret: Option<Secret>,
+    passed: Passed,
+    transport: Arc<dyn Transport>,
+    state: Mutex<State>,
+}
+
+/// A call without a usable reply.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// What it says of the node.
+    pub cause: Cause,
+    /// Whether the node may have got the call.
+    pub delivered: Delivered,
+    /// For logs: holds neither URL nor secret.
+    pub detail: String,
+}
+
+impl Node {
+    /// A node, with nothing known of it.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        config: NodeConfig,
+        health: mainstay_node::Rules,
+        feed: Feed,
+        removed: CancellationToken,
+        passed: Passed,
+        transport: Arc<dyn Transport>,
+    ) -> Self {
+        let mut standing = Standing::default();
+        standing.do_not_use = config.spec.do_not_use;
+        let state = State {
+            health: Health::new(health, Instant::now().into_std()),
+            standing,
+            payload_latency: Latency::default(),
+            forkchoice_latency: Latency::default(),
+            chain_seen: None,
+            probe_took: None,
+            client: None,
+            gap: None,
+            replays_in_vain: 0,
+        };
+        let (spec, secret) = (config.spec, config.secret);
+        let (probe, state) = (Notify::new(), Mutex::new(state));
+        Self { id, spec, feed, probe, removed, secret, passed, transport, state }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its state; hold it for a few lines only.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Its condition.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.state().health.condition().clone()
+    }
+
+    /// Its part in the next round.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        let state = self.state();
+        state.standing.part(state.health.condition())
+    }
+
+    /// Fit, and the operator lets it serve.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        let state = self.state();
+        *state.health.condition() == Condition::Fit && state.standing.may_serve()
+    }
+
+    /// The operator lets it serve, and it isn't on another chain. It may be down.
+    #[must_use]
+    pub fn may_be_asked(&self) -> bool {
+        let state = self.state();
+        state.standing.may_serve() && !matches!(state.health.condition(), Condition::Misconfigured { .. })
+    }
+
+    /// The shorter of its own timeout and `limit`.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Duration {
+        self.spec.timeout.map_or(limit, |own| own.min(limit))
+    }
+
+    /// Whether it can be asked without a caller: calls are signed for it, or there is a caller's token that it took.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.secret.is_some() || self.passed.get().is_some()
+    }
+
+    /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
+    ///
+    /// # Errors
+    /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
+    pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
+        let kept = if self.secret.is_none() && caller.token.is_none() { self.passed.get() } else { None };
+        let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(self.secret.as_ref()));
+        let reply =
+            self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
+        let status = reply.status.as_u16();
+        let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
+        if matches!(status, 401 | 403) {
+            if let Some(token) = token {
+                self.passed.refused(&token);
+            }
+            return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
+        }
+        if let (None, Some(token)) = (&self.secret, &caller.token) {
+            self.passed.took(token);
+        }
+        match envelope::parse_reply(&reply.body) {
+            Ok(read) => Ok(read),
+            Err(_) if status != 200 => Err(failed(Cause::Http(status))),
+            Err(_) => Err(failed(Cause::Unreadable)),
+        }
+    }
+
+    /// Takes what a call showed of the node's health. Returns the former condition if it changed.
+    pub fn traffic<T>(&self, outcome: &Result<T, Failed>) -> Option<Condition> {
+        let failed = match outcome {
+            Ok(_) => {
+                self.state().health.call_answered();
+                return None;
+            }
+            // The caller's token, not the node, is no good.
+            Err(failed) if self.secret.is_none() && failed.cause == Cause::Unauthorized => return None,
+            Err(failed) => failed,
+        };
+        let change = self.state().health.call_failed(&failed.cause, Instant::now().into_std());
+        if change.is_some() {
+            self.probe.notify_one();
+        }
+        change
+    }
+}
+
+impl From<&CallError> for Failed {
+    fn from(error: &CallError) -> Self {
+        Self { cause: error.into(), delivered: error.delivered, detail: error.to_string() }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,471 @@
+//! What the role's connections and tasks share, and the calls of consensus clients (CL) that it treats itself.
+//!
+//! A newPayload goes to the execution clients (EL) once per block, whoever sends it first; all CLs that have it get what the ELs
+//! say. A forkchoiceUpdated goes to them if its sender leads. Everything else is asked of the ELs as it comes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstay_execution::blocks::Payload;
+use mainstay_execution::calls;
+use mainstay_execution::method::{Family, Method};
+use mainstay_execution::node::Caller;
+use mainstay_execution::reply::{Answer, UNKNOWN_PAYLOAD};
+use mainstay_execution::round::{self, Keep, Round, Told};
+use mainstay_execution::status::{self, PayloadStatus, Status};
+use mainstay_execution::unvoted;
+use mainstay_execution::verdict::Vote;
+use mainstay_wire::envelope::{self, Call};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, Names};
+use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::hash::Hash;
+use crate::leader::{self, Change, Leader};
+use crate::reading;
+use crate::slots::believable;
+use crate::telemetry::Telemetry;
+use crate::verdicts::{Coming, Outcome, Step, Verdict, Verdicts};
+use crate::wording::{Newest, differences};
+
+/// How long a CL that doesn't lead waits for the verdict on a payload that another has sent.
+const OTHERS_WAIT: Duration = Duration::from_secs(2);
+/// Last heads kept, each of another CL.
+const HEADS: usize = 128;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The CL.
+    pub client: Client,
+    /// What of its token is handed on.
+    pub caller: Caller,
+}
+
+/// Shared state of one role.
+pub(crate) struct Core {
+    pub(crate) execution: Arc<mainstay_execution::Core>,
+    pub(crate) names: Names,
+    pub(crate) telemetry: Telemetry,
+    /// Wakes whoever looks when nothing is heard, who would else look too late.
+    pub(crate) wake: Notify,
+    looks_at: Mutex<Option<Instant>>,
+    clock: Mutex<Clock>,
+    /// Held while a head is put into the ELs' queues, so that no former leader's comes after the leader's.
+    leader: Mutex<Leader>,
+    verdicts: Mutex<Verdicts>,
+    connections: Mutex<Connections>,
+    /// The last head of each CL, to be brought to the ELs when it begins to lead.
+    heads: Mutex<HashMap<Client, (Call, Caller)>>,
+    newest: Mutex<Newest>,
+}
+
+/// Locks a mutex that is only ever held for a few lines without an await.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(crate) fn new(
+        execution: Arc<mainstay_execution::Core>,
+        names: Names,
+        telemetry: Telemetry,
+        clock: Clock,
+        rules: leader::Rules,
+    ) -> Self {
+        let connections = Connections::new(rules.leader_timeout);
+        let leader = Mutex::new(Leader::new(rules, clock.now()));
+        Self {
+            execution,
+            names,
+            telemetry,
+            wake: Notify::new(),
+            looks_at: Mutex::default(),
+            clock: Mutex::new(clock),
+            leader,
+            verdicts: Mutex::default(),
+            connections: Mutex::new(connections),
+            heads: Mutex::default(),
+            newest: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> leader::Now {
+        lock(&self.clock).now()
+    }
+
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.execution.stop
+    }
+
+    /// Looks at who leads, for whoever shows it.
+    pub(crate) fn view<T>(&self, look: impl FnOnce(&Leader) -> T) -> T {
+        look(&lock(&self.leader))
+    }
+
+    /// Somebody called on this connection.
+    pub(crate) fn called(&self, peer: std::net::SocketAddr, who: &Client) {
+        lock(&self.connections).called(peer, who, Instant::now().into_std());
+    }
+
+    /// A connection ended.
+    pub(crate) fn closed(self: &Arc<Self>, peer: std::net::SocketAddr) {
+        let gone = lock(&self.connections).closed(peer, Instant::now().into_std());
+        if let Some(client) = gone {
+            self.change(|leader, now| leader.gone(&client, now));
+        }
+    }
+
+    /// Time has passed. Gives when to look again, `latest` at the latest.
+    pub(crate) fn look(self: &Arc<Self>, latest: Instant) -> Instant {
+        self.change(Leader::look);
+        let due = lock(&self.leader).next_look().map_or(latest, |due| latest.min(Instant::from_std(due)));
+        *lock(&self.looks_at) = Some(due);
+        due
+    }
+
+    /// Something was heard: it may be due to look earlier.
+    fn watch(&self, leader: &Leader) {
+        let Some(due) = leader.next_look() else { return };
+        if lock(&self.looks_at).is_none_or(|at| Instant::from_std(due) < at) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Answers a call.
+    pub(crate) async fn answer(self: &Arc<Self>, call: &Call, who: &Who) -> Answer {
+        let method = Method::of(&call.method);
+        match method.family {
+            Family::NewPayload => self.payload(call, method, who).await,
+            Family::ForkchoiceUpdated => self.head(call, method, who).await,
+            Family::GetPayload if !self.may_build(&who.client) => {
+                Answer::Error(UNKNOWN_PAYLOAD, "Unknown payload".into())
+            }
+            _ => {
+                self.heard(who, leader::Heard::Call);
+                self.copy(call, who);
+                calls::ask(&self.execution, call, &who.caller).await
+            }
+        }
+    }
+
+    fn may_build(self: &Arc<Self>, client: &Client) -> bool {
+        self.execution.config.allow_building && lock(&self.leader).leads(client)
+    }
+
+    fn tell_newest(&self, call: &Call, timestamp: u64, who: &Who) {
+        let advance = lock(&self.newest).heard(timestamp, || self.names.of(&who.client));
+        if let Some(advance) = advance {
+            advance.tell(&call.method);
+        }
+    }
+
+    fn copy(&self, call: &Call, who: &Who) {
+        if call.method.starts_with("engine_") {
+            for mirror in &self.execution.mirrors {
+                mirror.copy(&call.raw, &who.caller);
+            }
+        }
+    }
+
+    fn heard(self: &Arc<Self>, who: &Who, heard: leader::Heard) {
+        self.change(|leader, now| leader.heard(&who.client, heard, now));
+    }
+
+    /// Lets something happen to the leader, and does what follows of a change.
+    fn change(self: &Arc<Self>, happen: impl FnOnce(&mut Leader, leader::Now) -> Option<Change>) {
+        let now = self.now();
+        let mut leader = lock(&self.leader);
+        let change = happen(&mut leader, now);
+        self.follow(&leader, change.as_ref());
+    }
+
+    /// The new leader's head is what the ELs follow from now on: it may not name it again.
+    fn follow(self: &Arc<Self>, leader: &Leader, change: Option<&Change>) {
+        self.watch(leader);
+        let Some(change) = change else { return };
+        self.telemetry.changed(&self.names, change, leader);
+        let Some((call, caller)) = lock(&self.heads).get(&change.to).cloned() else { return };
+        let told = round::begin(&self.execution, &call, Method::of(&call.method), &caller, Keep::Never);
+        let head = reading::head(&call.params.unwrap_or_default()).map(|head| head.hash);
+        tokio::spawn(self.clone().learn_head(head, told));
+    }
+
+    async fn payload(self: &Arc<Self>, call: &Call, method: Method, who: &Who) -> Answer {
+        self.heard(who, leader::Heard::Call);
+        let params = call.params.clone().unwrap_or_default();
+        let Some(payload) = reading::payload(&params) else {
+            // The ELs say best what is wrong with it.
+            return calls::ask(&self.execution, call, &who.caller).await;
+        };
+        let limit = self.execution.config.answer_within.min(method.patience());
+        let leads = lock(&self.leader).leads(&who.client);
+        let deadline = Instant::now() + if leads { limit } else { limit.min(OTHERS_WAIT) };
+        loop {
+            let step = lock(&self.verdicts).payload(payload.hash, &who.client);
+            let (coming, asked) = match step {
+                Step::Known(verdict) => {
+                    self.telemetry.answered(call, "known");
+                    self.known(call, &payload, who, leads, verdict.status);
+                    return Answer::Result(verdict.object);
+                }
+                Step::Wait(coming) => (coming, false),
+                Step::Ask(tell) => (self.ask(call, method, payload, who, leads, tell), true),
+            };
+            match tokio::time::timeout_at(deadline, come(coming)).await {
+                // Somebody else's payload isn't what its hash says: that says nothing of this one.
+                Ok(Some(outcome)) if !asked && !outcome.of_block => {}
+                Ok(outcome) => {
+                    self.telemetry.answered(call, "asked");
+                    return outcome.map_or(Answer::NoNode("mainstay is stopping"), |outcome| outcome.answer);
+                }
+                Err(_) => {
+                    self.telemetry.answered(call, "late");
+                    return match unvoted::status(&params).await {
+                        Some(status) => Answer::Result(status::write(&status).into()),
+                        None => Answer::NoNode("no execution client has given a verdict yet"),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Puts a payload to the ELs. What comes of it is learned, and told to all who wait, though the CL goes away.
+    fn ask(
+        self: &Arc<Self>,
+        call: &Call,
+        method: Method,
+        payload: reading::Payload,
+        who: &Who,
+        leads: bool,
+        tell: watch::Sender<Option<Outcome>>,
+    ) -> Coming {
+        self.copy(call, who);
+        let now = self.now();
+        let believed = believable(lock(&self.clock).slots().at(payload.timestamp), now.slot);
+        if believed {
+            self.tell_newest(call, payload.timestamp, who);
+        }
+        let keep = match believed {
+            false => Keep::Never,
+            true if leads => Keep::Now,
+            true => Keep::Valid,
+        };
+        let told = round::begin(&self.execution, call, method, &who.caller, keep);
+        let coming = tell.subscribe();
+        let (core, params) = (self.clone(), call.params.clone().unwrap_or_default());
+        tokio::spawn(async move {
+            let Ok(told) = told.await else { return };
+            let of_block = core.learn_payload(&payload, &params, &told).await;
+            tell.send_replace(Some(Outcome { answer: answer(told), of_block }));
+        });
+        coming
+    }
+
+    /// A payload came that the ELs have judged already.
+    fn known(
+        self: &Arc<Self>,
+        call: &Call,
+        payload: &reading::Payload,
+        who: &Who,
+        leads: bool,
+        status: Status,
+    ) {
+        if status.vote() == Vote::Invalid {
+            return;
+        }
+        self.credit(payload, std::slice::from_ref(&who.client));
+        if leads {
+            let reading::Payload { hash, parent, number, .. } = *payload;
+            let (hash, parent) = (hash.to_string(), parent.to_string());
+            let (method, request) = (call.method.clone(), call.raw.clone());
+            lock(&self.execution.blocks).keep(Payload { hash, parent, number, method, request });
+        }
+    }
+
+    /// The ELs have taken this block: whoever sent it has got so far.
+    fn credit(self: &Arc<Self>, payload: &reading::Payload, senders: &[Client]) {
+        let slot = lock(&self.clock).slots().at(payload.timestamp);
+        let heard = leader::Heard::Payload { hash: payload.hash, parent: payload.parent, slot };
+        for client in senders {
+            self.change(|leader, now| leader.heard(client, heard, now));
+        }
+    }
+
+    async fn head(self: &Arc<Self>, call: &Call, method: Method, who: &Who) -> Answer {
+        let read = call.params.as_ref().and_then(reading::head);
+        let Some(head) = read else {
+            self.heard(who, leader::Heard::Call);
+            if !lock(&self.leader).leads(&who.client) {
+                return Answer::Error(
+                    mainstay_execution::reply::INVALID_PARAMS,
+                    "no head can be read".into(),
+                );
+            }
+            return calls::ask(&self.execution, call, &who.caller).await;
+        };
+        let building = head.building.map(|timestamp| lock(&self.clock).slots().at(timestamp));
+        self.keep_head(call, who);
+        let now = self.now();
+        if let (Some(timestamp), Some(slot)) = (head.building, building)
+            && believable(slot, now.slot)
+        {
+            self.tell_newest(call, timestamp, who);
+        }
+        let told = {
+            let mut leader = lock(&self.leader);
+            let change = leader.heard(&who.client, leader::Heard::Head { hash: head.hash, building }, now);
+            let leads = leader.leads(&who.client);
+            // This very call brings the new leader's head to the ELs.
+            let follows = change.as_ref().filter(|change| change.to != who.client);
+            self.follow(&leader, follows);
+            if let Some(change) = change.as_ref().filter(|change| change.to == who.client) {
+                self.telemetry.changed(&self.names, change, &leader);
+            }
+            leads.then(|| round::begin(&self.execution, call, method, &who.caller, Keep::Never))
+        };
+        let Some(told) = told else {
+            self.telemetry.answered(call, "known");
+            let known = lock(&self.verdicts).of(head.hash).cloned();
+            return Answer::Result(forkchoice(known));
+        };
+        self.copy(call, who);
+        self.telemetry.answered(call, "asked");
+        // On a task of its own: the verdict is learned though the CL goes away.
+        let learn = tokio::spawn(self.clone().learn_head(Some(head.hash), told));
+        learn.await.unwrap_or(Answer::NoNode("mainstay is stopping"))
+    }
+
+    fn keep_head(&self, call: &Call, who: &Who) {
+        let mut heads = lock(&self.heads);
+        if heads.len() >= HEADS && !heads.contains_key(&who.client) {
+            let known: Vec<Client> = lock(&self.leader).view().map(|seen| seen.client.clone()).collect();
+            heads.retain(|client, _| known.contains(client));
+        }
+        if heads.len() < HEADS || heads.contains_key(&who.client) {
+            heads.insert(who.client.clone(), (call.clone(), who.caller.clone()));
+        }
+    }
+
+    /// Takes what the ELs say of a payload. Gives whether that is about the block: an INVALID may be about a payload that isn't what
+    /// its hash says, and an error about how it is written.
+    async fn learn_payload(
+        self: &Arc<Self>,
+        payload: &reading::Payload,
+        params: &Bytes,
+        told: &Told,
+    ) -> bool {
+        let object = match told {
+            Told::Result(result) => Bytes::copy_from_slice(result),
+            Told::Error(_) | Told::Nothing => {
+                lock(&self.verdicts).answered(payload.hash);
+                return matches!(told, Told::Nothing);
+            }
+        };
+        let status = status::payload_status(&object).map(|read| read.status);
+        let invalid = status.is_none_or(|status| status.vote() == Vote::Invalid);
+        let of_block = !invalid || unvoted::status(params).await == Some(PayloadStatus::SYNCING);
+        if of_block {
+            self.learn(payload.hash, &object);
+        } else {
+            // The block's own payload may come yet.
+            lock(&self.execution.blocks).forget(&payload.hash.to_string());
+        }
+        let senders = lock(&self.verdicts).answered(payload.hash);
+        if !invalid {
+            self.credit(payload, &senders);
+        }
+        if status == Some(Status::Valid) {
+            lock(&self.clock).learn(payload.timestamp);
+        }
+        of_block
+    }
+
+    /// Takes what the ELs say of a head.
+    async fn learn_head(self: Arc<Self>, head: Option<Hash>, told: oneshot::Receiver<Told>) -> Answer {
+        let Ok(told) = told.await else { return Answer::NoNode("mainstay is stopping") };
+        if let (Told::Result(result), Some(head)) = (&told, head)
+            && let Some([Some(object)]) = envelope::fields(&Bytes::copy_from_slice(result), ["payloadStatus"])
+        {
+            self.learn(head, &object);
+        }
+        answer(told)
+    }
+
+    /// The ELs said this of a block: that is what others are told of it.
+    fn learn(&self, hash: Hash, object: &Bytes) {
+        if let Some(PayloadStatus { status, .. }) = status::payload_status(object) {
+            lock(&self.verdicts).told(hash, Verdict { status, object: object.clone() });
+        }
+    }
+
+    /// All ELs are heard about a block, or the last have had their time: whether it can be a head.
+    pub(crate) fn judge(self: &Arc<Self>, round: &Round) {
+        for difference in differences(round) {
+            difference.tell(|name| {
+                self.execution.node(name).map_or_else(String::new, |node| node.spec.shown_url())
+            });
+        }
+        let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
+        let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
+        if said(&["VALID", "SYNCING", "ACCEPTED"]) {
+            self.change(|leader, now| leader.taken(hash, now));
+        } else if said(&["INVALID", "INVALID_BLOCK_HASH"]) {
+            let is_head = Method::of(&round.method).family == Family::ForkchoiceUpdated;
+            let known = || lock(&self.verdicts).of(hash).is_some_and(|v| v.status.vote() == Vote::Invalid);
+            // Of a payload only if it is what its hash says.
+            if is_head || known() {
+                self.change(|leader, now| leader.refused(hash, now));
+            }
+        }
+    }
+
+    /// Asks the ELs for the time of their head until slots are known.
+    pub(crate) async fn learn_slots(self: Arc<Self>) {
+        let wants = || lock(&self.clock).wants_blocks();
+        while wants() {
+            let ask =
+                br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",false]}"#;
+            for node in self.execution.nodes().iter().filter(|node| node.serves()) {
+                let deadline = Instant::now() + Duration::from_secs(1);
+                let reply = node.call(Bytes::from_static(ask), &Caller::default(), deadline).await;
+                if let Ok(envelope::Reply { outcome: envelope::Outcome::Result(block), .. }) = reply
+                    && let Some([Some(number), Some(timestamp)]) =
+                        envelope::fields(&block, ["number", "timestamp"])
+                    && mainstay_node::eth::quantity(&number).is_some_and(|number| number > 0)
+                    && let Some(timestamp) = mainstay_node::eth::quantity(&timestamp)
+                {
+                    // Block 0 is of a time of its own.
+                    lock(&self.clock).learn(timestamp);
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+async fn come(mut coming: Coming) -> Option<Outcome> {
+    coming.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// What is told of a head to who doesn't lead: what is known of it. No build ever starts by that.
+fn forkchoice(known: Option<Verdict>) -> Bytes {
+    // forkchoiceUpdated knows no ACCEPTED (paris.md).
+    let told = known.filter(|verdict| verdict.status != Status::Accepted);
+    let object = told.map_or_else(|| status::write(&PayloadStatus::SYNCING).into(), |verdict| verdict.object);
+    let parts: [&[u8]; 3] = [b"{\"payloadStatus\":", &object, b",\"payloadId\":null}"];
+    parts.concat().into()
+}
+
+fn answer(told: Told) -> Answer {
+    match told {
+        Told::Result(result) => Answer::Result(result.into()),
+        Told::Error(error) => Answer::NodeError(error),
+        Told::Nothing => Answer::NoNode("no execution client gave a verdict"),
+    }
+}

@@ -1,0 +1,134 @@
+//! What the outside may ask and do.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use mainstay_execution::NodeView;
+use mainstay_node::{Action, Level, Operated, Refused};
+use serde::Serialize;
+
+use crate::config::SECTION;
+use crate::core::Core;
+use crate::leader::{Leader, State};
+
+/// A consensus client (CL) as the outside sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientView {
+    /// Its name, id or address.
+    pub name: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// well, suspect, gone, silent, behind, disagrees.
+    pub state: &'static str,
+    /// Why it is suspect; empty if it isn't.
+    pub reason: String,
+    /// The highest believed slot that it has shown.
+    pub slot: Option<u64>,
+    /// The head that it named last.
+    pub head: Option<String>,
+    /// When it called last, in seconds.
+    pub silent_seconds: u64,
+}
+
+/// The state of the role.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// Where it listens by its config.
+    pub listen: SocketAddr,
+    /// Who leads.
+    pub leader: Option<String>,
+    /// The slot by this machine's clock.
+    pub slot: u64,
+    /// The consensus clients.
+    pub clients: Vec<ClientView>,
+    /// The head that the leader named last.
+    pub head: Option<String>,
+    /// The execution clients in order.
+    pub nodes: Vec<NodeView>,
+}
+
+/// A handle on a running role: that on its execution clients, and who leads.
+#[derive(Clone)]
+pub struct Handle {
+    execution: mainstay_execution::Handle,
+    core: Arc<Core>,
+    listen: SocketAddr,
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>, listen: SocketAddr) -> Self {
+        Self { execution: mainstay_execution::Handle::new(core.execution.clone()), core, listen }
+    }
+
+    fn clients(&self, leader: &Leader) -> Vec<ClientView> {
+        let now = self.core.now().at;
+        let view = |seen: crate::leader::Seen<'_>| ClientView {
+            name: self.core.names.of(seen.client),
+            leads: seen.leads,
+            state: seen.state.word(),
+            reason: match &seen.state {
+                State::Suspect(suspicion) => suspicion.to_string(),
+                _ => String::new(),
+            },
+            slot: seen.slot,
+            head: seen.head.map(|head| head.to_string()),
+            silent_seconds: now.saturating_duration_since(seen.last).as_secs(),
+        };
+        leader.view().map(view).collect()
+    }
+}
+
+impl Deref for Handle {
+    type Target = mainstay_execution::Handle;
+
+    fn deref(&self) -> &Self::Target {
+        &self.execution
+    }
+}
+
+impl Operated for Handle {
+    type Snapshot = Snapshot;
+
+    fn kind(&self) -> &'static str {
+        SECTION.name
+    }
+
+    fn name(&self) -> &str {
+        self.execution.name()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let clients = self.core.view(|leader| self.clients(leader));
+        Snapshot {
+            name: self.name().to_owned(),
+            listen: self.listen,
+            leader: clients.iter().find(|client| client.leads).map(|client| client.name.clone()),
+            slot: self.core.now().slot,
+            clients,
+            head: self.execution.head(),
+            nodes: self.execution.nodes(),
+        }
+    }
+
+    fn health(&self) -> (Level, Vec<String>) {
+        let (mut level, mut reasons) = self.execution.health();
+        let clients = self.core.view(|leader| self.clients(leader));
+        if !clients.iter().any(|client| client.state == "well") {
+            level = level.max(Level::Degraded);
+            reasons.push("no consensus client is well".into());
+        }
+        for client in clients.iter().filter(|client| client.state != "well") {
+            level = level.max(Level::Degraded);
+            let why = if client.reason.is_empty() { client.state } else { &client.reason };
+            reasons.push(format!("consensus client {}: {why}", client.name));
+        }
+        (level, reasons)
+    }
+
+    async fn act(&self, action: Action) -> Result<(), Refused> {
+        self.execution.act(action).await
+    }
+}

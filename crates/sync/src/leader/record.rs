@@ -1,0 +1,175 @@
+//! What is known of one consensus client (CL).
+
+use std::time::Instant;
+
+use super::{Now, Suspicion};
+use crate::hash::Hash;
+use crate::slots::believable;
+
+/// Blocks of a CL that are remembered: those of its highest slots.
+pub(super) const CLAIMS: usize = 8;
+
+/// A block that a CL spoke of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) hash: Hash,
+    slot: u64,
+    /// Known if the CL sent the payload; then the slot is the payload's.
+    parent: Option<Hash>,
+    refused: bool,
+}
+
+/// A CL.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Its place in the operator's order.
+    pub(super) rank: usize,
+    /// When its last call came, whether it counted or not.
+    pub(super) last: Instant,
+    /// When the last call came that counted.
+    pub(super) heard: Option<Instant>,
+    pub(super) gone: bool,
+    pub(super) head: Option<Hash>,
+    /// The head is one that no execution client takes.
+    pub(super) head_refused: bool,
+    /// What it was suspected of last, and when.
+    pub(super) offence: Option<(Suspicion, Instant)>,
+    /// When another showed a later slot, if it has said nothing since.
+    pub(super) overtaken: Option<Instant>,
+    /// Since when it is `max_lag` or more below the best.
+    pub(super) behind: Option<Instant>,
+    /// Since when it is fit and agrees.
+    pub(super) well: Option<Instant>,
+    /// It was unfit, on another head than most, or lost the lead: it has something to come back from.
+    pub(super) fell: bool,
+    pub(super) claims: Vec<Claim>,
+}
+
+impl Record {
+    pub(super) fn new(rank: usize, at: Instant) -> Self {
+        Self {
+            rank,
+            last: at,
+            heard: None,
+            gone: false,
+            head: None,
+            head_refused: false,
+            offence: None,
+            overtaken: None,
+            behind: None,
+            well: None,
+            fell: false,
+            claims: Vec::new(),
+        }
+    }
+
+    /// The highest slot that counts. The clock may have been set back, so it is asked again.
+    pub(super) fn slot(&self, clock: u64) -> Option<u64> {
+        let counts = |claim: &&Claim| !claim.refused && believable(claim.slot, clock);
+        self.claims.iter().filter(counts).map(|claim| claim.slot).max()
+    }
+
+    /// The parent of a block whose payload this CL sent.
+    pub(super) fn parent_of(&self, hash: Hash) -> Option<Hash> {
+        self.claims.iter().find(|claim| claim.hash == hash)?.parent
+    }
+
+    /// A call that counts.
+    pub(super) fn listen(&mut self, at: Instant) {
+        self.heard = Some(at);
+        self.gone = false;
+        self.overtaken = None;
+    }
+
+    /// It sent this payload.
+    pub(super) fn sent(&mut self, hash: Hash, parent: Hash, slot: u64, refused: bool) {
+        match self.claims.iter_mut().find(|claim| claim.hash == hash) {
+            // The clock bounds the first, so that the same payload may count for more a moment later.
+            Some(claim) if claim.parent.is_some() => claim.slot = claim.slot.max(slot),
+            Some(claim) => *claim = Claim { hash, slot, parent: Some(parent), refused },
+            None => self.claim(Claim { hash, slot, parent: Some(parent), refused }),
+        }
+    }
+
+    /// It named this head; `slot` is what its attributes say of it.
+    pub(super) fn named(&mut self, hash: Hash, slot: Option<u64>, refused: bool, at: Instant) {
+        self.head = Some(hash);
+        self.head_refused = refused;
+        if refused {
+            self.suspect(Suspicion::Refused { head: hash }, at);
+        }
+        let Some(slot) = slot else { return };
+        match self.claims.iter_mut().find(|claim| claim.hash == hash) {
+            Some(claim) if claim.parent.is_some() => {}
+            Some(claim) => claim.slot = claim.slot.max(slot),
+            None => self.claim(Claim { hash, slot, parent: None, refused }),
+        }
+    }
+
+    /// Keeps the claims of the highest slots. Of equals that of the least hash goes: the order of calls must not matter.
+    fn claim(&mut self, claim: Claim) {
+        self.claims.push(claim);
+        if self.claims.len() > CLAIMS {
+            self.claims.sort_by_key(|claim| std::cmp::Reverse((claim.slot, claim.hash)));
+            self.claims.truncate(CLAIMS);
+        }
+    }
+
+    pub(super) fn suspect(&mut self, suspicion: Suspicion, at: Instant) {
+        self.offence = Some((suspicion, at));
+    }
+
+    /// No execution client takes this block.
+    pub(super) fn refused(&mut self, hash: Hash, at: Instant) {
+        self.claims.iter_mut().filter(|claim| claim.hash == hash).for_each(|claim| claim.refused = true);
+        if self.head == Some(hash) {
+            self.head_refused = true;
+            self.suspect(Suspicion::Refused { head: hash }, at);
+        }
+    }
+
+    /// An execution client takes it after all.
+    pub(super) fn taken(&mut self, hash: Hash) {
+        self.claims.iter_mut().filter(|claim| claim.hash == hash).for_each(|claim| claim.refused = false);
+        if self.head == Some(hash) {
+            self.head_refused = false;
+        }
+        self.offence.take_if(|(suspicion, _)| *suspicion == Suspicion::Refused { head: hash });
+    }
+
+    /// How it stands against the best slot, which has just risen or not.
+    pub(super) fn compare(&mut self, best: Option<u64>, rose: bool, max_lag: u64, now: Now) {
+        let lag = match (best, self.slot(now.slot)) {
+            (None, _) => 0,
+            (Some(_), None) => u64::MAX,
+            (Some(best), Some(slot)) => best.saturating_sub(slot),
+        };
+        if lag == 0 {
+            self.overtaken = None;
+        } else if rose {
+            self.overtaken.get_or_insert(now.at);
+        }
+        if lag >= max_lag {
+            self.behind.get_or_insert(now.at);
+        } else {
+            self.behind = None;
+        }
+    }
+
+    /// Whether it is fit and agrees by now.
+    pub(super) fn settle(&mut self, fit: bool, agrees: bool, at: Instant) {
+        if fit && agrees {
+            self.well.get_or_insert(at);
+        } else {
+            self.well = None;
+        }
+        // Who has named no head yet has done nothing wrong.
+        self.fell |= !fit || (!agrees && self.head.is_some());
+    }
+
+    /// It has to prove itself again before it may take the lead back.
+    pub(super) fn lost_lead(&mut self, at: Instant) {
+        self.fell = true;
+        self.well = self.well.map(|_| at);
+    }
+}

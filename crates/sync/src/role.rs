@@ -1,0 +1,142 @@
+//! Building and running the role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use mainstay_execution::clock::wall;
+use mainstay_execution::core::{Connect, over_http};
+use mainstay_wire::server;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Wall};
+use crate::config::Config;
+use crate::core::{Core, Who};
+use crate::handle::Handle;
+use crate::service::{Service, Shared};
+use crate::telemetry::{Metrics, Telemetry};
+
+/// The role, built.
+pub struct Sync {
+    service: Service,
+    listen: std::net::SocketAddr,
+    max_connections: usize,
+}
+
+impl Sync {
+    /// Builds the role and starts its tasks; needs a runtime. `metrics` are those of all roles of this kind of the process.
+    ///
+    /// # Errors
+    /// A node that no client can be made for (for instance `https` on a system without trusted roots).
+    pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
+        Self::build_over(config, metrics, over_http(), wall)
+    }
+
+    /// As [`Sync::build`], with the calls to nodes and proxies going over what `connect` makes, and another time of day: for
+    /// simulations.
+    ///
+    /// # Errors
+    /// What `connect` says of a node.
+    pub fn build_over(
+        config: Config,
+        metrics: &Metrics,
+        connect: Connect,
+        wall: Wall,
+    ) -> Result<Self, String> {
+        let name = config.execution.name.clone();
+        let telemetry = mainstay_execution::telemetry::Telemetry::new(&name, metrics.execution.clone());
+        let execution = mainstay_execution::Core::start(config.execution, telemetry, connect)?;
+        let telemetry = Telemetry::new(&name, metrics.clone());
+        let clock = Clock::new(wall, config.slots);
+        let slot = config.leader.slot;
+        let core = Arc::new(Core::new(execution, config.names, telemetry, clock, config.leader));
+        tokio::spawn(judge(core.clone()));
+        tokio::spawn(watch(core.clone(), slot));
+        let stop = core.stop().clone();
+        tokio::spawn(stop.run_until_cancelled_owned(core.clone().learn_slots()));
+        let shared = Shared {
+            core,
+            secret: config.secret,
+            trusted_proxies: config.trusted_proxies,
+            max_body: config.max_body,
+            mirror_mode: config.mirror_mode,
+            mirrored: Shared::mirrored(),
+        };
+        let service = Service { shared: Arc::new(shared) };
+        Ok(Self { service, listen: config.listen, max_connections: config.max_connections })
+    }
+
+    /// Answers one body: HTTP status and JSON. [`Sync::serve`] does the same for bodies that come over HTTP.
+    pub async fn answer(&self, body: &Bytes, who: Who) -> (StatusCode, Bytes) {
+        self.service.body(body, who).await
+    }
+
+    /// The execution clients, for whoever has to look inside.
+    #[must_use]
+    pub fn execution(&self) -> &Arc<mainstay_execution::Core> {
+        &self.service.shared.core.execution
+    }
+
+    /// Serves until `stop`; then answers what is in flight for as long as `grace`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+        let options = server::Options { max_connections: self.max_connections, ..server::Options::default() };
+        server::serve(listener, self.service.clone(), options, stop, grace).await;
+    }
+
+    /// A handle for whoever watches and operates it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.service.shared.core.clone(), self.listen)
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        self.service.shared.core.stop().cancel();
+    }
+}
+
+/// Tells of each block whether the execution clients take it.
+async fn judge(core: Arc<Core>) {
+    let stop = core.stop().clone();
+    let mut rounds = core.execution.rounds.subscribe();
+    let judging = async {
+        loop {
+            match rounds.recv().await {
+                Ok(round) => core.judge(&round),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = judging => {}
+    }
+}
+
+/// Looks at the consensus clients when time alone changes something, and every slot to show them as they are.
+async fn watch(core: Arc<Core>, slot: Duration) {
+    let stop = core.stop().clone();
+    let looking = async {
+        loop {
+            let due = core.look(Instant::now() + slot);
+            core.view(|leader| core.telemetry.clients(&core.names, leader));
+            tokio::select! {
+                biased;
+                () = core.wake.notified() => {}
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = looking => {}
+    }
+}

@@ -1,0 +1,140 @@
+//! The listener's side: who may call, who it is, and what a call's body says.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, StatusCode};
+use hyper::body::Incoming;
+use mainstay_execution::calls::{Answers, answer_body};
+use mainstay_execution::clock::wall;
+use mainstay_execution::http::{empty, json, read_body, text};
+use mainstay_execution::node::Caller;
+use mainstay_execution::reply::Answer;
+use mainstay_wire::envelope::Call;
+use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
+use mainstay_wire::server::{Handler, Response};
+use tokio::sync::Semaphore;
+
+use crate::client::Proxies;
+use crate::core::{Core, Who};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Calls under way that nobody waits for any more: more are refused.
+const MIRRORED: usize = 256;
+
+/// Answers consensus clients (CL).
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all connections use.
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) trusted_proxies: Proxies,
+    pub(crate) max_body: usize,
+    pub(crate) mirror_mode: bool,
+    pub(crate) mirrored: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn mirrored() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MIRRORED))
+    }
+}
+
+/// The calls of one body, with who sent it.
+struct Calls {
+    core: Arc<Core>,
+    who: Who,
+}
+
+impl Answers for Calls {
+    async fn answer(&self, call: &Call, _: &Caller) -> Answer {
+        self.core.answer(call, &self.who).await
+    }
+}
+
+impl Service {
+    async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let shared = &self.shared;
+        let who = match self.who(request.headers(), peer) {
+            Ok(who) => who,
+            Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
+        };
+        shared.core.called(peer, &who.client);
+        let body = match read_body(request.into_body(), shared.max_body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        if shared.mirror_mode {
+            return self.mirror(body, who).await;
+        }
+        let (status, reply) = self.body(&body, who).await;
+        json(status, reply)
+    }
+
+    /// Answers a body.
+    pub async fn body(&self, body: &Bytes, who: Who) -> (StatusCode, Bytes) {
+        let caller = who.caller.clone();
+        answer_body(&Calls { core: self.shared.core.clone(), who }, body, &caller).await
+    }
+
+    /// Does what the body asks for, and answers before that is done.
+    async fn mirror(&self, body: Bytes, who: Who) -> Response {
+        let Ok(permit) = self.shared.mirrored.clone().try_acquire_owned() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many calls are under way".into());
+        };
+        let service = self.clone();
+        let mut work = Box::pin(async move {
+            service.body(&body, who).await;
+            drop(permit);
+        });
+        // Begun here: calls of one connection stay in order.
+        if !begin(&mut work).await {
+            tokio::spawn(work);
+        }
+        empty(StatusCode::OK)
+    }
+
+    /// Who calls: by a verified token's claim, else by address.
+    fn who(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Who, TokenError> {
+        let forwarded = headers.get_all(X_FORWARDED_FOR);
+        let forwarded: Vec<&[u8]> = forwarded.iter().map(http::HeaderValue::as_bytes).collect();
+        let client =
+            |id: Option<&str>| self.shared.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
+        let Some(secret) = &self.shared.secret else {
+            let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
+            return Ok(Who { client: client(None), caller: Caller { token, ..Caller::default() } });
+        };
+        let token = jwt::bearer(headers.get(AUTHORIZATION))?;
+        let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
+        Ok(Who { client: client(id.as_deref()), caller: Caller { id, clv, token: None } })
+    }
+}
+
+/// Lets work begin; whether it is done already.
+async fn begin(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    let mut work = pin!(work);
+    poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_ready())).await
+}
+
+impl Handler for Service {
+    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        match *request.method() {
+            // Whatever the path, as sync-proxy does: health checks ask for any.
+            HttpMethod::GET | HttpMethod::HEAD => empty(StatusCode::OK),
+            _ => self.rpc(request, peer).await,
+        }
+    }
+
+    fn closed(&self, peer: SocketAddr) {
+        self.shared.core.closed(peer);
+    }
+}

@@ -1,0 +1,135 @@
+//! What the role says of the consensus clients (CL): metrics, and events that log and count at once. Of the execution clients and
+//! their calls `mainstay_execution` tells.
+
+use std::sync::atomic::AtomicU64;
+
+use mainstay_execution::{method, telemetry};
+use mainstay_wire::envelope::Call;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::client::Names;
+use crate::config::SECTION;
+use crate::leader::{Change, Leader, State};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClientLabels {
+    sync: String,
+    client: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabels {
+    sync: String,
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    sync: String,
+    method: String,
+    by: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SyncLabels {
+    sync: String,
+}
+
+/// The metrics of all roles of this kind of a process. Clones share their values.
+#[derive(Clone)]
+pub struct Metrics {
+    pub(crate) execution: telemetry::Metrics,
+    leader: Family<ClientLabels, Gauge>,
+    client_slot: Family<ClientLabels, Gauge<u64, AtomicU64>>,
+    client_well: Family<ClientLabels, Gauge>,
+    leader_changes: Family<ChangeLabels, Counter>,
+    client_calls: Family<CallLabels, Counter>,
+    turned_away: Family<SyncLabels, Gauge<u64, AtomicU64>>,
+}
+
+impl Metrics {
+    /// Registers the metrics. Once a process: a second registration would show each of them twice.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            execution: telemetry::Metrics::new(registry, SECTION.name).with_forwards(registry),
+            leader: Family::default(),
+            client_slot: Family::default(),
+            client_well: Family::default(),
+            leader_changes: Family::default(),
+            client_calls: Family::default(),
+            turned_away: Family::default(),
+        };
+        let m = metrics.clone();
+        let r = registry.sub_registry_with_prefix("mainstay_sync");
+        r.register("client_leads", "1 if the consensus client leads", m.leader);
+        r.register("client_slot", "The highest believed slot of the consensus client", m.client_slot);
+        r.register("client_well", "1 if the consensus client could lead", m.client_well);
+        r.register("leader_changes", "Changes of the leader, by reason", m.leader_changes);
+        r.register(
+            "client_calls",
+            "newPayload and forkchoiceUpdated of consensus clients, by where the answer came from: asked (the nodes), known, or \
+             late (the nodes' answer came too late for who doesn't lead)",
+            m.client_calls,
+        );
+        r.register(
+            "clients_turned_away",
+            "Calls of consensus clients beyond those that are remembered",
+            m.turned_away,
+        );
+        metrics
+    }
+}
+
+/// What one role says.
+#[derive(Clone)]
+pub struct Telemetry {
+    name: String,
+    metrics: Metrics,
+}
+
+impl Telemetry {
+    /// That of the role called `name`.
+    pub fn new(name: &str, metrics: Metrics) -> Self {
+        Self { name: name.to_owned(), metrics }
+    }
+
+    /// Another CL leads.
+    pub(crate) fn changed(&self, names: &Names, change: &Change, leader: &Leader) {
+        let labels = ChangeLabels { sync: self.name.clone(), why: change.why.word() };
+        self.metrics.leader_changes.get_or_create(&labels).inc();
+        let from = change.from.as_ref().map_or_else(|| "none".to_owned(), |client| names.of(client));
+        let (to, why) = (names.of(&change.to), &change.why);
+        if change.why.is_fault() {
+            tracing::warn!(sync = self.name, from, to, %why, "the leader changed");
+        } else {
+            tracing::info!(sync = self.name, from, to, %why, "the leader changed");
+        }
+        self.clients(names, leader);
+    }
+
+    /// A voted call of a CL was answered.
+    pub(crate) fn answered(&self, call: &Call, by: &'static str) {
+        let method = method::label(&call.method).to_owned();
+        let labels = CallLabels { sync: self.name.clone(), method, by };
+        self.metrics.client_calls.get_or_create(&labels).inc();
+    }
+
+    /// Brings the CLs' gauges up to date; those of who is forgotten go.
+    pub(crate) fn clients(&self, names: &Names, leader: &Leader) {
+        let m = &self.metrics;
+        let mut shown = Vec::new();
+        for seen in leader.view() {
+            let labels = ClientLabels { sync: self.name.clone(), client: names.of(seen.client) };
+            m.leader.get_or_create(&labels).set(i64::from(seen.leads));
+            m.client_slot.get_or_create(&labels).set(seen.slot.unwrap_or_default());
+            m.client_well.get_or_create(&labels).set(i64::from(seen.state == State::Well));
+            shown.push(labels);
+        }
+        let sync = SyncLabels { sync: self.name.clone() };
+        m.turned_away.get_or_create(&sync).set(leader.turned_away());
+    }
+}

@@ -1,0 +1,127 @@
+//! Whom a client trusts, and the certificate that it shows.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use super::endpoint::BadEndpoint;
+use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
+
+/// Authorities of one's own, a certificate to show, or both, read from files and read again when they change. Clones share it.
+#[derive(Clone)]
+pub struct Tls(Arc<Renewed<Shown>>);
+
+struct Shown {
+    /// Who issues the certificates that are trusted, in the place of those whom the system trusts.
+    authorities: Option<PathBuf>,
+    /// Shown to servers that ask for one (mTLS).
+    identity: Option<Identity>,
+}
+
+impl Tls {
+    /// Reads the authorities to trust in the place of the system's (none: the system's), and a certificate to show to servers
+    /// that ask for one, with the chain behind it, and its private key (PKCS #8, PKCS #1 or SEC 1, not encrypted); all PEM.
+    ///
+    /// # Errors
+    /// [`BadTls`] says which file, and what is wrong with it.
+    pub fn from_pem(authorities: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Tls, BadTls> {
+        let identity = identity
+            .map(|(certificate, key)| Identity { certificate: certificate.to_owned(), key: key.to_owned() });
+        let files = Shown { authorities: authorities.map(Path::to_owned), identity };
+        Ok(Tls(Arc::new(Renewed::read(files)?)))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Shown { authorities, identity } = &self.0.files;
+        f.debug_struct("Tls")
+            .field("authorities", authorities)
+            .field("certificate", &identity.as_ref().map(|identity| &identity.certificate))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Files for Shown {
+    type Config = ClientConfig;
+
+    fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter().flat_map(|identity| [&*identity.certificate, &*identity.key]);
+        identity.chain(self.authorities.as_deref()).collect()
+    }
+
+    fn read(&self) -> Result<Arc<ClientConfig>, BadTls> {
+        let roots = match &self.authorities {
+            Some(file) => Arc::new(authorities(file)?),
+            None => system_roots().map_err(|why| BadTls::new(Path::new("the system's certificates"), why))?,
+        };
+        configured(roots, self.identity.as_ref())
+    }
+}
+
+/// How a client opens its connections: by files, or by what the system trusts.
+#[derive(Clone)]
+pub(super) enum Connectors {
+    System(Arc<ClientConfig>),
+    Own(Tls),
+}
+
+impl Connectors {
+    pub(super) fn new(own: Option<&Tls>) -> Result<Self, BadEndpoint> {
+        match own {
+            Some(own) => Ok(Self::Own(own.clone())),
+            None => Ok(Self::System(system().map_err(BadEndpoint::Roots)?)),
+        }
+    }
+
+    /// What the next connection is opened with; offers HTTP/1.1.
+    pub(super) fn next(&self) -> TlsConnector {
+        TlsConnector::from(match self {
+            Self::System(config) => config.clone(),
+            Self::Own(Tls(renewed)) => renewed.current(Instant::now()),
+        })
+    }
+}
+
+/// The process's own; one for all, so that they share tickets.
+fn system() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let config = || configured(system_roots()?, None).map_err(|bad| bad.to_string());
+    CONFIG.get_or_init(config).clone()
+}
+
+/// Reading them takes milliseconds, so it is done once.
+fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let loaded = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (usable, _) = roots.add_parsable_certificates(loaded.certs);
+        if usable == 0 {
+            let why = loaded.errors.first().map(ToString::to_string);
+            return Err(why.unwrap_or_else(|| "none are installed".to_owned()));
+        }
+        Ok(Arc::new(roots))
+    });
+    roots.clone()
+}
+
+fn configured(roots: Arc<RootCertStore>, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, BadTls> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| BadTls::new(Path::new("TLS"), error.to_string()))?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = identity.read()?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| identity.blamed(error))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

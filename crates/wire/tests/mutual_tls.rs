@@ -1,0 +1,280 @@
+//! Links over TLS: authorities of one's own, certificates of clients, and HTTP/2 where the server speaks it.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Request, Version};
+use hyper::body::Incoming;
+use mainstay_wire::client::{
+    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, Tls, Transport, Uplink,
+};
+use mainstay_wire::server::{self, Handler, Response};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// Somebody who issues certificates, and a folder with all of it.
+struct Authority {
+    certificate: Certificate,
+    key: KeyPair,
+    folder: TempDir,
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), pem("CERTIFICATE", certificate.der())).unwrap();
+        Self { certificate, key, folder }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate for this name, and its key.
+    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
+        let file = |kind: &str| self.folder.path().join(format!("{name}.{kind}.pem"));
+        std::fs::write(file("cert"), pem("CERTIFICATE", certificate.der())).unwrap();
+        std::fs::write(file("key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
+        (file("cert"), file("key"))
+    }
+
+    /// What trusts this authority, and shows that certificate.
+    fn tls(&self, identity: Option<&(PathBuf, PathBuf)>) -> Tls {
+        let identity = identity.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        Tls::from_pem(Some(&self.file()), identity).unwrap()
+    }
+}
+
+/// Keeps what was spoken.
+#[derive(Clone, Default)]
+struct Listening(Arc<Mutex<Vec<Version>>>);
+
+impl Handler for Listening {
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+        self.0.lock().unwrap().push(request.version());
+        Response::new(mainstay_wire::body::read(request.into_body(), 1000).await.unwrap().into())
+    }
+}
+
+async fn serve(tls: server::Tls) -> (SocketAddr, Listening) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let handler = Listening::default();
+    let options = server::Options { tls: Some(tls), ..server::Options::default() };
+    tokio::spawn(server::serve(listener, handler.clone(), options, CancellationToken::new(), Duration::ZERO));
+    (address, handler)
+}
+
+fn url(address: SocketAddr) -> Url {
+    Url::parse(&format!("https://localhost:{}/", address.port())).unwrap()
+}
+
+fn uplink(address: SocketAddr, tls: Tls) -> Uplink {
+    let options = Options { tls: Some(tls), ..Options::default() };
+    Uplink::new(&url(address), options, Clear::Http1).unwrap()
+}
+
+fn client(address: SocketAddr, tls: Tls) -> Client {
+    Client::new(&url(address), Options { tls: Some(tls), ..Options::default() }).unwrap()
+}
+
+async fn post(transport: &dyn Transport) -> Result<HttpReply, CallError> {
+    transport.post(Bytes::from_static(b"{}"), None, Instant::now() + Duration::from_secs(10)).await
+}
+
+#[tokio::test]
+async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("localhost");
+    let tls = server::Tls::mutual(&certificate, &key, &authority.file()).unwrap();
+    let (address, listening) = serve(tls).await;
+
+    let own = authority.issue("link");
+    for _ in 0..2 {
+        let uplink = uplink(address, authority.tls(Some(&own)));
+        assert_eq!(post(&uplink).await.unwrap().body, "{}");
+        assert_eq!(post(&client(address, authority.tls(Some(&own)))).await.unwrap().body, "{}");
+    }
+    assert_eq!(
+        std::mem::take(&mut *listening.0.lock().unwrap()),
+        [Version::HTTP_2, Version::HTTP_11, Version::HTTP_2, Version::HTTP_11]
+    );
+
+    let forged = stranger.issue("link");
+    for identity in [None, Some(&forged)] {
+        let tls = authority.tls(identity);
+        for transport in
+            [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
+        {
+            let error = post(&*transport).await.unwrap_err();
+            // The alert that says why gets lost where the system has noticed first that nobody reads the request.
+            assert!(matches!(error.fault, Fault::Tls | Fault::Reset), "{error}");
+        }
+    }
+    // And who is served by somebody else than it trusts doesn't ask.
+    let transport = uplink(address, stranger.tls(Some(&own)));
+    let error = post(&transport).await.unwrap_err();
+    assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+    assert!(listening.0.lock().unwrap().is_empty(), "somebody was served");
+}
+
+/// With TLS 1.3 it is said only after a handshake that looked done.
+#[tokio::test]
+async fn who_is_refused_for_want_of_a_certificate_is_told_so() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.file()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.unwrap())
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        // Closed, they would take the alert with them.
+        let mut refused = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            refused.push(acceptor.accept(stream).into_fallible().await.err().map(|(_, stream)| stream));
+        }
+    });
+    let tls = authority.tls(None);
+    for transport in
+        [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
+    {
+        let error = post(&*transport).await.unwrap_err();
+        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::Maybe), "{error}");
+        assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_http1_is_chosen_for_goes_over_it_and_begins_with_the_connection_that_asked() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        )
+        .unwrap();
+    for protocols in [vec![b"http/1.1".to_vec()], Vec::new()] {
+        config.alpn_protocols = protocols;
+        let acceptor = TlsAcceptor::from(Arc::new(config.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                tokio::spawn(async move {
+                    let mut read = Vec::new();
+                    while let Ok(byte) = stream.read_u8().await {
+                        read.push(byte);
+                        if read.ends_with(b"\r\n\r\n{}") {
+                            assert!(read.starts_with(b"POST / HTTP/1.1\r\n"));
+                            read.clear();
+                            stream
+                                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                                .await
+                                .unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let uplink = uplink(address, authority.tls(None));
+        for _ in 0..5 {
+            assert_eq!(post(&uplink).await.unwrap().body, "ok");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change() {
+    let (authority, renewed) = (Authority::new(), Authority::new());
+    let (certificate, key) = renewed.issue("localhost");
+    let tls = server::Tls::mutual(&certificate, &key, &renewed.file()).unwrap();
+    let (address, _) = serve(tls).await;
+
+    let own = authority.issue("link");
+    let client = client(address, authority.tls(Some(&own)));
+    assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls);
+    let issued = renewed.issue("link");
+    for (from, to) in [(renewed.file(), authority.file()), (issued.0, own.0), (issued.1, own.1)] {
+        // An empty line more, for clocks of files that are coarse.
+        std::fs::write(to, std::fs::read_to_string(from).unwrap() + "\n").unwrap();
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(post(&client).await.unwrap().body, "{}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_without_what_is_in_them() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("a");
+    let (_, other) = authority.issue("b");
+    let secret = std::fs::read_to_string(&key).unwrap().lines().nth(1).unwrap().to_owned();
+    let nowhere = Path::new("/nowhere/ca.pem");
+    let bad = |authorities: Option<&Path>, identity: Option<(&Path, &Path)>, file: &Path, what: &str| {
+        let error = Tls::from_pem(authorities, identity).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.file(), file);
+        assert!(text.contains(what) && text.starts_with(&format!("{}: ", file.display())), "{text}");
+        assert!(!text.contains(&secret), "{text}");
+    };
+    let ca = authority.file();
+    bad(Some(nowhere), None, nowhere, "cannot be read: No such file");
+    bad(Some(&key), None, &key, "holds no certificate");
+    bad(Some(&ca), Some((&certificate, &other)), &other, "is not the key of the certificate in ");
+    bad(Some(&ca), Some((&key, &certificate)), &key, "holds no certificate");
+    let clients = server::Tls::mutual(&certificate, &key, nowhere).unwrap_err();
+    assert_eq!(clients.file(), nowhere);
+    let shown = format!("{:?}", Tls::from_pem(Some(&ca), Some((&certificate, &key))).unwrap());
+    assert!(shown.contains("a.cert.pem") && !shown.contains(&secret), "{shown}");
+}

@@ -10,6 +10,8 @@ use mainstay_relay::filter::{Filter, Inward, Now, Outward, Shared};
 
 use mainstay_relay::replay::{Outcome, read, replay};
 use mainstay_relay::votes::Votes;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::Value;
 
 const DIVERGED: &str = include_str!("vectors/round_diverged.json");
@@ -112,4 +114,24 @@ fn all_that_is_no_block_passes_on_the_way_back() {
         Kind::PackedTransaction,
     ];
     assert_eq!(counted.map(|kind| seen[&kind]), [6, 6, 4, 9, 71, 8]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a recording was spoilt to, it is refused or replayed.
+    #[test]
+    fn a_spoilt_recording_is_no_reason_to_panic(
+        which in 0..3_usize, spoilt in prop::collection::vec((any::<Index>(), prop::sample::select(b"0f9\"{}[],:-e.\\\n z".to_vec())), 1..8),
+    ) {
+        let mut text = [DIVERGED, KILL_IDLE, LOST_ROUND][which].as_bytes().to_vec();
+        for (at, byte) in spoilt {
+            let at = at.index(text.len());
+            text[at] = byte;
+        }
+        if let Ok(recording) = read(&String::from_utf8(text).unwrap()) {
+            let outcome = replay(&recording, &recording.producers);
+            prop_assert!(outcome.doubles.is_empty());
+        }
+    }
 }

@@ -226,7 +226,7 @@ impl World {
         egress.opened(leg);
         let outer = &self.outer[relay];
         let lib = self.blocks.back(outer.head).find(|block| block.number() <= outer.lib);
-        let lib = lib.map_or(outer.head, |block| block.id);
+        let lib = lib.map_or(Id::ZERO, |block| block.id);
         egress.hear_outer(leg, &handshake(lib, outer.head), now).unwrap();
         if self.nodes[node].is_up() {
             self.resend(relay, node);

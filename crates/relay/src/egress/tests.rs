@@ -61,6 +61,7 @@ impl Relay {
     fn send_at(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Verdict {
         match self.egress.before_claim(leg, block, now) {
             Step::Settled(verdict) => verdict,
+            Step::Hold(wait) => panic!("held for {wait:?}"),
             Step::Claim(bid) => {
                 let answer = self.claims.bid(&bid);
                 self.answer(leg, block, &bid, Ok(answer))
@@ -72,7 +73,7 @@ impl Relay {
     fn answer(&mut self, leg: Leg, block: &Block, bid: &Bid, answer: Result<Answer, Unavailable>) -> Verdict {
         match self.egress.after_claim(leg, block, bid, answer) {
             Step::Settled(verdict) => verdict,
-            Step::Claim(bid) => panic!("asked again: {bid:?}"),
+            other => panic!("not settled: {other:?}"),
         }
     }
 
@@ -80,8 +81,9 @@ impl Relay {
     fn send_alone(&mut self, leg: Leg, block: &Block) -> Verdict {
         let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
         match self.egress.before_claim(leg, block, now) {
-            Step::Settled(verdict) => verdict,
             Step::Claim(bid) => self.answer(leg, block, &bid, Err(away())),
+            Step::Settled(verdict) => verdict,
+            Step::Hold(wait) => panic!("held for {wait:?}"),
         }
     }
 
@@ -346,7 +348,7 @@ fn answers_may_overtake_each_other() {
     let parent = id(99, 0);
     let ask = |relay: &mut Relay, leg, block: &Block| match relay.egress.before_claim(leg, block, at(1, 0)) {
         Step::Claim(bid) => bid,
-        Step::Settled(verdict) => panic!("{verdict:?}"),
+        other => panic!("{other:?}"),
     };
     let (one, two) = (block(1, parent, 1), block(1, parent, 2));
     let child = block(2, one.id, 1);
@@ -371,6 +373,62 @@ fn answers_may_overtake_each_other() {
     let granted = relay.claims.bid(&first);
     assert_eq!(relay.send(B, &child), WIN);
     assert_eq!(relay.answer(A, &one, &first, Ok(granted)), WIN);
+}
+
+/// The first slot of a round, counted from `FIRST`.
+const ROUND: u32 = 12 - FIRST % 12;
+
+#[test]
+fn the_first_block_of_a_round_waits_for_a_better_leg() {
+    let parent = id(99, 0);
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    let (better, worse) = (block(ROUND, parent, 1), block(ROUND, parent, 2));
+    let ask = |relay: &mut Relay, leg, block: &Block, millis| {
+        relay.egress.before_claim(leg, block, at(ROUND, millis))
+    };
+    let hold = |millis| Step::Hold(Duration::from_millis(millis));
+    assert_eq!(ask(&mut relay, B, &worse, 0), hold(30));
+    assert_eq!(ask(&mut relay, B, &worse, 10), hold(20));
+    // The better one is there in time.
+    assert_eq!(relay.send(A, &better), WIN);
+    assert_eq!(ask(&mut relay, B, &worse, 11), Step::Settled(lost_to(better.id)));
+    // Not the rest of the round.
+    assert_eq!(relay.send(B, &block(ROUND + 1, better.id, 3)), WIN);
+}
+
+#[test]
+fn nobody_waits_for_longer_than_the_hold_or_for_nobody() {
+    let parent = id(99, 0);
+    let first = block(ROUND, parent, 1);
+    let claims = |relay: &mut Relay, millis| {
+        matches!(relay.egress.before_claim(B, &first, at(ROUND, millis)), Step::Claim(_))
+    };
+    let mut relay = Relay::new(&[parent]);
+    assert!(claims(&mut relay, 0), "both are of one rank");
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0) && !claims(&mut relay, 29) && claims(&mut relay, 30));
+    // A clock that is set back.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0) && claims(&mut relay, -1));
+    // The better leg is gone, or is no longer better.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    relay.egress.closed(A);
+    assert!(claims(&mut relay, 0));
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    relay.egress.ranked(A, 2);
+    assert!(claims(&mut relay, 0));
+    // Another block waits anew; what needs no claim never does.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0));
+    let other = relay.egress.before_claim(B, &block(ROUND, parent, 2), at(ROUND, 40));
+    assert_eq!(other, Step::Hold(Duration::from_millis(30)));
+    relay.egress.make_public(first.id);
+    assert_eq!(relay.send(B, &first), PUBLIC);
 }
 
 /// A parent that comes in while the claims are asked about it.

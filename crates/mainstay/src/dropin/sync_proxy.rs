@@ -77,10 +77,10 @@ pub(super) fn apply(matches: &ArgMatches, given: &mut Given, problems: &mut Vec<
     if let Some(on) = matches.get_one::<String>("mirror_mode").and_then(|text| go::switch(text)) {
         given.flags.set("mirror_mode", "--mirror-mode", vec![on.to_string()]);
     }
-    if let Some(text) = matches.get_one::<String>("loglevel") {
-        if once("--loglevel", "level", "--log-level", &given.log, &mut told) {
-            given.log.set("level", "--loglevel", vec![level(text)]);
-        }
+    if let Some(text) = matches.get_one::<String>("loglevel")
+        && once("--loglevel", "level", "--log-level", &given.log, &mut told)
+    {
+        given.log.set("level", "--loglevel", vec![level(text)]);
     }
     json(matches, given, &mut told);
     metrics(matches, given, &mut told);

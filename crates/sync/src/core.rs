@@ -4,12 +4,14 @@
 //! say. A forkchoiceUpdated goes to them if its sender leads. Everything else is asked of the ELs as it comes.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::uri::PathAndQuery;
 use mainstay_execution::blocks::Payload;
-use mainstay_execution::calls;
 use mainstay_execution::method::{Family, Method};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::{Answer, UNKNOWN_PAYLOAD};
@@ -17,6 +19,7 @@ use mainstay_execution::round::{self, Keep, Round, Told};
 use mainstay_execution::status::{self, PayloadStatus, Status};
 use mainstay_execution::unvoted;
 use mainstay_execution::verdict::Vote;
+use mainstay_execution::{calls, links};
 use mainstay_wire::envelope::{self, Call};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -45,6 +48,27 @@ pub struct Who {
     pub client: Client,
     /// What of its token is handed on.
     pub caller: Caller,
+    /// How its call came, for copies of it; `None`: not over HTTP.
+    pub arrived: Option<Arc<Arrived>>,
+}
+
+impl Who {
+    /// A CL that didn't call over HTTP.
+    #[must_use]
+    pub fn new(client: Client, caller: Caller) -> Self {
+        Self { client, caller, arrived: None }
+    }
+}
+
+/// How a call came.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Path and query.
+    pub target: Option<PathAndQuery>,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Whose connection it came over.
+    pub peer: IpAddr,
 }
 
 /// Shared state of one role.
@@ -108,6 +132,11 @@ impl Core {
         look(&lock(&self.leader))
     }
 
+    /// Whether anybody gets copies.
+    pub(crate) fn has_links(&self) -> bool {
+        !self.execution.links.is_empty()
+    }
+
     /// Somebody called on this connection.
     pub(crate) fn called(&self, peer: std::net::SocketAddr, who: &Client) {
         lock(&self.connections).called(peer, who, Instant::now().into_std());
@@ -167,9 +196,18 @@ impl Core {
 
     fn copy(&self, call: &Call, who: &Who) {
         if call.method.starts_with("engine_") {
-            for mirror in &self.execution.mirrors {
-                mirror.copy(&call.raw, &who.caller);
+            let links = &self.execution.links;
+            if links.is_empty() {
+                return;
             }
+            let mut copy = links::Call::new(&call.method, call.raw.clone());
+            (copy.id, copy.clv) = (who.caller.id.clone(), who.caller.clv.clone());
+            if let Some(arrived) = &who.arrived {
+                (copy.target, copy.headers) = (arrived.target.clone(), arrived.headers.clone());
+                copy.peer = Some(arrived.peer);
+            }
+            let copy = Arc::new(copy);
+            links.iter().for_each(|link| link.copy(&copy));
         }
     }
 

@@ -103,7 +103,7 @@ impl World {
         };
         let mut world = Self {
             rng: Rng::new(seed),
-            drops: seed % 2 == 0,
+            drops: seed.is_multiple_of(2),
             fast: seed % 4 >= 2,
             slot: FIRST,
             blocks,
@@ -153,7 +153,7 @@ impl World {
 
     /// Peace, for two turns; then a round that has to be whole.
     pub fn rest(&mut self) {
-        while self.slot % TURN != 0 {
+        while !self.slot.is_multiple_of(TURN) {
             self.slot();
         }
         for _ in 0..2 * TURN {
@@ -479,7 +479,7 @@ impl World {
             };
             node.chain.lib = node.chain.lib.max(lib);
         }
-        if self.slot % TURN == 0 {
+        if self.slot.is_multiple_of(TURN) {
             for outer in &self.outer {
                 for (slot, ids) in outer.ours(&self.blocks) {
                     assert_eq!(ids, BTreeSet::from([self.out[&slot]]), "{slot:?}");

@@ -47,8 +47,9 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || state.chain_seen.is_none_or(|seen| seen.elapsed() >= CHAIN_AGE)
             || *state.health.condition() != Condition::Fit
     };
-    let probe = if node.has_token() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
-    let Some(probe) = probe.filter(|probe| node.has_token() || *probe != Err(Cause::Unauthorized)) else {
+    let probe =
+        if node.takes_probes() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
+    let Some(probe) = probe.filter(|probe| node.takes_probes() || *probe != Err(Cause::Unauthorized)) else {
         node.state().health.put_off(started.into_std());
         return;
     };

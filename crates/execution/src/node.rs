@@ -204,6 +204,12 @@ impl Node {
         self.spec.timeout.map_or(limit, |own| own.min(limit))
     }
 
+    /// Whether calls to it are signed here; else they carry the caller's token.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// Whether it can be asked without a caller: calls are signed for it, or there is a caller's token that it took.
     #[must_use]
     pub fn has_token(&self) -> bool {

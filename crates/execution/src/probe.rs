@@ -48,7 +48,8 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || *state.health.condition() != Condition::Fit
     };
     let probe = if node.has_token() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
-    let Some(probe) = probe.filter(|probe| node.has_token() || *probe != Err(Cause::Unauthorized)) else {
+    let Some(probe) = probe.filter(|probe| node.signs() || *probe != Err(Cause::Unauthorized)) else {
+        // The token, not the node, is no good.
         node.state().health.put_off(started.into_std());
         return;
     };

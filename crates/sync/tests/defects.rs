@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use http::StatusCode;
+use mainstay_node::Operated;
 use mainstay_sim::{Family, Fault, request};
 use mainstay_wire::client::{Client, Options};
 use serde_json::{Value, json};

@@ -7,7 +7,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use prometheus_client::registry::Registry;
 
 use crate::access::{Caller, Refusal, judge};
 use crate::handlers;
@@ -214,6 +215,14 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .fallback(handlers::no_such_path)
         .method_not_allowed_fallback(handlers::no_such_method)
         .with_state(admin)
+}
+
+/// The page of metrics and nothing else, for a listener that strangers may reach.
+pub(crate) fn metrics_router(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/metrics", get(handlers::metrics_of))
+        .fallback(async || Error::new(StatusCode::NOT_FOUND, "only /metrics is served here"))
+        .with_state(registry)
 }
 
 /// Lets only those pass who may change something.

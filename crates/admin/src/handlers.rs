@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use mainstay_node::{Action, Level, Refused};
 use mainstay_wire::body::{self, BodyError};
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -57,8 +58,12 @@ pub(crate) async fn healthz(State(admin): Shared) -> Reply {
 }
 
 pub(crate) async fn metrics(State(admin): Shared) -> Result<Reply, Error> {
+    metrics_of(State(admin.registry.clone())).await
+}
+
+pub(crate) async fn metrics_of(State(registry): State<Arc<Registry>>) -> Result<Reply, Error> {
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &admin.registry)
+    prometheus_client::encoding::text::encode(&mut text, &registry)
         .map_err(|_| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded"))?;
     Ok(reply::with_type(StatusCode::OK, METRICS_TYPE, text))
 }

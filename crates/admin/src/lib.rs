@@ -18,4 +18,4 @@ pub use access::{Caller, Refusal, Token, WeakToken, judge};
 pub use lifecycle::{Lifecycle, Phase};
 pub use openapi::document as openapi;
 pub use role::{BoxFuture, Role};
-pub use server::{Admin, serve};
+pub use server::{Admin, serve, serve_metrics};

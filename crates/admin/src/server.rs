@@ -41,7 +41,16 @@ pub struct Admin {
 
 /// Serves until `stop`; what is in flight then has 2 s to end. Health endpoints answer until then, so stop it last.
 pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    let handler = Shell { router: endpoints::router(Arc::new(admin)) };
+    serve_router(listener, endpoints::router(Arc::new(admin)), stop).await;
+}
+
+/// Serves `/metrics` and nothing else until `stop`: whoever may see figures needs no way to the API.
+pub async fn serve_metrics(listener: TcpListener, registry: Arc<Registry>, stop: CancellationToken) {
+    serve_router(listener, endpoints::metrics_router(registry), stop).await;
+}
+
+async fn serve_router(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let handler = Shell { router };
     let options = Options { max_connections: MAX_CONNECTIONS, ..Options::default() };
     server::serve(listener, handler, options, stop, GRACE).await;
 }

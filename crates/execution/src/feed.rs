@@ -205,6 +205,7 @@ async fn deliver(core: &Arc<Core>, node: &Arc<Node>, job: Job) {
     if let Some(before) = node.traffic(&outcome) {
         core.changed(node, &before);
     }
+    core.telemetry.forwarded(node, &job.name, &outcome, took);
     let heard = read(job.method, &outcome);
     let said = match outcome {
         Ok(reply) => Ok(reply.raw),

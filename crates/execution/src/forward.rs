@@ -72,7 +72,7 @@ async fn attempt(
     caller: &Caller,
     deadline: Instant,
 ) -> Option<Answer> {
-    match ask(core, node, &call.raw, caller, deadline).await {
+    match ask(core, node, &call.method, &call.raw, caller, deadline).await {
         Ok(reply) => Some(Answer::of(reply, call.id.as_ref())),
         Err(failed) if failed.delivered == Delivered::Maybe && is_once_only(call) => Some(Answer::Error(
             crate::reply::SERVER_ERROR,
@@ -96,18 +96,21 @@ fn share(left: Duration, is_another: bool) -> Duration {
     if is_another { left / 2 } else { left }
 }
 
-/// One call to one node, its health told.
+/// One call to one node, counted, its health told.
 ///
 /// # Errors
 /// [`Failed`].
 pub async fn ask(
     core: &Arc<Core>,
     node: &Arc<Node>,
+    method: &str,
     request: &Bytes,
     caller: &Caller,
     deadline: Instant,
 ) -> Result<Reply, Failed> {
+    let started = Instant::now();
     let outcome = node.call(request.clone(), caller, deadline).await;
+    core.telemetry.forwarded(node, method, &outcome, started.elapsed());
     if let Some(before) = node.traffic(&outcome) {
         core.changed(node, &before);
     }

@@ -3,7 +3,7 @@
 //!
 //! Decisions (pure): [`verdict`], [`ballot`], [`standing`], [`memory`], [`latency`], [`blocks`], [`payloads`], [`queue`],
 //! [`merge`], [`method`], [`status`], [`block_hash`]. Shells: [`calls`] takes bodies and calls apart, [`round`], [`reads`] and
-//! [`forward`] carry out, [`feed`], [`probe`] and [`mirror`] are the tasks, [`core`] is what they share.
+//! [`forward`] carry out, [`feed`], [`probe`], [`mirror`] and [`links`] are the tasks, [`core`] is what they share.
 
 pub mod ballot;
 pub mod block_hash;
@@ -15,10 +15,12 @@ pub mod core;
 pub mod evidence;
 pub mod feed;
 pub mod forward;
+pub mod forwards;
 pub mod handle;
 pub mod http;
 pub mod keys;
 pub mod latency;
+pub mod links;
 pub mod memory;
 pub mod merge;
 pub mod method;

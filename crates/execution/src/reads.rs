@@ -20,6 +20,7 @@ use crate::reply::{Answer, INVALID_PARAMS, UNKNOWN_PAYLOAD};
 /// with the last reply or at the deadline.
 fn ask_all(
     core: &Arc<Core>,
+    method: &str,
     asked: Vec<(Arc<Node>, Bytes)>,
     caller: &Caller,
     deadline: Instant,
@@ -27,9 +28,10 @@ fn ask_all(
     let (send, receive) = mpsc::channel(asked.len().max(1));
     for (place, (node, request)) in asked.into_iter().enumerate() {
         let (core, caller, send) = (core.clone(), caller.clone(), send.clone());
+        let method = method.to_owned();
         tokio::spawn(async move {
             let deadline = deadline.min(Instant::now() + node.within(core.config.timeout));
-            let reply = ask(&core, &node, &request, &caller, deadline).await;
+            let reply = ask(&core, &node, &method, &request, &caller, deadline).await;
             // Whoever asked may have enough already.
             let _ = send.send((place, reply)).await;
         });
@@ -89,7 +91,7 @@ pub async fn get_payload(core: &Arc<Core>, call: &Call, method: Method, caller: 
     }
     let last = deadline(core, method);
     let enough = last.min(Instant::now() + core.config.getpayload_wait);
-    let mut replies = ask_all(core, asked, caller, last);
+    let mut replies = ask_all(core, &call.method, asked, caller, last);
     let mut built: Vec<(Built, Reply)> = Vec::new();
     let mut error: Option<Reply> = None;
     let mut take = |i: usize, reply: Result<Reply, Failed>| {
@@ -153,7 +155,7 @@ pub async fn get_blobs(core: &Arc<Core>, call: &Call, method: Method, caller: &C
     let mut whole: Option<Reply> = None;
     let mut null = None;
     let mut error = None;
-    gather(&mut ask_all(core, asked, caller, until), until, |_, reply| {
+    gather(&mut ask_all(core, &call.method, asked, caller, until), until, |_, reply| {
         let Ok(reply) = reply else { return false };
         match &reply.outcome {
             Outcome::Error { .. } => {
@@ -199,7 +201,7 @@ pub async fn get_bodies(core: &Arc<Core>, call: &Call, method: Method, caller: &
             break;
         }
         let share = if i + 1 < nodes.len() { left / 2 } else { left };
-        match ask(core, node, &call.raw, caller, Instant::now() + node.within(share)).await {
+        match ask(core, node, &call.method, &call.raw, caller, Instant::now() + node.within(share)).await {
             Ok(reply) => {
                 if let Outcome::Result(result) = &reply.outcome {
                     merged.add(result);
@@ -236,7 +238,7 @@ async fn results(
     let mut found: Vec<Option<Bytes>> = vec![None; nodes.len()];
     let mut error = None;
     let asked = nodes.into_iter().map(|node| (node, call.raw.clone())).collect();
-    gather(&mut ask_all(core, asked, caller, until), until, |i, reply| {
+    gather(&mut ask_all(core, &call.method, asked, caller, until), until, |i, reply| {
         let Ok(reply) = reply else { return false };
         match (&reply.outcome, found.get_mut(i)) {
             (Outcome::Result(result), Some(slot)) => *slot = Some(result.clone()),

@@ -59,7 +59,7 @@ struct Subject {
 /// Which payloads are kept for nodes that miss them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// This one, from now on, until it turns out to be INVALID.
+    /// This one, from now on, whatever is said of it: who called it INVALID may take that back.
     Now,
     /// This one once a node has said VALID, if it is recent: its sender isn't relied on.
     Valid,

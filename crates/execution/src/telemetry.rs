@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
+use mainstay_wire::envelope::Reply;
 use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::forwards::Forwards;
+use crate::node::{Failed, Node};
 use crate::verdict::Verdict;
 
 /// Which role of the process it is, as the first label of every metric: its kind (`engine`) and its name.
@@ -109,6 +112,7 @@ pub struct Metrics {
     replayed: Family<NodeLabels, Counter>,
     evidence: Family<CauseLabels, Counter>,
     mirror_dropped: Family<NodeLabels, Counter>,
+    forwards: Option<Forwards>,
 }
 
 impl Metrics {
@@ -131,9 +135,16 @@ impl Metrics {
             replayed: Family::default(),
             evidence: Family::default(),
             mirror_dropped: Family::default(),
+            forwards: None,
         };
         m.register(registry);
         m
+    }
+
+    /// With calls to nodes under sync-proxy's names too, registered once a process.
+    #[must_use]
+    pub fn with_forwards(self, registry: &mut Registry) -> Self {
+        Self { forwards: Some(Forwards::new(registry)), ..self }
     }
 
     /// Puts them into another registry too, for another page that shows them.
@@ -248,6 +259,13 @@ impl Telemetry {
             .votes
             .get_or_create(&VoteLabels { of: self.of.clone(), node, method, vote: vote.to_owned() })
             .inc();
+    }
+
+    /// A call that was handed on to a node ended.
+    pub fn forwarded(&self, node: &Node, method: &str, outcome: &Result<Reply, Failed>, took: Duration) {
+        if let Some(forwards) = &self.metrics.forwards {
+            forwards.ended(method, node.spec.shown_url(), outcome, took);
+        }
     }
 
     /// A node's condition changed.

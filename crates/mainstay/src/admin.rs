@@ -13,6 +13,8 @@ const LONGEST_TOKEN: u64 = 4096;
 pub(crate) struct AdminConfig {
     /// `None`: off.
     pub(crate) listen: Option<SocketAddr>,
+    /// For a page of metrics alone; `None`: off.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// For changes from elsewhere than this machine.
     pub(crate) token: Option<Token>,
 }
@@ -27,7 +29,7 @@ pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Opt
             Err(what) => problems.push(settings.problem("token_file", format!("{}: {what}", path.display()))),
         }
     }
-    Some(AdminConfig { listen, token })
+    Some(AdminConfig { listen, metrics_listen: settings.address("metrics_listen"), token })
 }
 
 fn read_token(path: &Path) -> Result<Token, String> {

@@ -42,6 +42,9 @@ fn summary(plan: &Plan) -> String {
         Some(listen) => parts.push(format!("admin on {listen}")),
         None => parts.push("admin off".to_owned()),
     }
+    if let Some(listen) = plan.admin_config.as_ref().and_then(|admin| admin.metrics_listen) {
+        parts.push(format!("metrics on {listen}"));
+    }
     let file = plan.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();
     format!("{file}{}", parts.join("; "))
 }

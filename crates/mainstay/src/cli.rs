@@ -67,9 +67,11 @@ pub(crate) fn command(name: &'static str) -> Command {
 fn inspecting(command: Command, about: &'static str) -> Command {
     let mut command =
         shared_args(command, true).subcommand_value_name("ROLE").subcommand_help_heading("Roles");
+    let own: Vec<String> =
+        command.get_arguments().filter_map(|arg| Some(arg.get_long()?.to_owned())).collect();
     for kind in roles::KINDS {
         let role = Command::new(kind.section.name).about(format!("{about}{}", kind.section.about));
-        command = command.subcommand(role_args(role, kind));
+        command = command.subcommand(role_args(role, kind, &own));
     }
     command
 }
@@ -78,7 +80,7 @@ fn role_command(kind: &RoleKind, about: &str) -> Command {
     let command = Command::new(kind.section.name)
         .display_name("mainstay")
         .about(format!("{about}{}", kind.section.about));
-    shared_args(role_args(command, kind), false)
+    shared_args(role_args(command, kind, &[]), false)
 }
 
 /// `--config` and the flags of the shared sections. `global`: a role's subcommand takes them too.
@@ -99,7 +101,8 @@ fn shared_args(command: Command, global: bool) -> Command {
     command
 }
 
-fn role_args(mut command: Command, kind: &RoleKind) -> Command {
+/// `taken`: long flags that mean something else here, another program's or not.
+fn role_args(mut command: Command, kind: &RoleKind, taken: &[String]) -> Command {
     for key in kind.section.plain_keys() {
         let mut arg = key_arg(kind.section, key);
         for extra in kind.extra {
@@ -116,7 +119,8 @@ fn role_args(mut command: Command, kind: &RoleKind) -> Command {
         command = command.arg(arg);
     }
     for extra in kind.extra {
-        command = command.args(dropin::arg(extra));
+        let free = |arg: &Arg| arg.get_long().is_none_or(|long| !taken.iter().any(|taken| taken == long));
+        command = command.args(dropin::arg(extra).into_iter().filter(free));
     }
     command
 }

@@ -101,7 +101,8 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
 
     let url = format!("http://{}", engine.address);
     let admin = AdminPart { listener: admin.listener, token: None };
-    let process = Process::start(vec![(role, vec![engine.listener])], Some(admin), metrics.registry, GRACE);
+    let process =
+        Process::start(vec![(role, vec![engine.listener])], Some(admin), None, metrics.registry, GRACE);
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();
     let controlling = tokio::spawn(nodes.clone().serve(control.listener, stop_control.clone()));

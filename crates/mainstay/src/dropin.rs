@@ -1,8 +1,10 @@
 //! The command lines of the programs that mainstay stands in for: called under such a name the binary is the role, and
-//! flags (for [`prio`] variables too) mean what they mean there.
+//! flags (for [`prio`] and [`sync_proxy`] variables too) mean what they mean there.
 
+mod go;
 pub(crate) mod mock_node;
 pub(crate) mod prio;
+pub(crate) mod sync_proxy;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,11 +14,22 @@ use clap::{Arg, ArgAction, ArgMatches};
 use mainstay_settings::{Flags, Origin, Problem, Section, Variables};
 
 use crate::cli;
-use crate::sections::LOG;
+use crate::sections::{ADMIN, LOG};
 
 /// Names under which the binary is one role alone, and what then stands before the arguments.
-const STAND_INS: [(&str, &[&str]); 2] =
-    [("executionbackup", &["engine"]), (prio::NAME, &["rpc", prio::STAND_IN])];
+const STAND_INS: [(&str, &[&str]); 3] = [
+    ("executionbackup", &["engine"]),
+    (prio::NAME, &["rpc", STAND_IN]),
+    (sync_proxy::NAME, &["sync", STAND_IN]),
+];
+
+/// What says to a role that the binary was called by such a name.
+const STAND_IN: &str = "--stand-in";
+const STAND_IN_ID: &str = "stand-in";
+
+fn stand_in_arg() -> Arg {
+    Arg::new(STAND_IN_ID).long(STAND_IN_ID).action(ArgAction::SetTrue).hide(true)
+}
 
 /// Flags that a role takes for the sake of another program.
 #[derive(Clone, Copy)]
@@ -32,6 +45,8 @@ pub(crate) enum Extra {
     Idle { flag: &'static str },
     /// All of prio-load-balancer's flags and variables.
     PrioLoadBalancer,
+    /// All of sync-proxy's flags and variables.
+    SyncProxy,
 }
 
 /// What a role alone is configured from, beside the file.
@@ -40,13 +55,19 @@ pub(crate) struct Given {
     pub(crate) flags: Flags,
     /// The flags of `[log]`.
     pub(crate) log: Flags,
+    /// The flags of `[admin]`.
+    pub(crate) admin: Flags,
     pub(crate) variables: Variables,
     /// Another program's variables, as (key, variable), where the key's own is not set.
     pub(crate) fallbacks: Vec<(&'static str, &'static str)>,
     /// The same for `[log]`.
     pub(crate) log_fallbacks: Vec<(&'static str, &'static str)>,
+    /// The same for `[admin]`.
+    pub(crate) admin_fallbacks: Vec<(&'static str, &'static str)>,
     /// Another program's defaults, in the form of `fallbacks`, for keys that nothing else sets.
     pub(crate) defaults: Vec<(&'static str, &'static str)>,
+    /// The same for `[log]`.
+    pub(crate) log_defaults: Vec<(&'static str, &'static str)>,
     /// A mock node shall run in this process.
     pub(crate) mock_node: bool,
     /// The binary was called under another program's name.
@@ -61,10 +82,13 @@ impl Given {
         Self {
             flags: section.map(|section| cli::flags(section, matches)).unwrap_or_default(),
             log: cli::flags(&LOG, matches),
+            admin: cli::flags(&ADMIN, matches),
             variables,
             fallbacks: Vec::new(),
             log_fallbacks: Vec::new(),
+            admin_fallbacks: Vec::new(),
             defaults: Vec::new(),
+            log_defaults: Vec::new(),
             mock_node: false,
             stand_in: false,
             warnings: Vec::new(),
@@ -91,13 +115,14 @@ pub(crate) fn arguments(mut all: Vec<OsString>) -> Arguments {
         // Usage messages say what it is then: `mainstay engine`.
         all.splice(..1, ["mainstay"].iter().chain(*before).map(OsString::from));
     }
-    prio::double_dashes(&mut all);
+    go::double_dashes(&mut all, "rpc", &prio::FLAGS);
+    go::double_dashes(&mut all, "sync", &sync_proxy::FLAGS);
     Arguments { name: "mainstay", all }
 }
 
 /// Whether the environment's variable `name` is another program's that a role understands.
 pub(crate) fn is_known_variable(name: &str) -> bool {
-    prio::is_known_variable(name)
+    prio::is_known_variable(name) || sync_proxy::is_known_variable(name)
 }
 
 /// The arguments that `extra` adds to a role's subcommand.
@@ -127,6 +152,7 @@ pub(crate) fn arg(extra: &Extra) -> Vec<Arg> {
                 .help("Accepted, does nothing"),
         ],
         Extra::PrioLoadBalancer => prio::args(),
+        Extra::SyncProxy => sync_proxy::args(),
     }
 }
 
@@ -144,6 +170,7 @@ pub(crate) fn apply(extra: &[Extra], matches: &ArgMatches, given: &mut Given, pr
                 }
             }
             Extra::PrioLoadBalancer => prio::apply(matches, given, problems),
+            Extra::SyncProxy => sync_proxy::apply(matches, given, problems),
         }
     }
 }
@@ -196,6 +223,22 @@ mod tests {
         assert_eq!(called("executionbackup")[1..], ["engine", "--port", "1"]);
         assert_eq!(called("./mainstay")[1..], ["--port", "1"]);
         assert!(arguments(Vec::new()).all.is_empty());
+    }
+
+    #[test]
+    fn sync_proxys_name_is_sync_and_its_flags_have_one_dash() {
+        let seen = |all: &[&str]| {
+            let all = arguments(all.iter().map(OsString::from).collect()).all;
+            all.iter().map(|one| one.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            seen(&["/bin/sync-proxy", "-builders", "a,b", "-addr=:1", "-json", "-jsn", "-h"]),
+            "mainstay sync --stand-in --builders a,b --addr=:1 --json --jsn -h"
+        );
+        assert_eq!(seen(&["mainstay", "sync", "-loglevel", "debug"]), "mainstay sync --loglevel debug");
+        assert_eq!(seen(&["mainstay", "config", "sync", "-addr", ":1"]), "mainstay config sync --addr :1");
+        assert_eq!(seen(&["mainstay", "sync", "-n", "a", "-l", "info"]), "mainstay sync -n a -l info");
+        assert_eq!(seen(&["mainstay", "rpc", "-json"]), "mainstay rpc -json");
     }
 
     #[test]

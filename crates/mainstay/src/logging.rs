@@ -5,6 +5,7 @@
 
 mod limit;
 mod logfmt;
+mod logrus;
 mod output;
 mod zap;
 
@@ -22,12 +23,21 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::logfmt::{Logfmt, LogfmtFields};
+use self::logrus::Logrus;
 pub(crate) use self::output::Guard;
 use self::zap::{Zap, ZapFields};
 
 /// prio-load-balancer's variable and flag for lines of JSON.
 pub(crate) const LOG_PROD: &str = "LOG_PROD";
 pub(crate) const LOG_PROD_FLAG: &str = "--log-prod";
+
+/// sync-proxy's variable and flag for lines of JSON, and where the text of its form is from.
+pub(crate) const LOG_JSON: &str = "LOG_JSON";
+pub(crate) const JSON_FLAG: &str = "--json";
+pub(crate) const SYNC_PROXY_FORM: &str = "sync-proxy";
+
+/// Lines in sync-proxy's words, of which nobody else needs to know.
+const SYNC_PROXY_LINES: &str = "sync_proxy=off";
 
 /// Looked at for the level where nothing stronger is set.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
@@ -45,6 +55,10 @@ enum Format {
     Json,
     /// JSON with prio-load-balancer's names, which are those of Go's zap.
     Zap,
+    /// sync-proxy's, which is that of Go's logrus.
+    Logrus {
+        json: bool,
+    },
 }
 
 /// The validated `[log]`.
@@ -61,10 +75,15 @@ pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Opt
         Some("json") => match settings.origin("format") {
             Origin::Flag(flag) if flag == LOG_PROD_FLAG => Format::Zap,
             Origin::Variable(variable) if variable == LOG_PROD => Format::Zap,
+            Origin::Flag(flag) if flag == JSON_FLAG => Format::Logrus { json: true },
+            Origin::Variable(variable) if variable == LOG_JSON => Format::Logrus { json: true },
             _ => Format::Json,
         },
         Some("logfmt") => Format::Logfmt,
-        _ => Format::Text,
+        _ => match settings.origin("format") {
+            Origin::Variable(variable) if variable == SYNC_PROXY_FORM => Format::Logrus { json: false },
+            _ => Format::Text,
+        },
     };
     match filter(settings.text("level").unwrap_or("info")) {
         Ok(filter) => Some(LogConfig { format, filter, service: None }),
@@ -98,11 +117,24 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
     })
 }
 
+impl LogConfig {
+    /// The last line of a program in the place of which mainstay stands, in the form of this log.
+    pub(crate) fn fatal(&self, message: &str) -> String {
+        logrus::fatal(message, self.format != Format::Logrus { json: false })
+    }
+}
+
 /// Starts logging for the rest of the process. The guard writes out what is queued when it is dropped.
 pub(crate) fn start(config: LogConfig) -> Guard {
     let limit = Arc::new(limit::Limit::default());
     let (output, guard) = output::start(limit.clone());
-    let registry = tracing_subscriber::registry().with(config.filter).with(limit::Limited(limit));
+    let mut filter = config.filter;
+    if !matches!(config.format, Format::Logrus { .. })
+        && let Ok(off) = SYNC_PROXY_LINES.parse()
+    {
+        filter = filter.add_directive(off);
+    }
+    let registry = tracing_subscriber::registry().with(filter).with(limit::Limited(limit));
     let layer = tracing_subscriber::fmt::layer().with_writer(output);
     match config.format {
         Format::Text => {
@@ -122,6 +154,9 @@ pub(crate) fn start(config: LogConfig) -> Guard {
         Format::Zap => {
             let layer = layer.with_ansi(false).event_format(Zap::new(config.service)).fmt_fields(ZapFields);
             registry.with(layer).init();
+        }
+        Format::Logrus { json } => {
+            registry.with(layer.with_ansi(false).event_format(Logrus { json })).init();
         }
     }
     guard

@@ -13,7 +13,7 @@ use mainstay_settings::{
 
 use crate::admin::{self, AdminConfig};
 use crate::cli;
-use crate::dropin::{self, Given};
+use crate::dropin::{self, Given, sync_proxy};
 use crate::logging::{self, LogConfig};
 use crate::roles::{self, Configured, RoleKind};
 use crate::sections::{self, ADMIN, LOG, TOP};
@@ -79,6 +79,9 @@ pub(crate) struct Plan {
     pub(crate) mock_node: bool,
     /// The binary was called under another program's name, which has no admin listener.
     stand_in: bool,
+    /// What the program that mainstay stands in for logs before it ends with status 1, instead of our status for a wrong
+    /// configuration.
+    pub(crate) fatal: Option<&'static str>,
     /// In the order in which a reader meets them. Nothing may be started unless it is empty.
     pub(crate) problems: Vec<Problem>,
     /// To be told on stderr, whatever happens.
@@ -107,12 +110,15 @@ impl Plan {
         if let Some(kind) = role {
             dropin::apply(kind.extra, matches, &mut given, &mut problems);
         }
-        let resolve_shared = |section, instance, problems: &mut Vec<Problem>| {
-            let (flags, fallbacks) = if section == LOG.name {
-                let rust_log = std::iter::once(("level", logging::RUST_LOG));
-                (given.log.clone(), given.log_fallbacks.iter().copied().chain(rust_log).collect())
+        let resolve_shared = |section: &'static Section, instance, problems: &mut Vec<Problem>| {
+            let rust_log = std::iter::once(("level", logging::RUST_LOG));
+            let (flags, fallbacks, defaults) = if section.name == LOG.name {
+                let fallbacks = given.log_fallbacks.iter().copied().chain(rust_log).collect();
+                (given.log.clone(), fallbacks, given.log_defaults.as_slice())
+            } else if section.name == ADMIN.name {
+                (given.admin.clone(), given.admin_fallbacks.clone(), &[][..])
             } else {
-                (cli::flags(shared(section), matches), Vec::new())
+                (cli::flags(section, matches), Vec::new(), &[][..])
             };
             let sources = Sources {
                 file: instance,
@@ -120,15 +126,16 @@ impl Plan {
                 fallbacks: &fallbacks,
                 flags: &flags,
             };
-            resolve(shared(section), &sources, problems)
+            let fallbacks = with_defaults(section, &sources, defaults);
+            resolve(section, &Sources { fallbacks: &fallbacks, ..sources }, problems)
         };
         let first = |section: &Section| {
             let file = file.as_ref()?;
             file.instances(section.name).first().copied()
         };
-        let top = resolve_shared(TOP.name, file.as_ref().map(File::top), &mut problems);
-        let log = resolve_shared(LOG.name, first(&LOG), &mut problems);
-        let admin = resolve_shared(ADMIN.name, first(&ADMIN), &mut problems);
+        let top = resolve_shared(&TOP, file.as_ref().map(File::top), &mut problems);
+        let log = resolve_shared(&LOG, first(&LOG), &mut problems);
+        let admin = resolve_shared(&ADMIN, first(&ADMIN), &mut problems);
 
         let roles = match role {
             None => roles_of_file(file.as_ref(), &given.variables, &mut problems),
@@ -146,12 +153,14 @@ impl Plan {
             roles,
             mock_node: given.mock_node,
             stand_in: given.stand_in,
+            fatal: None,
             problems,
             warnings: given.warnings,
         };
         plan.check_addresses();
         plan.check_names();
         plan.name_service();
+        plan.name_lack_of_builders();
         sort_problems(&mut plan.problems);
         Ok(plan)
     }
@@ -173,6 +182,15 @@ impl Plan {
             && !self.can_do_without_admin()
         {
             taken.push((address, format!("[admin] ({})", self.admin.origin("listen"))));
+        }
+        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.metrics_listen)
+            && address.port() != 0
+        {
+            if let Some((_, other)) = taken.iter().find(|(other, _)| clash(*other, address)) {
+                let what = format!("{address} is taken by {other} already, choose another port");
+                self.problems.push(self.admin.problem("metrics_listen", what));
+            }
+            taken.push((address, format!("[admin] ({})", self.admin.origin("metrics_listen"))));
         }
         for role in &self.roles {
             let Some(config) = &role.config else { continue };
@@ -201,6 +219,19 @@ impl Plan {
         }
     }
 
+    /// Who stands in for sync-proxy says in its words, and by its exit status, that it was given no builders.
+    fn name_lack_of_builders(&mut self) {
+        let [role] = self.roles.as_slice() else { return };
+        if !self.stand_in || !sync_proxy::lacks_builders(&role.settings) {
+            return;
+        }
+        let key = role.settings.section().title("nodes");
+        for problem in self.problems.iter_mut().filter(|problem| problem.key == key) {
+            problem.what = format!("{}, give them with --builders", sync_proxy::NO_BUILDERS);
+            self.fatal = Some(sync_proxy::NO_BUILDERS);
+        }
+    }
+
     /// Metrics and the API tell instances apart by name.
     fn check_names(&mut self) {
         let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -225,10 +256,6 @@ impl Plan {
 fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     let any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && (one.ip() == other.ip() || any)
-}
-
-fn shared(name: &str) -> &'static Section {
-    cli::SHARED.into_iter().find(|section| section.name == name).unwrap_or(&TOP)
 }
 
 /// The file that the command line or the environment names, else the one that lies in this folder.
@@ -318,19 +345,29 @@ fn role_of_flags(
             ),
         });
     }
-    let mut fallbacks = given.fallbacks.clone();
     let sources = Sources {
         file: instances.first().copied(),
         variables: Some(&given.variables),
         fallbacks: &given.fallbacks,
         flags: &given.flags,
     };
-    if !given.defaults.is_empty() {
-        // What is wrong will be told below.
-        let set = resolve(kind.section, &sources, &mut Vec::new());
-        fallbacks.extend(given.defaults.iter().filter(|(key, _)| !set.is_set(key)));
-    }
+    let fallbacks = with_defaults(kind.section, &sources, &given.defaults);
     plan_role(kind, &Sources { fallbacks: &fallbacks, ..sources }, false, problems)
+}
+
+/// The fallbacks, and another program's defaults of what nothing else sets: not even the file.
+fn with_defaults<'a>(
+    section: &'static Section,
+    sources: &Sources<'a>,
+    defaults: &[(&'static str, &'static str)],
+) -> Vec<(&'a str, &'a str)> {
+    let mut fallbacks = sources.fallbacks.to_vec();
+    if !defaults.is_empty() {
+        // What is wrong will be told when it is resolved with them.
+        let set = resolve(section, sources, &mut Vec::new());
+        fallbacks.extend(defaults.iter().filter(|(key, _)| !set.is_set(key)));
+    }
+    fallbacks
 }
 
 fn plan_role(

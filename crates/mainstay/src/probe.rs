@@ -35,6 +35,7 @@ const ENGINE: &[Question] = &[
 ];
 
 const ETHEREUM: &[Question] = &[("eth_chainId", "[]"), ("web3_clientVersion", "[]")];
+const PASSAGE: &[Question] = &[("eth_chainId", "[]")];
 const NET_VERSION: &[Question] = &[("net_version", "[]")];
 
 /// What a node is asked.
@@ -42,6 +43,8 @@ const NET_VERSION: &[Question] = &[("net_version", "[]")];
 pub(crate) enum Asked {
     /// What a consensus client needs, with this secret.
     Engine(Secret),
+    /// Whether it is there: it takes its callers' tokens, and there is none to ask with.
+    Passage,
     /// Chain and version.
     Ethereum,
     /// `net_version`; any answer will do.
@@ -52,6 +55,7 @@ impl Asked {
     fn questions(&self) -> &'static [Question] {
         match self {
             Self::Engine(_) => ENGINE,
+            Self::Passage => PASSAGE,
             Self::Ethereum => ETHEREUM,
             Self::NetVersion => NET_VERSION,
         }
@@ -60,6 +64,7 @@ impl Asked {
     fn wanted(&self) -> Wanted {
         match self {
             Self::Engine(_) => Wanted::EngineApi,
+            Self::Passage => Wanted::Refusal,
             Self::Ethereum => Wanted::Chain,
             Self::NetVersion => Wanted::AnyReply,
         }
@@ -139,7 +144,7 @@ async fn call(
 ) -> Result<HttpReply, CallError> {
     let token = match asked {
         Asked::Engine(secret) => Some(sign(secret, &Claims::at(wall_clock()))),
-        Asked::Ethereum | Asked::NetVersion => None,
+        Asked::Passage | Asked::Ethereum | Asked::NetVersion => None,
     };
     client.post(Bytes::from(body), token.as_deref(), deadline).await
 }

@@ -67,7 +67,8 @@ pub(crate) struct AdminPart {
 /// Roles and the admin listener, serving.
 pub(crate) struct Process {
     roles: JoinSet<()>,
-    admin: Option<JoinHandle<()>>,
+    /// The admin listener, and that for metrics alone.
+    admin: Vec<JoinHandle<()>>,
     grace: Duration,
     stop: CancellationToken,
     stop_admin: CancellationToken,
@@ -75,13 +76,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts serving. `grace`: how long calls in flight may take once it ends.
+    /// Starts serving. `metrics`: for a page of them alone. `grace`: how long calls in flight may take once it ends.
     pub(crate) fn start(
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
+        metrics: Option<TcpListener>,
         registry: Registry,
         grace: Duration,
     ) -> Self {
+        let registry = Arc::new(registry);
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let lifecycle = Lifecycle::new();
         let mut serving = JoinSet::new();
@@ -94,11 +97,15 @@ impl Process {
             seen.push(shown.clone());
             serving.spawn(role.serve(listeners, stop.clone(), grace));
         }
+        let metrics = metrics.map(|listener| {
+            info!(role = "metrics", address = address(&listener), "listening");
+            tokio::spawn(mainstay_admin::serve_metrics(listener, registry.clone(), stop_admin.clone()))
+        });
         let admin = admin.map(|AdminPart { listener, token }| {
             info!(role = "admin", address = address(&listener), "listening");
             let admin = Admin {
                 roles: seen,
-                registry: Arc::new(registry),
+                registry: registry.clone(),
                 token,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lifecycle: lifecycle.clone(),
@@ -106,6 +113,7 @@ impl Process {
             tokio::spawn(mainstay_admin::serve(listener, admin, stop_admin.clone()))
         });
         lifecycle.serving();
+        let admin = metrics.into_iter().chain(admin).collect();
         Self { roles: serving, admin, grace, stop, stop_admin, lifecycle }
     }
 
@@ -129,7 +137,7 @@ impl Process {
         }
         // Last, so that health can be seen while calls end.
         self.stop_admin.cancel();
-        if let Some(admin) = self.admin {
+        for admin in self.admin {
             let _ = tokio::time::timeout(LAST_MOMENT, admin).await;
         }
     }

@@ -56,7 +56,17 @@ pub(crate) fn sound_plan(
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }
-    if plan.problems.is_empty() { Ok(plan) } else { Err(refuse(&plan.problems)) }
+    if plan.problems.is_empty() {
+        return Ok(plan);
+    }
+    let status = refuse(&plan.problems);
+    match (plan.fatal, &plan.log_config) {
+        (Some(message), Some(log)) => {
+            print!("{}", log.fatal(message));
+            Err(ExitCode::FAILURE)
+        }
+        _ => Err(status),
+    }
 }
 
 /// Tells every problem on a line of its own.
@@ -71,6 +81,7 @@ pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
 struct Bound {
     roles: Vec<(PlannedRole, Vec<TcpListener>)>,
     admin: Option<TcpListener>,
+    metrics: Option<TcpListener>,
     mock_node: Option<TcpListener>,
 }
 
@@ -107,6 +118,13 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
             }
         }
     }
+    let mut metrics = None;
+    if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.metrics_listen) {
+        match TcpListener::bind(address).await {
+            Ok(listener) => metrics = Some(listener),
+            Err(why) => problems.push(plan.admin.problem("metrics_listen", cannot_listen(address, &why))),
+        }
+    }
     let mut mock_node = None;
     if plan.mock_node {
         match TcpListener::bind(mock_node::ADDRESS).await {
@@ -118,7 +136,7 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
             }),
         }
     }
-    if problems.is_empty() { Ok(Bound { roles, admin, mock_node }) } else { Err(problems) }
+    if problems.is_empty() { Ok(Bound { roles, admin, metrics, mock_node }) } else { Err(problems) }
 }
 
 async fn serve(mut plan: Plan) -> ExitCode {
@@ -147,7 +165,7 @@ async fn serve(mut plan: Plan) -> ExitCode {
     };
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
-    let mut process = Process::start(roles, admin, metrics.registry, grace);
+    let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace);
 
     let mut status = ExitCode::SUCCESS;
     tokio::select! {

@@ -43,6 +43,12 @@ pub(crate) static ADMIN: Section = Section::shared(
         )
         .default("127.0.0.1:7700"),
         Key::new(
+            "metrics_listen",
+            Kind::Or(&Kind::Address, &["off"]),
+            "Where /metrics is served a second time, and nothing else; off for nowhere",
+        )
+        .default("off"),
+        Key::new(
             "token_file",
             Kind::Path,
             "File with the bearer token for API calls that change something; without it only loopback peers may",

@@ -108,12 +108,12 @@ impl Block {
     }
 }
 
-/// What comes of a block without claims.
+/// What is next for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum Step {
     /// That is all.
     Settled(Verdict),
-    /// The claims have to be asked; then [`Egress::after_claim`].
+    /// The claims have to be asked, then [`Egress::after_claim`]; twice at most.
     Claim(Bid),
 }
 
@@ -125,7 +125,7 @@ pub struct Egress {
     /// With each whether it was seen outside, and not only let out by us.
     public: Highest<Id, bool, PUBLIC_KEPT>,
     /// Blocks that can never become public: they lost, or a parent of theirs did.
-    dead: Highest<Id, Suppress, DEAD_KEPT>,
+    dead: Highest<Id, (), DEAD_KEPT>,
     ours: BTreeMap<Name, Ours>,
     legs: BTreeMap<Leg, Told>,
     /// The highest head told by an outer peer before anything of ours was published.
@@ -169,26 +169,26 @@ impl Egress {
     }
 
     /// The first half: steps 1 to 4. `now` is the time of day.
-    pub fn before_claim(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Before {
+    pub fn before_claim(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Step {
         let Some(ours) = self.ours.get(&block.producer) else {
-            return Before::Settled(Verdict::Pass(Pass::Other));
+            return Step::Settled(Verdict::Pass(Pass::Other));
         };
         if let Some(known) = self.known(block) {
-            return Before::Settled(self.once(leg, block, known));
+            return Step::Settled(self.once(leg, block, known));
         }
         let doom = self.doom(block, ours);
         if block.number() <= self.irreversible(leg) && doom.is_none() {
-            return Before::Settled(Verdict::Pass(Pass::History));
+            return Step::Settled(Verdict::Pass(Pass::History));
         }
         if let Some(untimely) = self.untimely(block.slot, now) {
-            return Before::Settled(Verdict::Suppress(untimely));
+            return Step::Settled(Verdict::Suppress(untimely));
         }
         if let Some(doom) = doom {
-            return Before::Settled(self.bury(block, doom));
+            return Step::Settled(self.bury(block, doom));
         }
         let may_win = ours.latest.is_none_or(|latest| latest.is_below(block.number(), block.slot))
             && block.number() > self.floor;
-        Before::Claim(Bid {
+        Step::Claim(Bid {
             key: Key { chain: self.chain, producer: block.producer, slot: block.slot },
             id: block.id,
             previous: block.previous,
@@ -204,7 +204,16 @@ impl Egress {
         block: &Block,
         bid: &Bid,
         answer: Result<Answer, Unavailable>,
-    ) -> Verdict {
+    ) -> Step {
+        let parent_public = self.public.has(&block.previous);
+        if answer == Ok(Answer::Orphan) && parent_public && !bid.parent_public {
+            // It has come in meanwhile.
+            return Step::Claim(Bid { parent_public, ..*bid });
+        }
+        Step::Settled(self.settle(leg, block, bid, answer))
+    }
+
+    fn settle(&mut self, leg: Leg, block: &Block, bid: &Bid, answer: Result<Answer, Unavailable>) -> Verdict {
         let Some(ours) = self.ours.get(&block.producer) else { return Verdict::Pass(Pass::Other) };
         // While the claims were asked it came in by another leg, or from outside.
         if let Some(known) = self.known(block) {
@@ -218,12 +227,12 @@ impl Egress {
             Ok(Answer::Granted) => self.publish(leg, block, Pass::Win),
             Ok(Answer::Same) => self.publish(leg, block, Pass::Same),
             Ok(Answer::Orphan) => Verdict::Suppress(Suppress::Tainted),
-            Ok(Answer::Lost(winner)) => {
-                if let Some(winner) = winner {
-                    self.let_out(block.producer, block.slot, winner);
-                }
-                self.bury(block, Suppress::Lost { winner })
+            Ok(Answer::Lost(Some(winner))) => {
+                self.let_out(block.producer, block.slot, winner);
+                self.bury(block, Suppress::Lost { winner: Some(winner) })
             }
+            // Not for good: somebody who has been up for longer may know better.
+            Ok(Answer::Lost(None)) => Verdict::Suppress(Suppress::Lost { winner: None }),
             Err(_) if !self.rules.fail_open => Verdict::Suppress(Suppress::Closed),
             Err(_) if !self.public.has(&block.previous) => Verdict::Suppress(Suppress::Tainted),
             // Again, as it may have changed.
@@ -251,6 +260,14 @@ impl Egress {
         self.legs.remove(&leg);
     }
 
+    /// How many ids are kept, of whatever kind.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        let slots: usize = self.ours.values().map(|ours| ours.slots.len()).sum();
+        let sent: usize = self.legs.values().map(|told| told.sent.len()).sum();
+        self.public.len() + self.dead.len() + slots + sent
+    }
+
     /// Whether a block is known to be public.
     #[must_use]
     pub fn is_public(&self, id: &Id) -> bool {
@@ -276,21 +293,13 @@ impl Egress {
         }
     }
 
-    /// Why a block can't become public, if that is sure without the claims.
+    /// Why a block can't become public, if that is sure without the claims: its slot is another's, or that of a block before it is.
     fn doom(&self, block: &Block, ours: &Ours) -> Option<Suppress> {
-        if let Some(why) = self.dead.get(&block.id) {
-            return Some(*why);
-        }
-        let parent_public = self.public.has(&block.previous);
-        if !parent_public && self.dead.has(&block.previous) {
-            return Some(Suppress::Tainted);
-        }
-        match ours.slots.get(&block.slot) {
-            Some(winner) if *winner != block.id && parent_public => {
-                Some(Suppress::Lost { winner: Some(*winner) })
-            }
-            Some(winner) if *winner != block.id => Some(Suppress::Tainted),
-            _ => None,
+        let winner = ours.slots.get(&block.slot).copied().filter(|winner| *winner != block.id);
+        let lost = winner.is_some() || self.dead.has(&block.id);
+        match self.public.has(&block.previous) {
+            true => lost.then_some(Suppress::Lost { winner }),
+            false => (lost || self.dead.has(&block.previous)).then_some(Suppress::Tainted),
         }
     }
 
@@ -301,7 +310,7 @@ impl Egress {
 
     /// Suppressed for good.
     fn bury(&mut self, block: &Block, why: Suppress) -> Verdict {
-        self.dead.insert(block.id, why);
+        self.dead.insert(block.id, ());
         Verdict::Suppress(why)
     }
 

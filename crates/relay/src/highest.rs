@@ -39,7 +39,6 @@ impl<K: Ord, V, const LIMIT: usize> Highest<K, V, LIMIT> {
         self.0.clear();
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

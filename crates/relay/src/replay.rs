@@ -12,7 +12,7 @@ use mainstay_antelope::{Frame, Id, Name, Slot};
 use serde::Serialize;
 
 use crate::claims::MemoryClaims;
-use crate::egress::{Before, Block, Egress, Leg, Rules};
+use crate::egress::{Block, Egress, Leg, Rules, Step};
 use crate::{Pass, Suppress, Verdict};
 
 pub use read::{Wrong, read};
@@ -171,9 +171,12 @@ pub fn replay(recording: &Recording, producers: &[Name]) -> Outcome {
                 continue;
             }
         };
-        let verdict = match egress.before_claim(event.leg, block, now) {
-            Before::Settled(verdict) => verdict,
-            Before::Claim(bid) => egress.after_claim(event.leg, block, &bid, Ok(claims.bid(&bid))),
+        let mut step = egress.before_claim(event.leg, block, now);
+        let verdict = loop {
+            match step {
+                Step::Settled(verdict) => break verdict,
+                Step::Claim(bid) => step = egress.after_claim(event.leg, block, &bid, Ok(claims.bid(&bid))),
+            }
         };
         if verdict.passes() && verdict != Verdict::Pass(Pass::Other) {
             let slot = (block.producer, block.slot);

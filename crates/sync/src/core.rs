@@ -31,6 +31,7 @@ use crate::reading;
 use crate::slots::believable;
 use crate::telemetry::Telemetry;
 use crate::verdicts::{Coming, Outcome, Step, Verdict, Verdicts};
+use crate::wording::{Newest, differences};
 
 /// How long a CL that doesn't lead waits for the verdict on a payload that another has sent.
 const OTHERS_WAIT: Duration = Duration::from_secs(2);
@@ -63,6 +64,7 @@ pub(crate) struct Core {
     connections: Mutex<Connections>,
     /// The last head of each CL, to be brought to the ELs when it begins to lead.
     heads: Mutex<HashMap<Client, (Call, Caller)>>,
+    newest: Mutex<Newest>,
 }
 
 /// Locks a mutex that is only ever held for a few lines without an await.
@@ -91,6 +93,7 @@ impl Core {
             verdicts: Mutex::default(),
             connections: Mutex::new(connections),
             heads: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -155,6 +158,13 @@ impl Core {
 
     fn may_build(self: &Arc<Self>, client: &Client) -> bool {
         self.execution.config.allow_building && lock(&self.leader).leads(client)
+    }
+
+    fn tell_newest(&self, call: &Call, timestamp: u64, who: &Who) {
+        let advance = lock(&self.newest).heard(timestamp, || self.names.of(&who.client));
+        if let Some(advance) = advance {
+            advance.tell(&call.method);
+        }
     }
 
     fn copy(&self, call: &Call, caller: &Caller) {
@@ -265,6 +275,9 @@ impl Core {
         tell: watch::Sender<Option<Outcome>>,
     ) -> Coming {
         self.copy(call, &who.caller);
+        if keep != Keep::Never {
+            self.tell_newest(call, payload.timestamp, who);
+        }
         let told = round::begin(&self.execution, call, method, &who.caller, keep);
         let coming = tell.subscribe();
         let (core, call, who) = (self.clone(), call.clone(), who.clone());
@@ -325,6 +338,11 @@ impl Core {
         };
         let building = head.building.map(|timestamp| lock(&self.clock).slots().at(timestamp));
         let now = self.now();
+        if let (Some(timestamp), Some(slot)) = (head.building, building)
+            && believable(slot, now.slot)
+        {
+            self.tell_newest(call, timestamp, who);
+        }
         let told = {
             let mut leader = lock(&self.leader);
             let change = leader.heard(&who.client, leader::Heard::Head { hash: head.hash, building }, now);
@@ -379,11 +397,16 @@ impl Core {
         let object = match told {
             Told::Result(result) => Bytes::copy_from_slice(result),
             Told::Error(_) => {
+                lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
                 lock(&self.verdicts).answered(payload.hash);
                 return false;
             }
             Told::Unvoted { unauthorized, .. } => {
-                let of_block = !unauthorized && self.is_true(call).await == Some(true);
+                let is_true = self.is_true(call).await;
+                if is_true == Some(false) {
+                    lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
+                }
+                let of_block = !unauthorized && is_true == Some(true);
                 if *unauthorized {
                     self.change(|leader, now| leader.unauthorized(&who.client, now));
                 } else if keep == Keep::Valid {
@@ -396,12 +419,16 @@ impl Core {
         let status = status::payload_status(&object).map(|read| read.status);
         let is_invalid = status.is_none_or(|status| status.vote() == Vote::Invalid);
         let is_valid = status == Some(Status::Valid);
-        let of_block = is_valid || self.is_true(call).await == Some(true);
+        let is_true = if is_valid { Some(true) } else { self.is_true(call).await };
+        let of_block = is_true == Some(true);
         if of_block {
             self.learn(payload.hash, &object);
             if !is_invalid && keep == Keep::Valid {
                 self.keep(call, payload, keep).await;
             }
+        } else if is_true == Some(false) || is_invalid {
+            // The block's own payload may come yet.
+            lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
         if !is_invalid {
@@ -443,6 +470,11 @@ impl Core {
 
     /// All ELs are heard about a block, or the last have had their time: whether it can be a head.
     pub(crate) fn judge(self: &Arc<Self>, round: &Round) {
+        for difference in differences(round) {
+            difference.tell(|name| {
+                self.execution.node(name).map_or_else(String::new, |node| node.spec.shown_url())
+            });
+        }
         let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
         let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
         if said(&["VALID", "SYNCING", "ACCEPTED"]) {

@@ -3,7 +3,7 @@
 //! One of the CLs leads: its head is what every EL follows. Payloads are taken from whoever has them first, and every CL gets real
 //! answers. See the folder's README for the rules.
 //!
-//! Decisions (pure): [`leader`], [`slots`], [`client`], [`connections`], [`verdicts`]. Shells: [`service`] receives, `core` treats
+//! Decisions (pure): [`leader`], [`slots`], [`client`], [`connections`], [`verdicts`], [`tokens`]. Shells: [`service`] receives, `core` treats
 //! the calls, [`role`] puts it together. How the ELs are driven is `mainstay_execution`'s.
 
 pub mod client;
@@ -19,7 +19,9 @@ pub mod role;
 pub mod service;
 pub mod slots;
 pub mod telemetry;
+pub mod tokens;
 pub mod verdicts;
+mod wording;
 
 pub use clock::Wall;
 pub use config::{Config, SECTION};

@@ -55,7 +55,7 @@ impl Metrics {
     /// Registers the metrics. Once a process: a second registration would show each of them twice.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
-            execution: telemetry::Metrics::new(registry, SECTION.name),
+            execution: telemetry::Metrics::new(registry, SECTION.name).with_forwards(registry),
             leader: Family::default(),
             client_slot: Family::default(),
             client_well: Family::default(),

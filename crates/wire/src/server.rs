@@ -66,6 +66,9 @@ pub struct Options {
     pub max_connections: usize,
     /// The certificate to serve TLS with (none: in the clear).
     pub tls: Option<Tls>,
+    /// Over HTTP/1 the names of header fields are written with capitals, as Go's servers do (`Content-Length`; off: in small
+    /// letters). For clients that don't know that they mean the same.
+    pub title_case: bool,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             linger_timeout: Duration::from_secs(5),
             max_connections: 1024,
             tls: None,
+            title_case: false,
         }
     }
 }

@@ -17,9 +17,10 @@ use mainstay_wire::client::{
 };
 use mainstay_wire::server::{self, Handler, Response};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -143,6 +144,45 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
     let error = post(&transport).await.unwrap_err();
     assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
     assert!(listening.0.lock().unwrap().is_empty(), "somebody was served");
+}
+
+/// With TLS 1.3 it is said only after a handshake that looked done.
+#[tokio::test]
+async fn who_is_refused_for_want_of_a_certificate_is_told_so() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.file()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.unwrap())
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        // Closed, they would take the alert with them.
+        let mut refused = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            refused.push(acceptor.accept(stream).into_fallible().await.err().map(|(_, stream)| stream));
+        }
+    });
+    let tls = authority.tls(None);
+    for transport in
+        [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
+    {
+        let error = post(&*transport).await.unwrap_err();
+        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::Maybe), "{error}");
+        assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -212,14 +212,6 @@ impl Conductor {
             (Told::Result(_) | Told::Unvoted { result: Some(_), .. }, _) => "SYNCING",
             _ => "error",
         };
-        let is_refused = word == "INVALID" || matches!(told, Told::Error(_));
-        if is_refused
-            && self.method.family == Family::NewPayload
-            && let Some(block) = &self.subject.block
-        {
-            // Another payload may come under the same hash.
-            lock(&self.core.blocks).forget(block, &self.request);
-        }
         let took = self.started.elapsed();
         self.core.telemetry.answered(&self.name, word, took);
         self.told = Some((word.to_owned(), early, took));

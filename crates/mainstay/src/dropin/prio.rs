@@ -3,26 +3,22 @@
 //! A flag wins over its variable, and both over the config file; a variable of ours (`MAINSTAY_RPC_…`) wins over theirs. What
 //! can't be read is told, where prio-load-balancer silently takes the default.
 
-use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
-
 use clap::{Arg, ArgAction, ArgMatches};
-use mainstay_settings::{Origin, Problem};
+use mainstay_settings::Problem;
 
-use super::Given;
+use super::go::{self, Told};
 use super::mock_node;
+use super::{Given, STAND_IN_ID, stand_in_arg};
 use crate::logging::{LOG_PROD, LOG_PROD_FLAG};
 
 /// The program's name.
 pub(super) const NAME: &str = "prio-load-balancer";
-/// What stands behind `rpc` when the binary is called by that name.
-pub(super) const STAND_IN: &str = "--stand-in";
 
 /// What `-redis` says there for one inside the process: nothing is shared.
 pub(crate) const NO_REDIS: &str = "dev";
 
-/// Its flags; in Go one dash is as good as two.
-const FLAGS: [&str; 9] =
+/// Its flags.
+pub(super) const FLAGS: [&str; 9] =
     ["http", "redis", "nodes", "backends", "node-workers", "mock-node", "log-prod", "log-service", "help"];
 
 /// How a variable's value is written there.
@@ -76,46 +72,9 @@ pub(super) fn is_known_variable(name: &str) -> bool {
         || [NODES, BACKENDS, LOG_PROD].contains(&name)
 }
 
-/// Gives its long flags behind `rpc` their second dash. Called by its name all flags but those of one letter are long: one that is
-/// misspelt is told, where `-htp` would be taken for `-h` and `-nods` for nodes called `ods`.
-pub(super) fn double_dashes(all: &mut [OsString]) {
-    let is = |at: usize, word: &str| all.get(at).is_some_and(|argument| argument == word);
-    let first = if is(1, "rpc") {
-        2
-    } else if is(1, "check") || is(1, "config") {
-        all.iter().position(|argument| argument == "rpc").map_or(all.len(), |at| at + 1)
-    } else {
-        return;
-    };
-    let stands_in = is(2, STAND_IN);
-    for argument in all.iter_mut().skip(first) {
-        if argument == "--" {
-            return;
-        }
-        let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { continue };
-        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
-        let misspelt = || {
-            let is_long = |first: char| if stands_in { first.is_ascii_alphabetic() } else { first == 'h' };
-            name.len() > 1 && name.starts_with(is_long)
-        };
-        if FLAGS.contains(&name) || misspelt() {
-            *argument = format!("--{flag}").into();
-        }
-    }
-}
-
 /// The flags that are not keys of ours already.
 pub(super) fn args() -> Vec<Arg> {
     let heading = "prio-load-balancer's flags (its variables are understood too)";
-    let switch = |name: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("BOOL")
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .help_heading(heading)
-    };
     vec![
         Arg::new("http")
             .long("http")
@@ -128,19 +87,22 @@ pub(super) fn args() -> Vec<Arg> {
             .action(ArgAction::Append)
             .help_heading(heading)
             .help("More nodes, after those of --nodes"),
-        switch("mock-node")
+        go::switch_arg("mock-node")
+            .help_heading(heading)
             .help("Run a node that answers net_version and eth_callBundle on localhost:8095, and use it"),
-        switch("log-prod").help("Log lines of JSON in prio-load-balancer's form"),
-        Arg::new("stand-in").long("stand-in").action(ArgAction::SetTrue).hide(true),
+        go::switch_arg("log-prod")
+            .help_heading(heading)
+            .help("Log lines of JSON in prio-load-balancer's form"),
+        stand_in_arg(),
     ]
 }
 
 /// Takes its flags and variables into `given`.
 pub(super) fn apply(matches: &ArgMatches, given: &mut Given, problems: &mut Vec<Problem>) {
     let mut told = Told { problems };
-    given.stand_in = matches.get_flag("stand-in");
+    given.stand_in = matches.get_flag(STAND_IN_ID);
     take_variables(given, &mut told);
-    listen(matches, given, &mut told);
+    go::listen(matches, "http", given, &mut told);
     if matches.get_one::<String>("redis").is_some_and(|text| text.trim().is_empty()) {
         given.flags.set("redis", "--redis", vec![NO_REDIS.to_owned()]);
     }
@@ -161,38 +123,10 @@ pub(super) fn apply(matches: &ArgMatches, given: &mut Given, problems: &mut Vec<
     }
 }
 
-struct Told<'a> {
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Told<'_> {
-    fn flag(&mut self, flag: &str, key: &str, what: impl Into<String>) {
-        let origin = Origin::Flag(flag.to_owned());
-        self.problems.push(Problem { origin, key: key.to_owned(), what: what.into() });
-    }
-
-    fn variable(&mut self, name: &str, what: impl Into<String>) {
-        let origin = Origin::Variable(name.to_owned());
-        self.problems.push(Problem { origin, key: String::new(), what: what.into() });
-    }
-
-    /// A boolean flag as Go reads it.
-    fn switch(&mut self, matches: &ArgMatches, name: &str) -> Option<bool> {
-        match matches.get_one::<String>(name)?.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-            _ => {
-                self.flag(&format!("--{name}"), name, "expected true or false");
-                None
-            }
-        }
-    }
-}
-
 /// Brings its variables into our form. One that is set to nothing is not set.
 fn take_variables(given: &mut Given, told: &mut Told<'_>) {
+    go::drop_empty(&mut given.variables);
     let variables = &mut given.variables;
-    variables.retain(|name, value| name.starts_with("MAINSTAY_") || !value.trim().is_empty());
     for (name, key, form) in VARIABLES {
         let Some(value) = variables.get_mut(name) else { continue };
         match translated(form, value.trim()) {
@@ -213,12 +147,10 @@ fn take_variables(given: &mut Given, told: &mut Told<'_>) {
 
 /// A value of theirs in the form of ours.
 fn translated(form: Form, text: &str) -> Result<String, String> {
-    let whole = |unit: &str| {
-        text.parse::<u64>().map_err(|_| format!("\"{text}\" is not a whole number of {unit}, for example 5"))
-    };
+    let whole = |unit: &str| go::whole(text, unit, 5);
     match form {
         Form::Same => Ok(text.to_owned()),
-        Form::Listen => address(text),
+        Form::Listen => go::address(text),
         Form::Seconds => Ok(format!("{}s", whole("seconds")?)),
         Form::Kilobytes => Ok(format!("{}KiB", whole("kilobytes")?)),
         Form::One => on(text).map(|on| on.to_string()),
@@ -230,39 +162,6 @@ fn on(text: &str) -> Result<bool, String> {
         "1" => Ok(true),
         "0" => Ok(false),
         _ => Err(format!("\"{text}\" is neither 1 (on) nor 0 (off)")),
-    }
-}
-
-/// `:8080` and `localhost:8080` as an address; of a name the first one, IPv4 before IPv6.
-fn address(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address.to_string());
-    }
-    let wrong = || format!("\"{text}\" is not an address with a port, for example localhost:8080 or :8080");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    match host {
-        "" => return Ok(format!("0.0.0.0:{port}")),
-        "localhost" => return Ok(format!("127.0.0.1:{port}")),
-        _ if host.contains([':', '/', ' ']) => return Err(wrong()),
-        _ => {}
-    }
-    let found: Vec<SocketAddr> =
-        (host, port).to_socket_addrs().map_err(|why| format!("{host} has no address: {why}"))?.collect();
-    let best = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    best.map(SocketAddr::to_string).ok_or_else(|| format!("{host} has no address"))
-}
-
-fn listen(matches: &ArgMatches, given: &mut Given, told: &mut Told<'_>) {
-    let Some(text) = matches.get_one::<String>("http") else { return };
-    if given.flags.has("listen") {
-        told.flag("--http", "listen", "says what --listen says too, give either");
-        return;
-    }
-    match address(text) {
-        Ok(address) => given.flags.set("listen", "--http", vec![address]),
-        Err(what) => told.flag("--http", "listen", what),
     }
 }
 
@@ -345,21 +244,6 @@ fn log_prod(matches: &ArgMatches, given: &mut Given, told: &mut Told<'_>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn an_address_is_read_as_go_reads_it() {
-        for (text, read) in [
-            ("localhost:8080", "127.0.0.1:8080"),
-            (":8080", "0.0.0.0:8080"),
-            ("10.0.0.1:1", "10.0.0.1:1"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(address(text).unwrap(), read);
-        }
-        for wrong in ["8080", "localhost", "localhost:http", "http://a:1", ""] {
-            assert!(address(wrong).unwrap_err().contains("is not an address with a port"), "{wrong}");
-        }
-    }
 
     #[test]
     fn values_get_their_units_and_what_is_no_number_is_told() {

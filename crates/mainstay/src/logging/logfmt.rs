@@ -89,6 +89,11 @@ fn write_value(writer: &mut impl Write, value: &str) -> fmt::Result {
     if !value.is_empty() && value.chars().all(plain) {
         return writer.write_str(value);
     }
+    write_quoted(writer, value)
+}
+
+/// Between quotes, on one line.
+pub(super) fn write_quoted(writer: &mut impl Write, value: &str) -> fmt::Result {
     writer.write_char('"')?;
     for c in value.chars() {
         match c {

@@ -9,12 +9,17 @@ use mainstay_wire::envelope::{Outcome, elements, fields, parse_reply, string};
 /// A node refuses tokens that are more than a minute off; half of that deserves a word.
 const ODD_SKEW: i64 = 30;
 
+const WANTS_TOKEN: &str =
+    "is there, and takes only its callers' tokens: give it #jwt-secret=FILE to have it asked more";
+
 /// What a node has to say to be right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// Its chain, and methods of the Engine API.
     #[default]
     EngineApi,
+    /// That it wants a token, or its chain if it wants none.
+    Refusal,
     /// Its chain.
     Chain,
     /// Anything but an error of HTTP.
@@ -23,7 +28,7 @@ pub(super) enum Wanted {
 
 impl Wanted {
     fn port(self) -> &'static str {
-        if self == Self::EngineApi { "Engine API" } else { "JSON-RPC" }
+        if matches!(self, Self::EngineApi | Self::Refusal) { "Engine API" } else { "JSON-RPC" }
     }
 }
 
@@ -33,6 +38,8 @@ pub(super) struct Answers {
     pub(super) wanted: Wanted,
     /// Why there is nothing (more) to tell.
     pub(super) failed: Option<String>,
+    /// It wants a token, and we have none.
+    pub(super) wants_token: bool,
     pub(super) chain: Option<u64>,
     pub(super) client: Option<String>,
     /// How many methods it offers.
@@ -65,6 +72,10 @@ impl Answers {
         }
         match reply.status {
             status if status.is_success() => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.wanted == Wanted::Refusal => {
+                self.wants_token = true;
+                return;
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 self.failed = Some(self.refused(reply.status));
                 return;
@@ -144,7 +155,7 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
                 (None, Some(own), _) if Some(own) != chain => {
                     Some(format!("is on chain {own}, the others are on {}", chain.unwrap_or_default()))
                 }
-                (None, None, _) if answers.wanted != Wanted::AnyReply => {
+                (None, None, _) if answers.wanted != Wanted::AnyReply && !answers.wants_token => {
                     Some("does not tell its chain id".to_owned())
                 }
                 (None, _, None) if answers.wanted == Wanted::EngineApi => Some(
@@ -158,7 +169,8 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
                 answers: answers.clone(),
                 wrong,
                 odd: odd
-                    .map(|skew| format!("its clock is {skew:+} s from ours, at 60 s it refuses every call")),
+                    .map(|skew| format!("its clock is {skew:+} s from ours, at 60 s it refuses every call"))
+                    .or_else(|| answers.wants_token.then(|| WANTS_TOKEN.to_owned())),
             }
         })
         .collect()
@@ -234,6 +246,22 @@ mod tests {
         assert_eq!(answers.failed, None);
         answers.take("engine_exchangeCapabilities", &reply(200, None, lacks), now);
         assert!(judge(&["engine"], &[answers])[0].wrong.as_ref().unwrap().contains("no Engine API"));
+    }
+
+    #[test]
+    fn who_wants_a_token_that_we_lack_is_there_at_least() {
+        let now = SystemTime::UNIX_EPOCH;
+        let asked = |status, body| {
+            let mut answers = Answers { wanted: Wanted::Refusal, ..Answers::default() };
+            answers.take("eth_chainId", &reply(status, None, body), now);
+            judge(&["sync"], &[answers]).remove(0)
+        };
+        let refused = asked(401, "");
+        assert!(refused.right() && refused.odd.unwrap().contains("#jwt-secret=FILE"));
+        let open = asked(200, r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#);
+        assert!(open.right() && open.odd.is_none());
+        assert!(asked(404, "").wrong.unwrap().contains("Engine API port"));
+        assert!(!asked(200, r#"{"jsonrpc":"2.0","id":1,"result":null}"#).right());
     }
 
     #[test]

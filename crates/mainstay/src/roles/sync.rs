@@ -7,11 +7,13 @@ use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Settings};
 use mainstay_sync::{Config, Sync};
 
+use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
 use crate::roles::{Built, Configured, Metrics, RoleKind, count};
 
-/// The sync role among the roles.
-pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_sync::SECTION, extra: &[], configure };
+/// The sync role among the roles; with sync-proxy's flags and variables, as it stands in for that.
+pub(crate) const KIND: RoleKind =
+    RoleKind { section: &mainstay_sync::SECTION, extra: &[Extra::SyncProxy], configure };
 
 fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
     Some(Box::new(Config::from_settings(settings, problems)?))
@@ -27,7 +29,14 @@ impl Configured for Config {
     }
 
     fn summary(&self) -> String {
-        count(self.execution.nodes.len())
+        let nodes = count(self.execution.nodes.len());
+        let proxies = match self.execution.mirror.len() {
+            0 => String::new(),
+            1 => ", 1 proxy".to_owned(),
+            many => format!(", {many} proxies"),
+        };
+        let mirror = if self.mirror_mode { ", in mirror mode" } else { "" };
+        format!("{nodes}{proxies}{mirror}")
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -35,7 +44,7 @@ impl Configured for Config {
             group: self.execution.name.clone(),
             name: node.spec.name.clone(),
             url: node.spec.url.clone(),
-            asked: node.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
+            asked: node.secret.clone().map_or(Asked::Passage, Asked::Engine),
         };
         self.execution.nodes.iter().map(target).collect()
     }

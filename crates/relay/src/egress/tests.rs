@@ -58,11 +58,19 @@ impl Relay {
 
     fn send_at(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Verdict {
         match self.egress.before_claim(leg, block, now) {
-            Before::Settled(verdict) => verdict,
-            Before::Claim(bid) => {
+            Step::Settled(verdict) => verdict,
+            Step::Claim(bid) => {
                 let answer = self.claims.bid(&bid);
-                self.egress.after_claim(leg, block, &bid, Ok(answer))
+                self.answer(leg, block, &bid, Ok(answer))
             }
+        }
+    }
+
+    /// The second half where it is the last.
+    fn answer(&mut self, leg: Leg, block: &Block, bid: &Bid, answer: Result<Answer, Unavailable>) -> Verdict {
+        match self.egress.after_claim(leg, block, bid, answer) {
+            Step::Settled(verdict) => verdict,
+            Step::Claim(bid) => panic!("asked again: {bid:?}"),
         }
     }
 
@@ -70,8 +78,8 @@ impl Relay {
     fn send_alone(&mut self, leg: Leg, block: &Block) -> Verdict {
         let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
         match self.egress.before_claim(leg, block, now) {
-            Before::Settled(verdict) => verdict,
-            Before::Claim(bid) => self.egress.after_claim(leg, block, &bid, Err(away())),
+            Step::Settled(verdict) => verdict,
+            Step::Claim(bid) => self.answer(leg, block, &bid, Err(away())),
         }
     }
 
@@ -343,7 +351,7 @@ fn a_private_tail_stays_private_however_often_it_is_resent() {
     }
     // The claims aren't asked of what is known to be lost.
     for block in &tail {
-        assert!(matches!(relay.egress.before_claim(B, block, at(6, 0)), Before::Settled(_)));
+        assert!(matches!(relay.egress.before_claim(B, block, at(6, 0)), Step::Settled(_)));
     }
 }
 
@@ -366,9 +374,9 @@ fn a_claim_whose_answer_was_lost_is_found_again() {
     let parent = id(99, 0);
     let mut relay = Relay::new(&[parent]);
     let (first, second) = (block(1, parent, 1), block(1, parent, 2));
-    let Before::Claim(bid) = relay.egress.before_claim(A, &first, at(1, 0)) else { panic!() };
+    let Step::Claim(bid) = relay.egress.before_claim(A, &first, at(1, 0)) else { panic!() };
     assert_eq!(relay.claims.bid(&bid), Answer::Granted);
-    assert_eq!(relay.egress.after_claim(A, &first, &bid, Err(away())), CLOSED);
+    assert_eq!(relay.answer(A, &first, &bid, Err(away())), CLOSED);
     // The other leg's copy and its child go on, another block doesn't.
     assert_eq!(relay.send(B, &second), lost_to(first.id));
     assert_eq!(relay.send(B, &block(2, first.id, 1)), WIN);
@@ -396,8 +404,8 @@ fn fail_open_keeps_to_what_this_process_knows() {
 fn answers_may_overtake_each_other() {
     let parent = id(99, 0);
     let ask = |relay: &mut Relay, leg, block: &Block| match relay.egress.before_claim(leg, block, at(1, 0)) {
-        Before::Claim(bid) => bid,
-        Before::Settled(verdict) => panic!("{verdict:?}"),
+        Step::Claim(bid) => bid,
+        Step::Settled(verdict) => panic!("{verdict:?}"),
     };
     let (one, two) = (block(1, parent, 1), block(1, parent, 2));
     let child = block(2, one.id, 1);
@@ -406,22 +414,38 @@ fn answers_may_overtake_each_other() {
     let mut relay = Relay::new(&[parent]);
     let (first, second) = (ask(&mut relay, A, &one), ask(&mut relay, B, &one));
     let (granted, same) = (relay.claims.bid(&first), relay.claims.bid(&second));
-    assert_eq!(relay.egress.after_claim(B, &one, &second, Ok(same)), SAME);
-    assert_eq!(relay.egress.after_claim(A, &one, &first, Ok(granted)), SAME);
+    assert_eq!(relay.answer(B, &one, &second, Ok(same)), SAME);
+    assert_eq!(relay.answer(A, &one, &first, Ok(granted)), SAME);
 
     // Siblings; the loser is told first.
     let mut relay = Relay::new(&[parent]);
     let (first, second) = (ask(&mut relay, A, &one), ask(&mut relay, B, &two));
     let (granted, lost) = (relay.claims.bid(&first), relay.claims.bid(&second));
-    assert_eq!(relay.egress.after_claim(B, &two, &second, Ok(lost)), lost_to(one.id));
-    assert_eq!(relay.egress.after_claim(A, &one, &first, Ok(granted)), SAME);
+    assert_eq!(relay.answer(B, &two, &second, Ok(lost)), lost_to(one.id));
+    assert_eq!(relay.answer(A, &one, &first, Ok(granted)), SAME);
 
     // A child whose parent's answer is still on its way.
     let mut relay = Relay::new(&[parent]);
     let first = ask(&mut relay, A, &one);
     let granted = relay.claims.bid(&first);
     assert_eq!(relay.send(B, &child), WIN);
-    assert_eq!(relay.egress.after_claim(A, &one, &first, Ok(granted)), WIN);
+    assert_eq!(relay.answer(A, &one, &first, Ok(granted)), WIN);
+}
+
+/// A parent that comes in while the claims are asked about it.
+#[test]
+fn a_parent_may_become_public_on_the_way() {
+    let parent = id(99, 0);
+    let mut relay = Relay::new(&[]);
+    let own = block(1, parent, 1);
+    let Step::Claim(first) = relay.egress.before_claim(A, &own, at(1, 0)) else { panic!() };
+    let orphan = relay.claims.bid(&first);
+    assert_eq!(orphan, Answer::Orphan);
+    relay.egress.make_public(parent);
+    let again = Bid { parent_public: true, ..first };
+    assert_eq!(relay.egress.after_claim(A, &own, &first, Ok(orphan)), Step::Claim(again));
+    let granted = relay.claims.bid(&again);
+    assert_eq!(relay.answer(A, &own, &again, Ok(granted)), WIN);
 }
 
 #[test]
@@ -457,12 +481,12 @@ fn a_block_of_ours_from_outside_has_its_slot() {
 
     // Before its answer is there, after the question.
     let fifth = block(5, id(101, 4), 5);
-    let Before::Claim(bid) = relay.egress.before_claim(A, &fifth, at(5, 0)) else { panic!() };
+    let Step::Claim(bid) = relay.egress.before_claim(A, &fifth, at(5, 0)) else { panic!() };
     let answer = relay.claims.bid(&bid);
     assert_eq!(answer, Answer::Granted);
     let rival = block(5, id(101, 4), 6);
     see(&mut relay, &rival, 5);
-    assert_eq!(relay.egress.after_claim(A, &fifth, &bid, Ok(answer)), lost_to(rival.id));
+    assert_eq!(relay.answer(A, &fifth, &bid, Ok(answer)), lost_to(rival.id));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! pings, also between calls; a connection whose pings aren't answered ends, and its calls with it.
 
 use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,19 +117,22 @@ fn blame(error: &hyper::Error) -> CallError {
     if error.is_timeout() {
         return maybe(Fault::Timeout).because("pings aren't answered");
     }
+    if let Some(io) = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        // Of an alert of TLS, such as that a certificate is missed, only the text is left.
+        let text = io.to_string();
+        return match text.contains("fatal alert") {
+            true => maybe(Fault::Tls).because(text),
+            false => maybe(Fault::Reset),
+        };
+    }
     let Some(cause) = cause(error) else { return maybe(Fault::Reset) };
     // The node tells which streams it has taken before it goes away, and which it refuses untouched (RFC 9113, 6.8 and 8.7).
     let is_refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
     if cause.is_remote() && (cause.is_go_away() || is_refused) {
         return CallError::new(Fault::Reset, Delivered::No).because(cause.to_string());
     }
-    match cause.get_io() {
-        // Of an alert only the text is left.
-        Some(io) if io.to_string().contains("fatal alert") => maybe(Fault::Tls).because(io.to_string()),
-        Some(_) => maybe(Fault::Reset),
-        None if cause.is_library() => maybe(Fault::Protocol).because(cause.to_string()),
-        None => maybe(Fault::Reset).because(cause.to_string()),
-    }
+    let fault = if cause.is_library() { Fault::Protocol } else { Fault::Reset };
+    maybe(fault).because(cause.to_string())
 }
 
 /// The body of a request. Its place is kept for as long as the connection holds it, so that what waits in there is bounded also when

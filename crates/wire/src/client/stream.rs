@@ -10,7 +10,7 @@ use tokio_util::either::Either;
 use url::Host;
 
 use super::endpoint::Endpoint;
-use super::error::{CallError, Fault};
+use super::error::{CallError, Delivered, Fault};
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -66,7 +66,7 @@ fn refused(error: &io::Error) -> CallError {
 /// comes only after a handshake which looked done from here.
 pub(super) fn alert(error: &io::Error) -> Option<CallError> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(_) => Some(refused(error)),
+        rustls::Error::AlertReceived(_) => Some(refused(error).with(Delivered::Maybe)),
         _ => None,
     }
 }

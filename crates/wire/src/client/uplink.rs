@@ -22,7 +22,6 @@ use url::Url;
 use super::h2::Connection;
 use super::link::Link;
 use super::{BadEndpoint, CallError, Client, Delivered, Dial, Fault, HttpReply, Options, stream};
-use crate::hop;
 
 /// How long a node that chose HTTP/1.1 isn't asked again: it may have been replaced by one that speaks HTTP/2.
 const CHOICE_HOLDS: Duration = Duration::from_secs(600);
@@ -210,8 +209,7 @@ impl Uplink {
             .map_err(|_| unsendable())?;
         *request.version_mut() = Version::HTTP_2;
         let headers = request.headers_mut();
-        // HTTP/2 has none of them.
-        hop::strip(headers);
+        // What else HTTP/2 doesn't have hyper takes out.
         headers.remove(HOST);
         headers.remove(CONTENT_LENGTH);
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));

@@ -66,7 +66,7 @@ pub(super) async fn serve<H: Handler>(
             Ok::<_, Infallible>(response)
         }
     });
-    let builder = builder();
+    let builder = builder(&options);
     let watched = Watched::new(stream, activity.clone(), &options);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
     let mut overdue = pin!(activity.overdue(&options));
@@ -122,10 +122,11 @@ async fn shaken(
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(options: &Options) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
+    builder.http1().title_case_headers(options.title_case);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -104,6 +104,11 @@ async fn what_is_sent() {
         .header("host", "elsewhere.example")
         .header("connection", "x-hop")
         .header("x-hop", "1")
+        .header("te", "gzip")
+        .header("keep-alive", "5")
+        .header("proxy-connection", "close")
+        .header("transfer-encoding", "chunked")
+        .header("upgrade", "h2c")
         .header("x-end", "2")
         .header("content-length", "77")
         .header("accept-encoding", "gzip");
@@ -114,6 +119,9 @@ async fn what_is_sent() {
     assert_eq!(sent(&head, "authorization").as_deref(), Some("Basic dXMgZXI6cEBzcw=="));
     assert_eq!(sent(&head, "accept-encoding").as_deref(), Some("gzip"));
     assert_eq!(sent(&head, "content-length").as_deref(), Some("0"));
+    for hop in ["te", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "connection"] {
+        assert_eq!(sent(&head, hop), None, "{hop}");
+    }
     assert_eq!((sent(&head, "x-hop"), sent(&head, "x-end").as_deref()), (None, Some("2")));
 
     let error = uplink.post(Bytes::new(), Some("a\r\nb"), soon()).await.unwrap_err();

@@ -135,7 +135,7 @@ async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
     let limit = node.within(LIMIT.min(timeout));
     let question = async |body: &'static [u8]| {
         let deadline = Instant::now() + limit;
-        let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await;
+        let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await;
         match reply {
             Err(Failed { cause, .. }) => Err(cause),
             Ok(reply) => match reply.outcome {
@@ -165,7 +165,7 @@ async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
 async fn client_version(node: &Node) -> Option<String> {
     let body = br#"{"jsonrpc":"2.0","id":4,"method":"web3_clientVersion","params":[]}"#;
     let deadline = Instant::now() + node.within(LIMIT);
-    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await.ok()?;
     match reply.outcome {
         Outcome::Result(version) => envelope::string(&version).filter(|v| v.len() <= 200),
         Outcome::Error { .. } => versions(node).await,
@@ -176,7 +176,7 @@ async fn client_version(node: &Node) -> Option<String> {
 async fn versions(node: &Node) -> Option<String> {
     let body = br#"{"jsonrpc":"2.0","id":5,"method":"engine_getClientVersionV1","params":[{"code":"MS","name":"mainstay","version":"v0","commit":"00000000"}]}"#;
     let deadline = Instant::now() + node.within(LIMIT);
-    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await.ok()?;
     let Outcome::Result(list) = reply.outcome else { return None };
     let [name, version] = envelope::fields(&envelope::first_element(&list)?, ["name", "version"])?;
     Some(format!("{}/{}", envelope::string(&name?)?, envelope::string(&version?)?))

@@ -497,7 +497,7 @@ impl Core {
                 br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",false]}"#;
             for node in self.execution.nodes().iter().filter(|node| node.serves()) {
                 let deadline = Instant::now() + Duration::from_secs(1);
-                let reply = node.call(Bytes::from_static(ask), &Caller::default(), deadline).await;
+                let reply = node.call(Bytes::from_static(ask), &Caller::mainstay(), deadline).await;
                 if let Ok(envelope::Reply { outcome: envelope::Outcome::Result(block), .. }) = reply
                     && let Some([Some(number), Some(timestamp)]) =
                         envelope::fields(&block, ["number", "timestamp"])

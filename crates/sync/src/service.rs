@@ -111,11 +111,11 @@ impl Service {
             |id: Option<&str>| self.shared.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
         let Some(secret) = &self.shared.secret else {
             let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
-            return Ok(Who { client: client(None), caller: Caller { token, ..Caller::default() } });
+            return Ok(Who { client: client(None), caller: Caller::new(None, None, token) });
         };
         let token = jwt::bearer(headers.get(AUTHORIZATION))?;
         let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
-        Ok(Who { client: client(id.as_deref()), caller: Caller { id, clv, token: None } })
+        Ok(Who { client: client(id.as_deref()), caller: Caller::new(id, clv, None) })
     }
 }
 

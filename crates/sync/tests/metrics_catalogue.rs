@@ -6,7 +6,9 @@ mod common;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 
+use bytes::Bytes;
 use common::*;
+use mainstay_execution::links::{Call, Watch as _};
 use mainstay_sim::{Family, Fault};
 
 /// Everything happens that is counted.

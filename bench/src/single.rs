@@ -151,7 +151,7 @@ impl Case {
 }
 
 /// A case's call, as it goes out over and over.
-struct Fixed {
+pub(crate) struct Fixed {
     request: Vec<u8>,
     answer: &'static str,
 }

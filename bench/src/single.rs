@@ -152,8 +152,8 @@ impl Case {
 
 /// A case's call, as it goes out over and over.
 pub(crate) struct Fixed {
-    request: Vec<u8>,
-    answer: &'static str,
+    pub(crate) request: Vec<u8>,
+    pub(crate) answer: &'static str,
 }
 
 impl Calls for Fixed {

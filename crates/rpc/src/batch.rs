@@ -110,7 +110,7 @@ async fn one(
             return id.map(|id| failure.of_call(Some(&id)));
         }
     };
-    account.begin_reply(&mut HeaderMap::new(), clock::now());
+    account.begin_reply(clock::now());
     let status = answer.reply.status.as_u16();
     account.set_status(status);
     let read = gather(answer.reply.body, left).await;

@@ -51,7 +51,7 @@ impl Service {
             Ok(claims) => claims,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
-        let caller = Caller { id: claims.id, clv: claims.clv, token: None };
+        let caller = Caller::new(claims.id, claims.clv, None);
         match read_body(request.into_body(), self.shared.max_body).await {
             Ok(body) => {
                 let (status, reply) = self.body(&body, &caller).await;

@@ -117,7 +117,7 @@ pub struct Config {
     pub allow_building: bool,
     pub rules: Rules,
     pub timeout: Duration,
-    /// When a voted call has to be answered at the latest; nodes may take longer, up to `timeout`.
+    /// When a call has to be answered at the latest; nodes may take longer over voted ones, up to `timeout`.
     pub answer_within: Duration,
     pub on_shortfall: OnShortfall,
     pub quarantine_after: Option<u32>,

@@ -118,11 +118,11 @@ impl Service {
             |id: Option<&str>| self.shared.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
         let Some(secret) = &self.shared.secret else {
             let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
-            return Ok(Who::new(client(None), Caller { token, ..Caller::default() }));
+            return Ok(Who::new(client(None), Caller::new(None, None, token)));
         };
         let token = jwt::bearer(headers.get(AUTHORIZATION))?;
         let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
-        Ok(Who::new(client(id.as_deref()), Caller { id, clv, token: None }))
+        Ok(Who::new(client(id.as_deref()), Caller::new(id, clv, None)))
     }
 }
 

@@ -56,6 +56,17 @@ pub enum Endpoint<'a> {
     Link(&'a LinkConfig),
 }
 
+impl<'a> Endpoint<'a> {
+    /// Its address and options.
+    #[must_use]
+    pub fn spec(self) -> &'a NodeSpec {
+        match self {
+            Self::Node(spec) => spec,
+            Self::Link(link) => &link.spec,
+        }
+    }
+}
+
 /// Makes what the calls to an endpoint go over, or says why it can't.
 pub type Connect = Box<dyn Fn(Endpoint<'_>) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
 
@@ -63,14 +74,12 @@ pub type Connect = Box<dyn Fn(Endpoint<'_>) -> Result<Arc<dyn Transport>, String
 #[must_use]
 pub fn over_http() -> Connect {
     Box::new(|endpoint| {
-        let (spec, made) = match endpoint {
-            Endpoint::Node(spec) => {
-                let client = Client::new(&spec.url, client::Options::default());
-                (spec, client.map(|client| Arc::new(client) as Arc<dyn Transport>))
-            }
-            Endpoint::Link(link) => (&link.spec, link.transport()),
+        let made = match endpoint {
+            Endpoint::Node(spec) => Client::new(&spec.url, client::Options::default())
+                .map(|client| Arc::new(client) as Arc<dyn Transport>),
+            Endpoint::Link(link) => link.transport(),
         };
-        made.map_err(|error| format!("{}: {error}", spec.shown_url()))
+        made.map_err(|error| format!("{}: {error}", endpoint.spec().shown_url()))
     })
 }
 

@@ -444,6 +444,7 @@ fn with_no_secret_of_ours_the_callers_token_is_passed_through() {
     let mut lab = Lab::with_secret(1, Some(&secret));
     let mut running = start(&lab, &[], &[]);
     let sync = address(&mut running, "sync");
+    #[allow(clippy::disallowed_methods)] // a test has a clock too
     let token = sign(&secret, &Claims::at(SystemTime::now()));
     let block = lab.chain.grow();
     assert!(from(&sync, "10.0.0.1", Some(&token), &payload(&block)).fine().contains("\"VALID\""));

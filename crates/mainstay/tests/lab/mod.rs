@@ -28,6 +28,7 @@ impl Lab {
 
     pub fn with_secret(els: usize, secret: Option<&Secret>) -> Self {
         let runtime = Runtime::new().unwrap();
+        #[allow(clippy::disallowed_methods)] // a test has a clock too
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let first = genesis(7, now - 120);
         let start = |at: usize| {

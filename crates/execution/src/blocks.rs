@@ -34,61 +34,121 @@ pub enum Plan {
 /// Payloads of one number that are kept of senders who aren't relied on.
 const MOST_OF_A_NUMBER: usize = 3;
 
-/// The last payloads, bounded by number and bytes; the oldest goes first.
+/// Of senders who aren't relied on this part of what may be kept is kept beside it.
+const UNPROVED_PART: usize = 4;
+
+/// Payloads in the order in which they came, bounded by number and bytes.
 #[derive(Debug)]
-pub struct Blocks {
-    by_hash: HashMap<String, Payload>,
+struct Shelf {
     order: VecDeque<String>,
     bytes: usize,
     max_blocks: usize,
     max_bytes: usize,
 }
 
+impl Shelf {
+    fn is_over(&self) -> bool {
+        self.order.len() > self.max_blocks || (self.bytes > self.max_bytes && self.order.len() > 1)
+    }
+
+    /// Takes a payload of this size off; whether it was there.
+    fn take(&mut self, hash: &str, size: usize) -> bool {
+        let Some(at) = self.order.iter().position(|kept| kept == hash) else { return false };
+        self.order.remove(at);
+        self.bytes -= size;
+        true
+    }
+}
+
+/// The last payloads, bounded by number and bytes; the oldest goes first. Those of senders who aren't relied on have a shelf of their
+/// own, so that they can't push out others.
+#[derive(Debug)]
+pub struct Blocks {
+    by_hash: HashMap<String, Payload>,
+    relied: Shelf,
+    unproved: Shelf,
+}
+
 impl Blocks {
     /// Keeps at most `max_blocks` payloads and `max_bytes` bytes of them.
     #[must_use]
     pub fn new(max_blocks: usize, max_bytes: usize) -> Self {
-        Self { by_hash: HashMap::new(), order: VecDeque::new(), bytes: 0, max_blocks, max_bytes }
+        let shelf = |part: usize| Shelf {
+            order: VecDeque::new(),
+            bytes: 0,
+            max_blocks: max_blocks.div_ceil(part),
+            max_bytes: max_bytes / part,
+        };
+        Self { by_hash: HashMap::new(), relied: shelf(1), unproved: shelf(UNPROVED_PART) }
     }
 
     /// Keeps a payload; one known already keeps its place.
     pub fn keep(&mut self, payload: Payload) {
         if self.by_hash.contains_key(&payload.hash) {
+            self.rely(&payload.hash);
+        } else {
+            self.put(payload, true);
+        }
+    }
+
+    fn put(&mut self, payload: Payload, is_relied: bool) {
+        let shelf = if is_relied { &mut self.relied } else { &mut self.unproved };
+        shelf.bytes += payload.request.len();
+        shelf.order.push_back(payload.hash.clone());
+        self.by_hash.insert(payload.hash.clone(), payload);
+        while shelf.is_over() {
+            let Some(oldest) = shelf.order.pop_front() else { break };
+            if let Some(gone) = self.by_hash.remove(&oldest) {
+                shelf.bytes -= gone.request.len();
+            }
+        }
+    }
+
+    /// Whose payload it is can be relied on after all.
+    fn rely(&mut self, hash: &str) {
+        let Some(size) = self.by_hash.get(hash).map(|payload| payload.request.len()) else { return };
+        if self.unproved.take(hash, size)
+            && let Some(payload) = self.by_hash.remove(hash)
+        {
+            self.put(payload, true);
+        }
+    }
+
+    /// This is the head of who is relied on: what it builds on is relied on, too.
+    pub fn follow(&mut self, head: &str) {
+        if self.unproved.order.is_empty() {
             return;
         }
-        self.bytes += payload.request.len();
-        self.order.push_back(payload.hash.clone());
-        self.by_hash.insert(payload.hash.clone(), payload);
-        while self.order.len() > self.max_blocks || (self.bytes > self.max_bytes && self.order.len() > 1) {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.remove(&oldest);
+        let line: Vec<String> = self.line(head).map(str::to_owned).collect();
+        for block in line.iter().rev() {
+            self.rely(block);
         }
     }
 
     /// Keeps a payload of a sender who isn't relied on: not one of the past, and few of a number. A consensus client that catches up,
     /// or makes up blocks, must not push out what nodes at the head may miss.
     pub fn keep_recent(&mut self, payload: Payload) {
-        let highest = self.by_hash.values().map(|kept| kept.number).max();
-        let is_recent =
-            highest.is_none_or(|highest| payload.number.saturating_add(self.max_blocks as u64) > highest);
+        let relied = self.relied.order.iter().filter_map(|hash| self.by_hash.get(hash));
+        let highest = relied.map(|kept| kept.number).max();
+        let is_recent = highest
+            .is_none_or(|highest| payload.number.abs_diff(highest) < self.relied.max_blocks.max(1) as u64);
         let beside = self.by_hash.values().filter(|kept| kept.number == payload.number).count();
-        if is_recent && beside < MOST_OF_A_NUMBER {
-            self.keep(payload);
+        if is_recent && beside < MOST_OF_A_NUMBER && !self.by_hash.contains_key(&payload.hash) {
+            self.put(payload, false);
         }
     }
 
-    /// Forgets a payload.
-    pub fn forget(&mut self, hash: &str) {
-        if self.by_hash.contains_key(hash) {
-            self.order.retain(|kept| kept != hash);
-            self.remove(hash);
+    /// Forgets a payload, if it is this request that is kept of it: another may have come under the same hash.
+    pub fn forget(&mut self, hash: &str, request: &Bytes) {
+        let Some(size) =
+            self.by_hash.get(hash).filter(|kept| kept.request == *request).map(|_| request.len())
+        else {
+            return;
+        };
+        if !self.relied.take(hash, size) {
+            self.unproved.take(hash, size);
         }
-    }
-
-    fn remove(&mut self, hash: &str) {
-        if let Some(gone) = self.by_hash.remove(hash) {
-            self.bytes -= gone.request.len();
-        }
+        self.by_hash.remove(hash);
     }
 
     /// Whether a block is kept.
@@ -97,17 +157,17 @@ impl Blocks {
         self.by_hash.get(hash)
     }
 
-    /// The block kept last.
+    /// The block kept last of those that are relied on.
     #[must_use]
     pub fn newest(&self) -> Option<&Payload> {
-        self.order.back().and_then(|hash| self.by_hash.get(hash))
+        self.relied.order.back().and_then(|hash| self.by_hash.get(hash))
     }
 
     /// A block and those that it builds on, as far back as they are kept; the last is the parent of the oldest.
     pub fn line<'a>(&'a self, block: &'a str) -> impl Iterator<Item = &'a str> {
         let parent = |block: &&'a str| self.by_hash.get(*block).map(|payload| payload.parent.as_str());
         // Hashes come from outside: a ring of them must not hold us.
-        std::iter::successors(Some(block), parent).take(self.order.len() + 1)
+        std::iter::successors(Some(block), parent).take(self.by_hash.len() + 1)
     }
 
     /// The block kept last, if it comes after `head`; else `head`. A payload comes before the forkchoiceUpdated that makes it
@@ -116,7 +176,7 @@ impl Blocks {
     pub fn tip<'a>(&'a self, head: &'a str) -> &'a str {
         let Some(newest) = self.newest() else { return head };
         let mut at = newest;
-        for _ in 0..self.order.len() {
+        for _ in 0..self.by_hash.len() {
             if at.parent == head {
                 return &newest.hash;
             }
@@ -137,7 +197,7 @@ impl Blocks {
         let mut at = target;
         while at != head_hash {
             // Hashes come from outside: a ring of them must not hold us.
-            let kept = self.by_hash.get(at).filter(|_| chain.len() < self.order.len());
+            let kept = self.by_hash.get(at).filter(|_| chain.len() < self.by_hash.len());
             let Some(payload) = kept else {
                 return match chain.last() {
                     // Nothing of it is kept: the node may know it all the same, the head alone tells.
@@ -223,26 +283,60 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_past_pushes_nothing_out_and_what_is_forgotten_can_come_again() {
-        let mut blocks = Blocks::new(3, 1 << 20);
-        blocks.keep_recent(payload("h7", "h6", 7, 10));
-        blocks.keep_recent(payload("h5", "h4", 5, 10));
-        blocks.keep_recent(payload("h4", "h3", 4, 10));
-        assert_eq!((blocks.get("h4"), blocks.order.len()), (None, 2));
-        for forged in ["a", "b"] {
-            blocks.forget("h5");
-            (0..5).for_each(|n| blocks.keep_recent(payload(&format!("{forged}{n}"), "h6", 7, 10)));
-            assert_eq!(blocks.by_hash.values().filter(|p| p.number == 7).count(), 3);
+    fn what_others_send_is_kept_where_it_is_recent_and_pushes_nothing_out() {
+        let mut blocks = Blocks::new(8, 1 << 20);
+        blocks.keep_recent(payload("x", "?", 1 << 60, 10));
+        chain(10, &mut blocks);
+        let kept = |blocks: &Blocks, hash: &str| blocks.get(hash).is_some();
+        for n in [2, 18, 1 << 60] {
+            blocks.keep_recent(payload("y", "?", n, 10));
+            assert!(!kept(&blocks, "y"), "{n}");
         }
-        for n in 0..5 {
-            blocks.forget(&format!("a{n}"));
+        for n in 3..=17 {
+            for i in 0..9 {
+                blocks.keep_recent(payload(&format!("{n} {i}"), "h9", n, 10));
+                let beside = blocks.by_hash.values().filter(|p| p.number == n).count();
+                assert!(beside <= MOST_OF_A_NUMBER, "{n}");
+            }
         }
-        blocks.keep_recent(payload("h5", "h4", 5, 10));
-        blocks.forget("h7");
-        blocks.forget("nobody");
-        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(5), 10));
-        blocks.keep(payload("h7", "h6", 7, 20));
-        assert_eq!((blocks.newest().map(|p| p.number), blocks.bytes), (Some(7), 30));
+        assert!((3..=10).all(|n| kept(&blocks, &format!("h{n}"))));
+        assert_eq!((blocks.relied.order.len(), blocks.unproved.order.len()), (8, 2));
+        assert_eq!(blocks.newest().map(|p| p.number), Some(10));
+    }
+
+    #[test]
+    fn what_is_sent_by_others_first_stays_once_it_is_relied_on() {
+        let mut blocks = Blocks::new(8, 1 << 20);
+        let others = |blocks: &mut Blocks| {
+            (0..9).for_each(|n| blocks.keep_recent(payload(&format!("x{n}"), "?", n, 10)));
+        };
+        for n in [1, 2] {
+            blocks.keep_recent(payload(&format!("h{n}"), &format!("h{}", n - 1), n, 10));
+        }
+        // Its head says so, of what it builds on as well.
+        blocks.follow("h2");
+        others(&mut blocks);
+        assert_eq!(numbers(&blocks.plan(("h0", 0), "h2")), [1, 2]);
+        // Or that it sends it, too.
+        blocks.keep_recent(payload("h3", "h2", 3, 10));
+        blocks.keep(payload("h3", "h2", 3, 99));
+        others(&mut blocks);
+        assert_eq!(numbers(&blocks.plan(("h0", 0), "h3")), [1, 2, 3]);
+        assert_eq!((blocks.relied.order.len(), blocks.relied.bytes), (3, 30));
+    }
+
+    #[test]
+    fn what_is_forgotten_can_come_again_and_is_the_very_request() {
+        let mut blocks = Blocks::new(8, 1 << 20);
+        let request = |size| Bytes::from(vec![0; size]);
+        for keep in [Blocks::keep, Blocks::keep_recent] {
+            keep(&mut blocks, payload("h7", "h6", 7, 10));
+            blocks.forget("h7", &request(11));
+            assert!(blocks.get("h7").is_some(), "other content under its hash");
+            blocks.forget("nobody", &request(10));
+            blocks.forget("h7", &request(10));
+            assert_eq!((blocks.get("h7"), blocks.relied.bytes, blocks.unproved.bytes), (None, 0, 0));
+        }
     }
 
     #[test]
@@ -268,9 +362,9 @@ mod tests {
     fn bounded_by_number_and_bytes_but_the_newest_always_stays() {
         let mut blocks = Blocks::new(64, 100);
         chain(30, &mut blocks);
-        assert_eq!(blocks.order.len(), 10);
+        assert_eq!(blocks.relied.order.len(), 10);
         blocks.keep(payload("big", "h30", 31, 5000));
-        assert_eq!(blocks.order.len(), 1);
+        assert_eq!(blocks.relied.order.len(), 1);
         assert_eq!(blocks.newest().map(|p| p.number), Some(31));
     }
 
@@ -279,10 +373,20 @@ mod tests {
         fn accounts_stay_right(steps in prop::collection::vec((0u64..40, 0u64..40, 1usize..60), 0..200)) {
             let mut blocks = Blocks::new(8, 200);
             for (hash, parent, size) in steps {
-                blocks.keep(payload(&hash.to_string(), &parent.to_string(), hash, size));
-                prop_assert_eq!(blocks.order.len(), blocks.by_hash.len());
-                prop_assert_eq!(blocks.bytes, blocks.by_hash.values().map(|p| p.request.len()).sum::<usize>());
-                prop_assert!(blocks.order.len() <= 8);
+                let sent = payload(&hash.to_string(), &parent.to_string(), hash, size);
+                match size % 5 {
+                    0 => blocks.forget(&sent.hash, &sent.request),
+                    1 => blocks.follow(&sent.hash),
+                    2 => blocks.keep_recent(sent),
+                    _ => blocks.keep(sent),
+                }
+                let (relied, unproved) = (&blocks.relied, &blocks.unproved);
+                prop_assert_eq!(relied.order.len() + unproved.order.len(), blocks.by_hash.len());
+                for shelf in [relied, unproved] {
+                    let sizes = shelf.order.iter().map(|hash| blocks.by_hash[hash].request.len());
+                    prop_assert_eq!(shelf.bytes, sizes.sum::<usize>());
+                }
+                prop_assert!(relied.order.len() <= 8 && unproved.order.len() <= 2);
                 // Always ends, also where hashes form a ring.
                 if let Some(newest) = blocks.newest().map(|p| p.hash.clone()) { let _ = blocks.plan(("none", 3), &newest); }
             }

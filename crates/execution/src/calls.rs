@@ -14,7 +14,7 @@ use crate::method::{Family, Method};
 use crate::node::Caller;
 use crate::reads;
 use crate::reply::{Answer, SERVER_ERROR};
-use crate::round::{self, Keep, Told};
+use crate::round::{self, Keep};
 
 /// Who answers calls.
 pub trait Answers: Sync {
@@ -51,9 +51,7 @@ pub async fn ask(core: &Arc<Core>, call: &Call, caller: &Caller) -> Answer {
     let method = Method::of(&call.method);
     if method.is_voted() {
         return match round::begin(core, call, method, caller, Keep::Now).await {
-            Ok(Told::Result(result)) => Answer::Result(result.into()),
-            Ok(Told::Error(error)) => Answer::NodeError(error),
-            Ok(Told::Nothing) => Answer::NoNode("no execution client gave a verdict"),
+            Ok(told) => told.into(),
             Err(_) => Answer::Error(SERVER_ERROR, "mainstay is stopping".into()),
         };
     }

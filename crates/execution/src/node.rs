@@ -1,6 +1,7 @@
 //! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,9 +35,24 @@ pub struct Caller {
     pub clv: Option<String>,
     /// The token itself, for nodes that calls aren't signed for.
     pub token: Option<Arc<str>>,
+    /// It is mainstay that asks: of nodes that calls aren't signed for with the last token that one of them took. To be lent to
+    /// nobody.
+    is_mainstay: bool,
 }
 
 impl Caller {
+    /// A consensus client with these claims, if it has any, and this token.
+    #[must_use]
+    pub fn new(id: Option<String>, clv: Option<String>, token: Option<Arc<str>>) -> Self {
+        Self { id, clv, token, is_mainstay: false }
+    }
+
+    /// mainstay itself: for probes.
+    #[must_use]
+    pub fn mainstay() -> Self {
+        Self { is_mainstay: true, ..Self::default() }
+    }
+
     /// The token for a node: its secret signs the caller's claims; without a secret it is the caller's own.
     #[must_use]
     pub fn token_for(&self, secret: Option<&Secret>) -> Option<Cow<'_, str>> {
@@ -53,7 +69,7 @@ impl std::fmt::Debug for Caller {
     }
 }
 
-/// The last token that a node took, kept for nodes that calls aren't signed for: probes and replays have no caller.
+/// The last token that a node took, kept for nodes that calls aren't signed for: probes have no caller.
 #[derive(Clone, Default)]
 pub struct Passed(Arc<Mutex<Option<Arc<str>>>>);
 
@@ -115,6 +131,8 @@ pub struct Node {
     pub removed: CancellationToken,
     secret: Option<Secret>,
     passed: Passed,
+    /// It has answered a call without a token, and refused none since.
+    open: AtomicBool,
     transport: Arc<dyn Transport>,
     state: Mutex<State>,
 }
@@ -157,7 +175,8 @@ impl Node {
         };
         let (spec, secret) = (config.spec, config.secret);
         let (probe, state) = (Notify::new(), Mutex::new(state));
-        Self { id, spec, feed, probe, removed, secret, passed, transport, state }
+        let open = AtomicBool::new(false);
+        Self { id, spec, feed, probe, removed, secret, passed, open, transport, state }
     }
 
     /// Its name.
@@ -204,10 +223,16 @@ impl Node {
         self.spec.timeout.map_or(limit, |own| own.min(limit))
     }
 
-    /// Whether it can be asked without a caller: calls are signed for it, or there is a caller's token that it took.
+    /// Whether calls to it are signed here; else they carry the caller's token.
     #[must_use]
-    pub fn has_token(&self) -> bool {
-        self.secret.is_some() || self.passed.get().is_some()
+    pub fn signs(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// Whether it can be asked without a caller: calls are signed for it, there is a caller's token that it took, or it wants none.
+    #[must_use]
+    pub fn takes_probes(&self) -> bool {
+        self.secret.is_some() || self.open.load(Ordering::Relaxed) || self.passed.get().is_some()
     }
 
     /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
@@ -215,7 +240,7 @@ impl Node {
     /// # Errors
     /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
     pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
-        let kept = if self.secret.is_none() && caller.token.is_none() { self.passed.get() } else { None };
+        let kept = if self.secret.is_none() && caller.is_mainstay { self.passed.get() } else { None };
         let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(self.secret.as_ref()));
         let reply =
             self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
@@ -225,10 +250,14 @@ impl Node {
             if let Some(token) = token {
                 self.passed.refused(&token);
             }
+            self.open.store(false, Ordering::Relaxed);
             return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
         }
         if let (None, Some(token)) = (&self.secret, &caller.token) {
             self.passed.took(token);
+        }
+        if token.is_none() {
+            self.open.store(true, Ordering::Relaxed);
         }
         match envelope::parse_reply(&reply.body) {
             Ok(read) => Ok(read),

@@ -47,8 +47,10 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || state.chain_seen.is_none_or(|seen| seen.elapsed() >= CHAIN_AGE)
             || *state.health.condition() != Condition::Fit
     };
-    let probe = if node.has_token() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
-    let Some(probe) = probe.filter(|probe| node.has_token() || *probe != Err(Cause::Unauthorized)) else {
+    let probe =
+        if node.takes_probes() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
+    let Some(probe) = probe.filter(|probe| node.signs() || *probe != Err(Cause::Unauthorized)) else {
+        // The token, not the node, is no good.
         node.state().health.put_off(started.into_std());
         return;
     };
@@ -134,7 +136,7 @@ async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
     let limit = node.within(LIMIT.min(timeout));
     let question = async |body: &'static [u8]| {
         let deadline = Instant::now() + limit;
-        let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await;
+        let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await;
         match reply {
             Err(Failed { cause, .. }) => Err(cause),
             Ok(reply) => match reply.outcome {
@@ -164,7 +166,7 @@ async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
 async fn client_version(node: &Node) -> Option<String> {
     let body = br#"{"jsonrpc":"2.0","id":4,"method":"web3_clientVersion","params":[]}"#;
     let deadline = Instant::now() + node.within(LIMIT);
-    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await.ok()?;
     match reply.outcome {
         Outcome::Result(version) => envelope::string(&version).filter(|v| v.len() <= 200),
         Outcome::Error { .. } => versions(node).await,
@@ -175,7 +177,7 @@ async fn client_version(node: &Node) -> Option<String> {
 async fn versions(node: &Node) -> Option<String> {
     let body = br#"{"jsonrpc":"2.0","id":5,"method":"engine_getClientVersionV1","params":[{"code":"MS","name":"mainstay","version":"v0","commit":"00000000"}]}"#;
     let deadline = Instant::now() + node.within(LIMIT);
-    let reply = node.call(Bytes::from_static(body), &Caller::default(), deadline).await.ok()?;
+    let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await.ok()?;
     let Outcome::Result(list) = reply.outcome else { return None };
     let [name, version] = envelope::fields(&envelope::first_element(&list)?, ["name", "version"])?;
     Some(format!("{}/{}", envelope::string(&name?)?, envelope::string(&version?)?))

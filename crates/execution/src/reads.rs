@@ -53,7 +53,7 @@ async fn gather(
 }
 
 fn deadline(core: &Core, method: Method) -> Instant {
-    Instant::now() + core.config.timeout.min(method.patience())
+    Instant::now() + core.config.answer_within.min(method.patience())
 }
 
 /// Fit nodes, or whoever may be up if there is none.

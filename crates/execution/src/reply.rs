@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use mainstay_wire::envelope;
 
+use crate::round::Told;
+
 /// execution-apis `common.md`: the payload id is unknown.
 pub const UNKNOWN_PAYLOAD: i64 = -38001;
 /// JSON-RPC 2.0: malformed JSON.
@@ -27,6 +29,16 @@ pub enum Answer {
     Error(i64, Cow<'static, str>),
     /// No node answered: told as an error with HTTP 503, so that the CL takes its execution client for offline.
     NoNode(&'static str),
+}
+
+impl From<Told> for Answer {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Result(result) | Told::Unvoted { result: Some(result), .. } => Self::Result(result.into()),
+            Told::Error(error) => Self::NodeError(error),
+            Told::Unvoted { result: None, .. } => Self::NoNode("no execution client gave a verdict"),
+        }
+    }
 }
 
 impl Answer {

@@ -74,8 +74,13 @@ pub enum Told {
     Result(Vec<u8>),
     /// This JSON-RPC error object, from the nodes.
     Error(Bytes),
-    /// No node gave an answer.
-    Nothing,
+    /// No node has said anything.
+    Unvoted {
+        /// What can be said all the same.
+        result: Option<Vec<u8>>,
+        /// The caller's token was handed on, and refused.
+        unauthorized: bool,
+    },
 }
 
 /// Puts a voted call to the nodes. Everything up to the queues happens before the first await, so calls reach every node in the
@@ -159,6 +164,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     };
     if let Some(hash) = &hash {
         let (request, hash, method) = (bare.clone(), hash.clone(), call.method.clone());
+        lock(&core.blocks).follow(&hash);
         *lock(&core.head) = Some(Head { hash, request, method, caller: caller.clone() });
     }
     let (attributes, request) = match attributes {

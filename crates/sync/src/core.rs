@@ -4,12 +4,14 @@
 //! say. A forkchoiceUpdated goes to them if its sender leads. Everything else is asked of the ELs as it comes.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::uri::PathAndQuery;
 use mainstay_execution::blocks::Payload;
-use mainstay_execution::calls;
 use mainstay_execution::method::{Family, Method};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::{Answer, UNKNOWN_PAYLOAD};
@@ -17,6 +19,7 @@ use mainstay_execution::round::{self, Keep, Round, Told};
 use mainstay_execution::status::{self, PayloadStatus, Status};
 use mainstay_execution::unvoted;
 use mainstay_execution::verdict::Vote;
+use mainstay_execution::{calls, links};
 use mainstay_wire::envelope::{self, Call};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -37,6 +40,8 @@ use crate::wording::{Newest, differences};
 const OTHERS_WAIT: Duration = Duration::from_secs(2);
 /// Last heads kept, each of another CL.
 const HEADS: usize = 128;
+/// A head with attributes is a few thousand bytes.
+const HEAD_BYTES: usize = 64 << 10;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -45,6 +50,27 @@ pub struct Who {
     pub client: Client,
     /// What of its token is handed on.
     pub caller: Caller,
+    /// How its call came, for copies of it; `None`: not over HTTP.
+    pub arrived: Option<Arc<Arrived>>,
+}
+
+impl Who {
+    /// A CL that didn't call over HTTP.
+    #[must_use]
+    pub fn new(client: Client, caller: Caller) -> Self {
+        Self { client, caller, arrived: None }
+    }
+}
+
+/// How a call came.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Path and query.
+    pub target: Option<PathAndQuery>,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Whose connection it came over.
+    pub peer: IpAddr,
 }
 
 /// Shared state of one role.
@@ -56,12 +82,12 @@ pub(crate) struct Core {
     pub(crate) wake: Notify,
     looks_at: Mutex<Option<Instant>>,
     clock: Mutex<Clock>,
-    /// Held while a head is put into the ELs' queues, so that no former leader's comes after the leader's.
+    /// Taken before all locks below. Held while a head is put into the ELs' queues, so that no former leader's comes after the leader's.
     leader: Mutex<Leader>,
     verdicts: Mutex<Verdicts>,
     connections: Mutex<Connections>,
     /// The last head of each CL, to be brought to the ELs when it begins to lead.
-    heads: Mutex<HashMap<Client, (Call, Caller)>>,
+    heads: Mutex<HashMap<Client, (Call, Who)>>,
     newest: Mutex<Newest>,
 }
 
@@ -106,6 +132,11 @@ impl Core {
     /// Looks at who leads, for whoever shows it.
     pub(crate) fn view<T>(&self, look: impl FnOnce(&Leader) -> T) -> T {
         look(&lock(&self.leader))
+    }
+
+    /// Whether anybody gets copies.
+    pub(crate) fn has_links(&self) -> bool {
+        !self.execution.links.is_empty()
     }
 
     /// Somebody called on this connection.
@@ -167,9 +198,18 @@ impl Core {
 
     fn copy(&self, call: &Call, who: &Who) {
         if call.method.starts_with("engine_") {
-            for mirror in &self.execution.mirrors {
-                mirror.copy(&call.raw, &who.caller);
+            let links = &self.execution.links;
+            if links.is_empty() {
+                return;
             }
+            let mut copy = links::Call::new(&call.method, call.raw.clone());
+            (copy.id, copy.clv) = (who.caller.id.clone(), who.caller.clv.clone());
+            if let Some(arrived) = &who.arrived {
+                (copy.target, copy.headers) = (arrived.target.clone(), arrived.headers.clone());
+                copy.peer = Some(arrived.peer);
+            }
+            let copy = Arc::new(copy);
+            links.iter().for_each(|link| link.copy(&copy));
         }
     }
 
@@ -190,35 +230,55 @@ impl Core {
         self.watch(leader);
         let Some(change) = change else { return };
         self.telemetry.changed(&self.names, change, leader);
-        let Some((call, caller)) = lock(&self.heads).get(&change.to).cloned() else { return };
-        let told = round::begin(&self.execution, &call, Method::of(&call.method), &caller, Keep::Never);
+        let Some((call, who)) = lock(&self.heads).get(&change.to).cloned() else { return };
+        let told = round::begin(&self.execution, &call, Method::of(&call.method), &who.caller, Keep::Never);
+        self.copy(&call, &who);
         let head = reading::head(&call.params.unwrap_or_default()).map(|head| head.hash);
-        tokio::spawn(self.clone().learn_head(head, told));
+        tokio::spawn(self.clone().learn_head(change.to.clone(), head, told));
     }
 
     async fn payload(self: &Arc<Self>, call: &Call, method: Method, who: &Who) -> Answer {
-        self.heard(who, leader::Heard::Call);
         let params = call.params.clone().unwrap_or_default();
         let Some(payload) = reading::payload(&params) else {
-            // The ELs say best what is wrong with it.
-            return calls::ask(&self.execution, call, &who.caller).await;
+            self.heard(who, leader::Heard::Call);
+            return self.pass_on(call, method, who).await;
+        };
+        let reading::Payload { hash, parent, timestamp, .. } = payload;
+        let slot = lock(&self.clock).slots().at(timestamp);
+        let is_believable = believable(slot, self.now().slot);
+        // Who names such a slot isn't even alive by that.
+        let claim = leader::Heard::Payload { hash, parent, slot };
+        self.heard(who, if is_believable { leader::Heard::Call } else { claim });
+        let leads = lock(&self.leader).leads(&who.client);
+        let keep = match (is_believable, leads) {
+            (false, _) => Keep::Never,
+            (true, true) => Keep::Now,
+            (true, false) => Keep::Valid,
         };
         let limit = self.execution.config.answer_within.min(method.patience());
-        let leads = lock(&self.leader).leads(&who.client);
         let deadline = Instant::now() + if leads { limit } else { limit.min(OTHERS_WAIT) };
         loop {
-            let step = lock(&self.verdicts).payload(payload.hash, &who.client);
+            let step = lock(&self.verdicts).payload(hash, &who.client);
             let (coming, asked) = match step {
                 Step::Known(verdict) => {
                     self.telemetry.answered(call, "known");
-                    self.known(call, &payload, who, leads, verdict.status);
+                    if verdict.status.vote() != Vote::Invalid {
+                        self.credit(&payload, std::slice::from_ref(&who.client));
+                        self.keep(call, &payload, keep).await;
+                    }
                     return Answer::Result(verdict.object);
                 }
-                Step::Wait(coming) => (coming, false),
-                Step::Ask(tell) => (self.ask(call, method, payload, who, leads, tell), true),
+                Step::Wait(coming) => {
+                    if keep == Keep::Now {
+                        // It may be that no EL says anything of it.
+                        self.keep(call, &payload, keep).await;
+                    }
+                    (coming, false)
+                }
+                Step::Ask(tell) => (self.ask(call, method, payload, who, keep, tell), true),
             };
             match tokio::time::timeout_at(deadline, come(coming)).await {
-                // Somebody else's payload isn't what its hash says: that says nothing of this one.
+                // Somebody else's payload isn't what its hash says, or its token was no good: that says nothing of this one.
                 Ok(Some(outcome)) if !asked && !outcome.of_block => {}
                 Ok(outcome) => {
                     self.telemetry.answered(call, "asked");
@@ -235,6 +295,13 @@ impl Core {
         }
     }
 
+    /// A payload that can't be read: the ELs say best what is wrong with it. Not to be kept for others.
+    async fn pass_on(&self, call: &Call, method: Method, who: &Who) -> Answer {
+        self.copy(call, who);
+        let told = round::begin(&self.execution, call, method, &who.caller, Keep::Never).await;
+        told.map_or(Answer::NoNode("mainstay is stopping"), Answer::from)
+    }
+
     /// Puts a payload to the ELs. What comes of it is learned, and told to all who wait, though the CL goes away.
     fn ask(
         self: &Arc<Self>,
@@ -242,50 +309,48 @@ impl Core {
         method: Method,
         payload: reading::Payload,
         who: &Who,
-        leads: bool,
+        keep: Keep,
         tell: watch::Sender<Option<Outcome>>,
     ) -> Coming {
         self.copy(call, who);
-        let now = self.now();
-        let believed = believable(lock(&self.clock).slots().at(payload.timestamp), now.slot);
-        if believed {
+        if keep != Keep::Never {
             self.tell_newest(call, payload.timestamp, who);
         }
-        let keep = match believed {
-            false => Keep::Never,
-            true if leads => Keep::Now,
-            true => Keep::Valid,
-        };
         let told = round::begin(&self.execution, call, method, &who.caller, keep);
         let coming = tell.subscribe();
-        let (core, params) = (self.clone(), call.params.clone().unwrap_or_default());
+        let (core, call, who) = (self.clone(), call.clone(), who.clone());
         tokio::spawn(async move {
             let Ok(told) = told.await else { return };
-            let of_block = core.learn_payload(&payload, &params, &told).await;
-            tell.send_replace(Some(Outcome { answer: answer(told), of_block }));
+            let of_block = core.learn_payload(&call, &payload, &who, keep, &told).await;
+            tell.send_replace(Some(Outcome { answer: told.into(), of_block }));
         });
         coming
     }
 
-    /// A payload came that the ELs have judged already.
-    fn known(
-        self: &Arc<Self>,
-        call: &Call,
-        payload: &reading::Payload,
-        who: &Who,
-        leads: bool,
-        status: Status,
-    ) {
-        if status.vote() == Vote::Invalid {
+    /// Keeps a payload for ELs that miss it, one that they haven't called INVALID.
+    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep) {
+        let reading::Payload { hash, parent, number, .. } = *payload;
+        let (hash, parent) = (hash.to_string(), parent.to_string());
+        let (method, request) = (call.method.clone(), call.raw.clone());
+        let kept = Payload { hash, parent, number, method, request };
+        let is_known = lock(&self.execution.blocks).get(&kept.hash).is_some();
+        if keep == Keep::Never || (is_known && keep == Keep::Valid) {
             return;
         }
-        self.credit(payload, std::slice::from_ref(&who.client));
-        if leads {
-            let reading::Payload { hash, parent, number, .. } = *payload;
-            let (hash, parent) = (hash.to_string(), parent.to_string());
-            let (method, request) = (call.method.clone(), call.raw.clone());
-            lock(&self.execution.blocks).keep(Payload { hash, parent, number, method, request });
+        // It needn't be the one that they were asked about.
+        let is_true = is_known || self.is_true(call).await.unwrap_or(keep == Keep::Now);
+        let mut blocks = lock(&self.execution.blocks);
+        match keep {
+            Keep::Now if is_true => blocks.keep(kept),
+            Keep::Valid if is_true => blocks.keep_recent(kept),
+            _ => {}
         }
+    }
+
+    /// Whether a payload is what its hash says; `None` if that can't be told.
+    async fn is_true(&self, call: &Call) -> Option<bool> {
+        let status = unvoted::status(&call.params.clone().unwrap_or_default()).await?;
+        Some(status == PayloadStatus::SYNCING)
     }
 
     /// The ELs have taken this block: whoever sent it has got so far.
@@ -310,7 +375,6 @@ impl Core {
             return calls::ask(&self.execution, call, &who.caller).await;
         };
         let building = head.building.map(|timestamp| lock(&self.clock).slots().at(timestamp));
-        self.keep_head(call, who);
         let now = self.now();
         if let (Some(timestamp), Some(slot)) = (head.building, building)
             && believable(slot, now.slot)
@@ -320,6 +384,9 @@ impl Core {
         let told = {
             let mut leader = lock(&self.leader);
             let change = leader.heard(&who.client, leader::Heard::Head { hash: head.hash, building }, now);
+            if building.is_none_or(|slot| believable(slot, now.slot)) {
+                self.keep_head(&leader, call, who);
+            }
             let leads = leader.leads(&who.client);
             // This very call brings the new leader's head to the ELs.
             let follows = change.as_ref().filter(|change| change.to != who.client);
@@ -337,64 +404,104 @@ impl Core {
         self.copy(call, who);
         self.telemetry.answered(call, "asked");
         // On a task of its own: the verdict is learned though the CL goes away.
-        let learn = tokio::spawn(self.clone().learn_head(Some(head.hash), told));
+        let learn = tokio::spawn(self.clone().learn_head(who.client.clone(), Some(head.hash), told));
         learn.await.unwrap_or(Answer::NoNode("mainstay is stopping"))
     }
 
-    fn keep_head(&self, call: &Call, who: &Who) {
+    /// Keeps a head for when its sender begins to lead.
+    fn keep_head(&self, leader: &Leader, call: &Call, who: &Who) {
+        if call.raw.len() > HEAD_BYTES {
+            return;
+        }
         let mut heads = lock(&self.heads);
         if heads.len() >= HEADS && !heads.contains_key(&who.client) {
-            let known: Vec<Client> = lock(&self.leader).view().map(|seen| seen.client.clone()).collect();
-            heads.retain(|client, _| known.contains(client));
+            heads.retain(|client, _| leader.view().any(|seen| seen.client == client));
         }
         if heads.len() < HEADS || heads.contains_key(&who.client) {
-            heads.insert(who.client.clone(), (call.clone(), who.caller.clone()));
+            heads.insert(who.client.clone(), (call.clone(), who.clone()));
         }
     }
 
     /// Takes what the ELs say of a payload. Gives whether that is about the block: an INVALID may be about a payload that isn't what
-    /// its hash says, and an error about how it is written.
+    /// its hash says, an error about how it is written, and that nobody says anything about its sender's token.
     async fn learn_payload(
         self: &Arc<Self>,
+        call: &Call,
         payload: &reading::Payload,
-        params: &Bytes,
+        who: &Who,
+        keep: Keep,
         told: &Told,
     ) -> bool {
         let object = match told {
             Told::Result(result) => Bytes::copy_from_slice(result),
-            Told::Error(_) | Told::Nothing => {
+            Told::Error(_) => {
+                lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
                 lock(&self.verdicts).answered(payload.hash);
-                return matches!(told, Told::Nothing);
+                return false;
+            }
+            Told::Unvoted { unauthorized, .. } => {
+                let is_true = self.is_true(call).await;
+                if is_true == Some(false) {
+                    lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
+                }
+                let of_block = !unauthorized && is_true == Some(true);
+                if *unauthorized {
+                    self.change(|leader, now| leader.unauthorized(&who.client, now));
+                } else if keep == Keep::Valid {
+                    self.keep(call, payload, keep).await;
+                }
+                lock(&self.verdicts).answered(payload.hash);
+                return of_block;
             }
         };
         let status = status::payload_status(&object).map(|read| read.status);
-        let invalid = status.is_none_or(|status| status.vote() == Vote::Invalid);
-        let of_block = !invalid || unvoted::status(params).await == Some(PayloadStatus::SYNCING);
+        let is_invalid = status.is_none_or(|status| status.vote() == Vote::Invalid);
+        let is_valid = status == Some(Status::Valid);
+        let is_true = if is_valid { Some(true) } else { self.is_true(call).await };
+        let of_block = is_true == Some(true);
         if of_block {
             self.learn(payload.hash, &object);
-        } else {
+            if !is_invalid && keep == Keep::Valid {
+                self.keep(call, payload, keep).await;
+            }
+        } else if is_true == Some(false) || is_invalid {
             // The block's own payload may come yet.
-            lock(&self.execution.blocks).forget(&payload.hash.to_string());
+            lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
-        if !invalid {
-            self.credit(payload, &senders);
+        if !is_invalid {
+            // Where this may be other content under the block's hash the others haven't sent that.
+            let senders = if of_block { &senders } else { std::slice::from_ref(&who.client) };
+            self.credit(payload, senders);
         }
-        if status == Some(Status::Valid) {
+        // A stranger may have made up the time.
+        if is_valid && keep != Keep::Never {
             lock(&self.clock).learn(payload.timestamp);
         }
         of_block
     }
 
     /// Takes what the ELs say of a head.
-    async fn learn_head(self: Arc<Self>, head: Option<Hash>, told: oneshot::Receiver<Told>) -> Answer {
+    async fn learn_head(
+        self: Arc<Self>,
+        who: Client,
+        head: Option<Hash>,
+        told: oneshot::Receiver<Told>,
+    ) -> Answer {
         let Ok(told) = told.await else { return Answer::NoNode("mainstay is stopping") };
-        if let (Told::Result(result), Some(head)) = (&told, head)
-            && let Some([Some(object)]) = envelope::fields(&Bytes::copy_from_slice(result), ["payloadStatus"])
-        {
-            self.learn(head, &object);
+        match (&told, head) {
+            (Told::Result(result), Some(head)) => {
+                let status = envelope::fields(&Bytes::copy_from_slice(result), ["payloadStatus"]);
+                if let Some([Some(object)]) = status {
+                    self.learn(head, &object);
+                }
+            }
+            (Told::Unvoted { unauthorized: true, .. }, _) => {
+                self.change(|leader, now| leader.unauthorized(&who, now));
+            }
+            _ => {}
         }
-        answer(told)
+        told.into()
     }
 
     /// The ELs said this of a block: that is what others are told of it.
@@ -433,7 +540,7 @@ impl Core {
                 br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",false]}"#;
             for node in self.execution.nodes().iter().filter(|node| node.serves()) {
                 let deadline = Instant::now() + Duration::from_secs(1);
-                let reply = node.call(Bytes::from_static(ask), &Caller::default(), deadline).await;
+                let reply = node.call(Bytes::from_static(ask), &Caller::mainstay(), deadline).await;
                 if let Ok(envelope::Reply { outcome: envelope::Outcome::Result(block), .. }) = reply
                     && let Some([Some(number), Some(timestamp)]) =
                         envelope::fields(&block, ["number", "timestamp"])
@@ -460,12 +567,4 @@ fn forkchoice(known: Option<Verdict>) -> Bytes {
     let object = told.map_or_else(|| status::write(&PayloadStatus::SYNCING).into(), |verdict| verdict.object);
     let parts: [&[u8]; 3] = [b"{\"payloadStatus\":", &object, b",\"payloadId\":null}"];
     parts.concat().into()
-}
-
-fn answer(told: Told) -> Answer {
-    match told {
-        Told::Result(result) => Answer::Result(result.into()),
-        Told::Error(error) => Answer::NodeError(error),
-        Told::Nothing => Answer::NoNode("no execution client gave a verdict"),
-    }
 }

@@ -244,6 +244,16 @@ impl Leader {
         self.review()
     }
 
+    /// The ELs refuse a CL's token, which they got as it came. Not to be told when any of them took it.
+    pub fn unauthorized(&mut self, who: &Client, now: Now) -> Option<Change> {
+        self.advance(now);
+        let at = self.now.at;
+        if let Some(record) = self.records.get_mut(who) {
+            record.suspect(Suspicion::Unauthorized, at);
+        }
+        self.review()
+    }
+
     /// A CL's connection shows that it is gone; until it is heard again. Not to be told of a CL that opens a connection for
     /// each call (as nginx does for its `mirror`), nor of one that closes an idle one.
     pub fn gone(&mut self, who: &Client, now: Now) -> Option<Change> {

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use http::StatusCode;
+use mainstay_node::Operated;
 use mainstay_sim::{Family, Fault, request};
 use mainstay_wire::client::{Client, Options};
 use serde_json::{Value, json};
@@ -194,7 +195,7 @@ async fn defect_10_an_id_may_be_anything_that_json_rpc_allows() {
     )
     .unwrap();
     for id in [r#""a string""#, r#""""#, "-7", "18446744073709551616", "null"] {
-        let other = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}}"#);
+        let other = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#.to_owned();
         for body in [&payload, &head, &other] {
             for cl in [&a, &b] {
                 let told = cl.json(body.replacen("\"id\":1", &format!("\"id\":{id}"), 1)).await;

@@ -99,20 +99,23 @@ async fn request_timeout_bounds_the_whole_call() {
         el.set(Fault::Hang);
     }
     let block = next(&bed.genesis);
-    for cl in &cls {
-        cl.payload(&block).await;
-        cl.head(block.hash).await;
-        for (method, params) in [
-            ("eth_chainId", "[]"),
-            ("engine_exchangeCapabilities", "[[]]"),
-            ("engine_getClientVersionV1", "[]"),
-            ("engine_getBlobsV1", "[[]]"),
-            ("engine_getPayloadBodiesByHashV1", "[[]]"),
-            ("engine_newPayloadV4", "[]"),
-        ] {
-            cl.call(method, params).await;
+    let all = async {
+        for cl in &cls {
+            cl.payload(&block).await;
+            cl.head(block.hash).await;
+            for (method, params) in [
+                ("eth_chainId", "[]"),
+                ("engine_exchangeCapabilities", "[[]]"),
+                ("engine_getClientVersionV1", "[]"),
+                ("engine_getBlobsV1", "[[]]"),
+                ("engine_getPayloadBodiesByHashV1", "[[]]"),
+                ("engine_newPayloadV4", "[]"),
+            ] {
+                cl.call(method, params).await;
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("16 calls take 16 times 200 ms");
 }
 
 #[tokio::test]

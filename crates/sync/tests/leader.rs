@@ -30,6 +30,7 @@ async fn only_the_leaders_head_reaches_the_els() {
 async fn a_payload_reaches_each_el_once_whoever_sends_it_and_however_often() {
     let bed = Setup::new(2).ready().await;
     let cls = ["a", "b", "c"].map(|name| bed.cl(name));
+    bed.leads(&cls[0]).await;
     for el in &bed.els {
         el.set(Fault::Lag(ms(50)).on(Family::NewPayload));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_node::Condition;
+use mainstay_node::{Cause, Condition};
 use mainstay_wire::envelope::{self, Call, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -204,8 +204,12 @@ impl Conductor {
         let word = match (&told, &self.ballot.answer()) {
             (Told::Result(_), Answer::Status(status)) => status.status.word(),
             // Without a vote: what the block hash allowed.
-            (Told::Result(result), _) if result.starts_with(b"{\"status\":\"INVALID\"") => "INVALID",
-            (Told::Result(_), _) => "SYNCING",
+            (Told::Unvoted { result: Some(result), .. }, _)
+                if result.starts_with(b"{\"status\":\"INVALID\"") =>
+            {
+                "INVALID"
+            }
+            (Told::Result(_) | Told::Unvoted { result: Some(_), .. }, _) => "SYNCING",
             _ => "error",
         };
         let took = self.started.elapsed();
@@ -246,17 +250,16 @@ impl Conductor {
         // A newer head took this one's place: that nobody was asked is no sign of nodes that are down.
         let replaced = |e: &Entry| matches!(&e.heard, Some((Heard::Silent(Silence::Replaced), _)));
         let replaced = self.ballot.entries().iter().any(replaced);
-        if self.core.config.on_shortfall == OnShortfall::Error && !replaced {
-            return Told::Nothing;
-        }
+        let unauthorized = self.ballot.entries().iter().zip(self.nodes.iter()).any(|(entry, node)| {
+            matches!(&entry.heard, Some((Heard::Silent(Silence::Failed(Cause::Unauthorized)), _)))
+                && !node.signs()
+        });
         let status = match self.method.family {
+            _ if self.core.config.on_shortfall == OnShortfall::Error && !replaced => None,
             Family::NewPayload => unvoted::status(&self.params).await,
             _ => Some(PayloadStatus::SYNCING),
         };
-        match status {
-            Some(status) => Told::Result(self.write(&status)),
-            None => Told::Nothing,
-        }
+        Told::Unvoted { result: status.map(|status| self.write(&status)), unauthorized }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Suspicion {
         /// The head.
         head: Hash,
     },
+    /// Execution clients refuse its token, which is handed on to them.
+    Unauthorized,
 }
 
 impl fmt::Display for Suspicion {
@@ -31,6 +33,7 @@ impl fmt::Display for Suspicion {
                 write!(f, "it named slot {slot}, {by} ahead of this machine's clock ({clock})")
             }
             Self::Refused { head } => write!(f, "no execution client takes its head {head}"),
+            Self::Unauthorized => f.write_str("execution clients refuse its token"),
         }
     }
 }

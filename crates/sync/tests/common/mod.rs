@@ -236,12 +236,12 @@ impl Setup {
         Bed { genesis: self.genesis, els, handle, core, url, stop, dir, registry, has_secret }
     }
 
-    /// Starts it and waits until every EL is fit.
+    /// Starts it and waits until every EL is fit. Without a secret of its own the role has "a" for its leader then.
     pub async fn ready(self) -> Bed {
         let bed = self.start().await;
         if !bed.has_secret {
             // Without a secret of its own it asks the ELs nothing before anybody has called.
-            bed.cl("warm").call("eth_chainId", "[]").await;
+            bed.cl("a").call("eth_chainId", "[]").await;
         }
         bed.until("all nodes fit", |bed| bed.views().iter().all(|n| n.fit)).await;
         bed

@@ -204,3 +204,17 @@ fn refused_blocks_are_remembered_within_bounds() {
     }
     assert_eq!(s.slot("a"), Some(FIRST));
 }
+
+#[test]
+fn whose_token_is_refused_doesnt_keep_the_lead() {
+    let mut s = Scene::new();
+    s.block(0, "a", FIRST);
+    s.block(0, "b", FIRST);
+    let change = s.leader.unauthorized(&cl("a"), s.now(1)).unwrap();
+    assert_eq!((change.to, change.why.to_string()), (cl("b"), "execution clients refuse its token".into()));
+    assert_eq!(s.leader.unauthorized(&cl("nobody"), s.now(2)), None);
+    s.block(SLOT, "a", FIRST + 1);
+    assert_eq!(s.state("a"), State::Suspect(Suspicion::Unauthorized), "it says much, and can do nothing");
+    s.pass(24_001);
+    assert_eq!(s.state("a"), State::Well);
+}

@@ -3,10 +3,12 @@
 //! Seven steps, in this order (a block of another producer passes before all of them):
 //!
 //! 1. Its id is known public: **pass**, once per outer peer.
-//! 2. It is history, at or below an irreversible block: **pass** without a claim. History is what this leg's outer peer or this leg's own
-//!    node has told to be irreversible. The first alone would be no use to a peer that syncs: what it asks for is above what it has.
-//!    A node's own word can't cover a private fork, which never becomes irreversible while others have most of the schedule. What is
-//!    known to have lost is no history, whatever anybody tells.
+//! 2. It is history: **pass** without a claim. That is what is at or below the last irreversible block that this leg's own node has told, or,
+//!    if it is absurdly old, this leg's outer peer. The node's word is the one that counts for a peer that syncs, which asks for what is
+//!    above what it has; it can't cover a private fork, which never becomes irreversible while others have enough of the schedule. The outer
+//!    peer's isn't enough for a recent block: a node that was frozen makes its next one on an old head, with a number that
+//!    has long been irreversible outside and a slot that somebody else is about to win. And what is known to have lost is no history,
+//!    whatever anybody tells.
 //! 3. Its slot is too far in the future, or absurdly old: suppress, and alarm.
 //! 4. Its parent is not public: suppress, **tainted**.
 //! 5. The slot is free, number and slot are above the last published of this producer: claim it, pass, **win**.
@@ -188,10 +190,11 @@ impl Egress {
             return Step::Settled(self.once(leg, block, known));
         }
         let doom = self.doom(block, ours);
-        if block.number() <= self.irreversible(leg) && doom.is_none() {
+        let untimely = self.untimely(block.slot, now);
+        if doom.is_none() && self.is_history(leg, block, untimely) {
             return Step::Settled(Verdict::Pass(Pass::History));
         }
-        if let Some(untimely) = self.untimely(block.slot, now) {
+        if let Some(untimely) = untimely {
             return Step::Settled(Verdict::Suppress(untimely));
         }
         if let Some(doom) = doom {
@@ -246,8 +249,11 @@ impl Egress {
                 self.let_out(block.producer, block.slot, winner);
                 self.bury(block, Suppress::Lost { winner: Some(winner) })
             }
-            // Not for good: somebody who has been up for longer may know better.
-            Ok(Answer::Lost(None)) => Verdict::Suppress(Suppress::Lost { winner: None }),
+            // Not for good where only the floor is in its way: somebody who has been up for longer may know better.
+            Ok(Answer::Lost(None)) if !bid.may_win && self.comes_after(block) => {
+                Verdict::Suppress(Suppress::Lost { winner: None })
+            }
+            Ok(Answer::Lost(None)) => self.bury(block, Suppress::Lost { winner: None }),
             Err(_) if !self.rules.fail_open => Verdict::Suppress(Suppress::Closed),
             Err(_) if !self.public.has(&block.previous) => Verdict::Suppress(Suppress::Tainted),
             // Again, as it may have changed.
@@ -301,9 +307,12 @@ impl Egress {
         self.public.get(&block.id).map(|outside| if *outside { Pass::Public } else { Pass::Same })
     }
 
-    /// Step 2's number.
-    fn irreversible(&self, leg: Leg) -> u32 {
-        self.legs.get(&leg).map_or(0, |told| told.outer.max(told.inner))
+    /// Step 2.
+    fn is_history(&self, leg: Leg, block: &Block, untimely: Option<Suppress>) -> bool {
+        self.legs.get(&leg).is_some_and(|told| {
+            let old = untimely == Some(Suppress::Old);
+            block.number() <= told.inner || old && block.number() <= told.outer
+        })
     }
 
     /// Step 3.

@@ -1,11 +1,10 @@
 //! What the decision learns from what passes.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_antelope::{DecodeError, Frame, Handshake, Id, Kind, Message, Mode, Name, Notice, Slot};
 
 use super::{Block, Egress, Leg};
-use crate::Suppress;
 
 /// Two public blocks for one slot of ours: what is never to happen. Somebody publishes who doesn't ask the same claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +108,9 @@ impl Egress {
     /// Takes in a block from outside.
     pub fn seen(&mut self, block: &Block, now: SystemTime) -> Option<Double> {
         self.make_public(block.id);
-        // Ahead of its time it would put an end to all that comes before it.
-        if self.untimely(block.slot, now) == Some(Suppress::Future) {
+        // It would put an end to all that comes before it. But a clock may be wrong, which mustn't keep a slot's winner from being known.
+        let at = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
+        if at.duration_since(now).is_ok_and(|ahead| ahead > self.rules.late) {
             return None;
         }
         let ours = self.ours.get(&block.producer)?;

@@ -7,6 +7,7 @@ use super::*;
 use crate::claims::MemoryClaims;
 
 mod heard;
+mod ranks;
 
 const CHAIN: Id = Id([9; 32]);
 const OURS: Name = Name(1);
@@ -183,7 +184,7 @@ fn an_earlier_row_goes_before_a_later_one() {
     assert_eq!(relay.send_at(B, &winner, at(900_000, 0)), SAME);
     // 2 before 3 and 4.
     relay.outer(A, &handshake(id(50, 0), id(50, 0)));
-    assert_eq!(relay.send_at(A, &block(5, id(49, 7), 7), at(0, 0)), HISTORY);
+    assert_eq!(relay.send_at(A, &block(5, id(49, 7), 7), at(900_000, 0)), HISTORY);
     // 3 before 4 and 7.
     let future = Verdict::Suppress(Suppress::Future);
     assert_eq!(relay.send_at(B, &block(9, id(100, 8), 8), at(0, 0)), future);
@@ -274,6 +275,34 @@ fn what_has_lost_is_no_history() {
     assert_eq!(relay.send_at(B, &unheard, now), lost_to(winner.id));
     assert_eq!(relay.send_at(B, &block(3, child.id, 3), now), TAINTED);
     assert_eq!(relay.send_at(B, &winner, now), SAME);
+}
+
+/// A node that was frozen for a minute makes its next block on the head of then, and is quicker than the others.
+#[test]
+fn a_new_block_with_an_old_number_is_no_history() {
+    let (old_head, head) = (id(99, 0), id(200, 0));
+    let mut relay = Relay::new(&[old_head]);
+    relay.outer(A, &handshake(id(150, 0), head));
+    relay.outer(B, &handshake(id(150, 0), head));
+    let (stale, own) = (block(1, old_head, 2), block(1, head, 1));
+    assert_eq!(relay.send(B, &stale), UNCLAIMED);
+    assert_eq!(relay.send(A, &own), WIN);
+    assert_eq!(relay.send(B, &stale), lost_to(own.id));
+    // Nor when it has become old.
+    assert_eq!(relay.send_at(B, &stale, at(900_000, 0)), Verdict::Suppress(Suppress::Old));
+}
+
+/// By the number or slot last published, too.
+#[test]
+fn what_was_refused_for_good_stays_so() {
+    let parent = id(99, 0);
+    let mut relay = Relay::new(&[parent]);
+    relay.send(A, &block(5, parent, 1));
+    let late = block(6, parent, 2);
+    assert_eq!(relay.send(B, &late), UNCLAIMED);
+    relay.outer(B, &handshake(id(150, 0), id(200, 0)));
+    assert_eq!(relay.send_at(B, &late, at(900_000, 0)), Verdict::Suppress(Suppress::Old));
+    assert_eq!(relay.send_at(B, &block(7, late.id, 2), at(900_000, 0)), Verdict::Suppress(Suppress::Old));
 }
 
 #[test]
@@ -373,62 +402,6 @@ fn answers_may_overtake_each_other() {
     let granted = relay.claims.bid(&first);
     assert_eq!(relay.send(B, &child), WIN);
     assert_eq!(relay.answer(A, &one, &first, Ok(granted)), WIN);
-}
-
-/// The first slot of a round, counted from `FIRST`.
-const ROUND: u32 = 12 - FIRST % 12;
-
-#[test]
-fn the_first_block_of_a_round_waits_for_a_better_leg() {
-    let parent = id(99, 0);
-    let mut relay = Relay::new(&[parent]);
-    relay.egress.ranked(B, 1);
-    let (better, worse) = (block(ROUND, parent, 1), block(ROUND, parent, 2));
-    let ask = |relay: &mut Relay, leg, block: &Block, millis| {
-        relay.egress.before_claim(leg, block, at(ROUND, millis))
-    };
-    let hold = |millis| Step::Hold(Duration::from_millis(millis));
-    assert_eq!(ask(&mut relay, B, &worse, 0), hold(30));
-    assert_eq!(ask(&mut relay, B, &worse, 10), hold(20));
-    // The better one is there in time.
-    assert_eq!(relay.send(A, &better), WIN);
-    assert_eq!(ask(&mut relay, B, &worse, 11), Step::Settled(lost_to(better.id)));
-    // Not the rest of the round.
-    assert_eq!(relay.send(B, &block(ROUND + 1, better.id, 3)), WIN);
-}
-
-#[test]
-fn nobody_waits_for_longer_than_the_hold_or_for_nobody() {
-    let parent = id(99, 0);
-    let first = block(ROUND, parent, 1);
-    let claims = |relay: &mut Relay, millis| {
-        matches!(relay.egress.before_claim(B, &first, at(ROUND, millis)), Step::Claim(_))
-    };
-    let mut relay = Relay::new(&[parent]);
-    assert!(claims(&mut relay, 0), "both are of one rank");
-    relay.egress.ranked(B, 1);
-    assert!(!claims(&mut relay, 0) && !claims(&mut relay, 29) && claims(&mut relay, 30));
-    // A clock that is set back.
-    let mut relay = Relay::new(&[parent]);
-    relay.egress.ranked(B, 1);
-    assert!(!claims(&mut relay, 0) && claims(&mut relay, -1));
-    // The better leg is gone, or is no longer better.
-    let mut relay = Relay::new(&[parent]);
-    relay.egress.ranked(B, 1);
-    relay.egress.closed(A);
-    assert!(claims(&mut relay, 0));
-    let mut relay = Relay::new(&[parent]);
-    relay.egress.ranked(B, 1);
-    relay.egress.ranked(A, 2);
-    assert!(claims(&mut relay, 0));
-    // Another block waits anew; what needs no claim never does.
-    let mut relay = Relay::new(&[parent]);
-    relay.egress.ranked(B, 1);
-    assert!(!claims(&mut relay, 0));
-    let other = relay.egress.before_claim(B, &block(ROUND, parent, 2), at(ROUND, 40));
-    assert_eq!(other, Step::Hold(Duration::from_millis(30)));
-    relay.egress.make_public(first.id);
-    assert_eq!(relay.send(B, &first), PUBLIC);
 }
 
 /// A parent that comes in while the claims are asked about it.

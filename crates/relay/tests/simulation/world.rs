@@ -87,7 +87,7 @@ pub struct World {
     claims: MemoryClaims,
     granted: BTreeMap<Slot, Id>,
     latest: Option<Published>,
-    /// Blocks of ours that went out, but for history.
+    /// Blocks of ours that went out.
     out: BTreeMap<Slot, Id>,
     pub count: Count,
 }
@@ -404,13 +404,11 @@ impl World {
                 // An outer node doesn't look at what is below its own last irreversible block.
                 let known = self.outer.iter().any(|outer| outer.knows(&block.id));
                 assert!(known || block.number() <= self.outer[relay].lib, "{block:?}");
+                self.one_a_slot(block);
             }
             Verdict::Pass(why) => {
-                if block.producer == OURS {
-                    let first = *self.out.entry(block.slot).or_insert(block.id);
-                    assert_eq!(first, block.id, "two public blocks for {:?}", block.slot);
-                    self.count.won += u32::from(why == Pass::Win);
-                }
+                self.one_a_slot(block);
+                self.count.won += u32::from(why == Pass::Win);
                 self.public(relay, block);
             }
             Verdict::Suppress(why) => {
@@ -446,6 +444,14 @@ impl World {
                     Suppress::Copy => {}
                 }
             }
+        }
+    }
+
+    /// Whatever an outer peer makes of it.
+    fn one_a_slot(&mut self, block: &Block) {
+        if block.producer == OURS {
+            let first = *self.out.entry(block.slot).or_insert(block.id);
+            assert_eq!(first, block.id, "two public blocks for {:?}", block.slot);
         }
     }
 

@@ -225,7 +225,7 @@ impl Core {
                 Step::Known(verdict) => {
                     self.telemetry.answered(call, "known");
                     if verdict.status.vote() != Vote::Invalid {
-                        self.credit(&payload, std::slice::from_ref(&who.client));
+                        self.credit_known(call, &payload, who).await;
                         self.keep(call, &payload, keep).await;
                     }
                     return Answer::Result(verdict.object);
@@ -313,6 +313,14 @@ impl Core {
     async fn is_true(&self, call: &Call) -> Option<bool> {
         let status = unvoted::status(&call.params.clone().unwrap_or_default()).await?;
         Some(status == PayloadStatus::SYNCING)
+    }
+
+    /// The ELs have taken this block before: what they were asked about is what counts, whatever came now under its hash.
+    async fn credit_known(self: &Arc<Self>, call: &Call, payload: &reading::Payload, who: &Who) {
+        let known = lock(&self.verdicts).payload_of(payload.hash);
+        if known.is_some() || self.is_true(call).await != Some(false) {
+            self.credit(&known.unwrap_or(*payload), std::slice::from_ref(&who.client));
+        }
     }
 
     /// The ELs have taken this block: whoever sent it has got so far.
@@ -422,6 +430,7 @@ impl Core {
         let is_true = if is_valid { Some(true) } else { self.is_true(call).await };
         let of_block = is_true == Some(true);
         if of_block {
+            lock(&self.verdicts).asked(payload);
             self.learn(payload.hash, &object);
             if !is_invalid && keep == Keep::Valid {
                 self.keep(call, payload, keep).await;
@@ -431,6 +440,9 @@ impl Core {
             lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
+        if is_valid {
+            self.change(|leader, now| leader.taken(payload.hash, true, now));
+        }
         if !is_invalid {
             // Where this may be other content under the block's hash the others haven't sent that.
             let senders = if of_block { &senders } else { std::slice::from_ref(&who.client) };
@@ -477,8 +489,9 @@ impl Core {
         }
         let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
         let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
-        if said(&["VALID", "SYNCING", "ACCEPTED"]) {
-            self.change(|leader, now| leader.taken(hash, now));
+        let is_valid = said(&["VALID"]);
+        if is_valid || said(&["SYNCING", "ACCEPTED"]) {
+            self.change(|leader, now| leader.taken(hash, is_valid, now));
         } else if said(&["INVALID", "INVALID_BLOCK_HASH"]) {
             let is_head = Method::of(&round.method).family == Family::ForkchoiceUpdated;
             let known = || lock(&self.verdicts).of(hash).is_some_and(|v| v.status.vote() == Vote::Invalid);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::hash::Hash;
+use crate::reading::Payload;
 
 /// Blocks that are remembered.
 const BLOCKS: usize = 1024;
@@ -53,6 +54,7 @@ pub enum Step {
 struct Block {
     verdict: Option<Verdict>,
     coming: Option<Coming>,
+    payload: Option<Payload>,
     askers: BTreeSet<Client>,
 }
 
@@ -86,6 +88,16 @@ impl Verdicts {
     /// The ELs said this of a block.
     pub fn told(&mut self, hash: Hash, verdict: Verdict) {
         self.block(hash).verdict = Some(verdict);
+    }
+
+    /// The ELs were asked about this, which is what its hash says.
+    pub(crate) fn asked(&mut self, payload: &Payload) {
+        self.block(payload.hash).payload = Some(*payload);
+    }
+
+    /// What they were asked about.
+    pub(crate) fn payload_of(&self, hash: Hash) -> Option<Payload> {
+        self.blocks.get(&hash)?.payload
     }
 
     /// The ELs have answered about a block's payload. Gives who has sent it.

@@ -27,6 +27,8 @@ use crate::{GENESIS, SLOT};
 pub const CONVERGED: u64 = 7;
 /// So many slots after an EL is well it has what it missed.
 pub const RECOVERED: u64 = 8;
+/// So many slots after a leader that misled them ELs are back.
+const BACK: u64 = 3;
 /// A call is answered within this many milliseconds.
 const ANSWERED: u64 = 2_000;
 
@@ -147,6 +149,8 @@ pub struct World {
     pub violation: Option<String>,
     pub traced: Option<Vec<String>>,
     leader: Option<String>,
+    /// The last slot in which one led that had become unfit for it.
+    misled: Option<u64>,
     /// Since when all ELs are well, in milliseconds.
     calm_since: u64,
 }
@@ -185,6 +189,7 @@ impl Sim {
             violation: None,
             traced: traced.then(Vec::new),
             leader: None,
+            misled: None,
             calm_since: 0,
         };
         let sim = Arc::new(Self { world: Mutex::new(world), sync: Mutex::new(None), started });
@@ -295,23 +300,27 @@ impl Sim {
         world.count.slots += 1;
         let well = |since: u64, slots: u64| since + slots * SLOT <= now;
         let fresh = world.cls.iter().any(|cl| cl.like == Like::Honest && well(cl.since, CONVERGED));
+        let mut misled = world.misled;
         let mut violation = None;
         let mut fails = |what: String| {
             violation.get_or_insert(what);
         };
         let leading: Vec<_> = snapshot.clients.iter().filter(|client| client.leads).collect();
-        if leading.len() > 1 || leading.is_empty() == (fresh || world.leader.is_some()) {
+        if leading.len() > 1 || (leading.is_empty() && (fresh || world.leader.is_some())) {
             fails(format!("{} leaders", leading.len()));
         }
         if let Some(leader) = leading.first() {
             let name = leader.name.trim_start_matches('n').to_owned();
             let cl = &world.cls[name.parse::<usize>().unwrap()];
             let stale = match cl.like {
-                Like::Away | Like::Cut | Like::Future | Like::MadeUp | Like::OldHeads | Like::Bad => true,
+                Like::Honest | Like::Flapping => false,
                 Like::Behind(by) => by > 2,
-                Like::Honest | Like::Flapping | Like::Fork | Like::Forger => false,
+                _ => true,
             };
-            if fresh && stale && well(cl.since, CONVERGED) {
+            if stale && !well(cl.since, CONVERGED) {
+                // It has its time; and the ELs have theirs to come back from where it led them.
+                misled = Some(slot);
+            } else if fresh && stale && world.els.iter().any(|el| el.mode == Mode::Well && well(el.since, CONVERGED)) {
                 fails(format!("cl{name} leads, which is {:?} since {} ms", cl.like, cl.since));
             }
             world.count.leaders_judged += 1;
@@ -323,10 +332,12 @@ impl Sim {
         if snapshot.clients.len() > world.cls.len() || snapshot.nodes.iter().any(|node| node.queued > 256) {
             fails("more is kept than may be".to_owned());
         }
+        world.misled = misled;
+        let followed = fresh && misled.is_none_or(|misled| misled + BACK <= slot);
         let last = world.canon_at.len() - 1;
         for el in 0..world.els.len() {
             let (mode, since, head) = (world.els[el].mode, world.els[el].since, world.els[el].head);
-            if !fresh || mode != Mode::Well || !well(since, RECOVERED) {
+            if !followed || mode != Mode::Well || !well(since, RECOVERED) {
                 continue;
             }
             world.count.heads_judged += 1;

@@ -346,7 +346,17 @@ impl Sim {
             if !world.canon_at[last.saturating_sub(2)..].contains(&head) {
                 let number = |block| world.chain.get(block).number;
                 let (wrong, right) = (number(head), number(canon));
-                fails(format!("el{el}, well since {since} ms, is at {head} (number {wrong}), not {canon} ({right})"));
+                let sync = self.sync();
+                let blocks = sync.execution().blocks.lock().unwrap_or_else(PoisonError::into_inner);
+                let line = world.chain.back_from(canon).take_while(|block| number(*block) > wrong);
+                let missing: Vec<(Id, u64)> = line
+                    .filter(|block| blocks.get(&world.chain.get(*block).hash).is_none())
+                    .map(|block| (block, world.chain.get(block).slot))
+                    .collect();
+                fails(format!(
+                    "el{el}, well since {since} ms, is at {head} (number {wrong}), not {canon} ({right}), \
+                     not kept are (block, slot) {missing:?}"
+                ));
             }
         }
         drop(world);

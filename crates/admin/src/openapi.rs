@@ -34,6 +34,10 @@ pub fn document() -> Value {
     })
 }
 
+const STATE: &str = "Differs between kinds of roles. All have nodes; sync also has leader (who leads, null before any consensus client \
+                     has called), slot (of the clock), head (that the execution clients follow) and clients (name, leads, state, reason, \
+                     slot, head, silent_seconds)";
+
 fn operation(endpoint: &Endpoint) -> Value {
     let mut replies = Map::new();
     for gives in endpoint.gives {
@@ -113,7 +117,7 @@ fn schemas() -> Value {
     let reports = json!({"type": "array", "items": reference("Report")});
     let health = [("status", level), ("version", text.clone()), ("roles", reports)];
     let phase = ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]}));
-    let state = ("state", json!({"type": "object", "description": "Differs between kinds of roles"}));
+    let state = ("state", json!({"type": "object", "description": STATE}));
     json!({
         "AddNode": add_node(),
         "Error": object([("error", object([("message", text.clone())]))]),

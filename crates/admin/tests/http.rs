@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_admin::{Admin, Lifecycle, Role, Token, serve};
+use mainstay_admin::{Admin, Lifecycle, Role, Token, serve, serve_metrics};
 use mainstay_node::{Action, Level, Operated, Refused};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -218,6 +218,25 @@ async fn metrics_are_open_metrics() {
     );
     assert!(metrics.body.contains("mainstay_test_total 1\n"), "{}", metrics.body);
     assert!(metrics.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_listener_for_metrics_alone_has_nothing_else() {
+    let mut registry = Registry::default();
+    registry.register("mainstay_test", "a counter of the test", Counter::<u64>::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve_metrics(listener, Arc::new(registry), stop.clone()));
+    let running = Running { address, lifecycle: Lifecycle::new(), stop, task };
+    let page = running.get("/metrics").await;
+    assert!(page.status == 200 && page.body.contains("mainstay_test_total 0"), "{}", page.body);
+    for path in ["/", "/healthz", "/api/v1/roles", "/api/v1/engine/a/recheck", "/metrics/"] {
+        for method in ["GET", "POST", "DELETE"] {
+            assert_eq!(running.ask(method, path, &[], "").await.status, 404, "{method} {path}");
+        }
+    }
+    assert_eq!(running.post("/metrics", "").await.status, 405);
 }
 
 #[tokio::test]

@@ -76,7 +76,11 @@ impl Config {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     let signing = Signing::read(s, "jwt_secret", Signing::Own, problems);
-    let execution = mainstay_execution::Config::read(s, signing, "mirror", problems)?;
+    let mut execution = mainstay_execution::Config::read(s, signing, "mirror", problems)?;
+    for mirror in &mut execution.links {
+        // A mirror sees calls in the order in which the consensus client makes them.
+        mirror.bounds.in_flight = 1;
+    }
     let secret = match &execution.signing {
         Signing::Shared(secret) => secret.clone(),
         _ => execution.nodes.first()?.secret.clone()?,

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method as HttpMethod, Request, StatusCode};
 use hyper::body::Incoming;
-use mainstay_execution::Core;
 use mainstay_execution::calls::{self, Answers, answer_body};
 use mainstay_execution::http::{empty, json, not_allowed, read_body, text};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::Answer;
+use mainstay_execution::{Core, links};
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::local;
@@ -104,10 +104,11 @@ impl Handler for Service {
 impl Answers for Service {
     async fn answer(&self, call: &Call, caller: &Caller) -> Answer {
         let core = &self.shared.core;
-        if call.method.starts_with("engine_") {
-            for mirror in &core.mirrors {
-                mirror.copy(&call.raw, caller);
-            }
+        if call.method.starts_with("engine_") && !core.links.is_empty() {
+            let mut copy = links::Call::new(&call.method, call.raw.clone());
+            (copy.id, copy.clv) = (caller.id.clone(), caller.clv.clone());
+            let copy = Arc::new(copy);
+            core.links.iter().for_each(|link| link.copy(&copy));
         }
         calls::ask(core, call, caller).await
     }

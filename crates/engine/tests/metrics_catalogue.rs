@@ -7,7 +7,9 @@ mod metrics;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use mainstay_engine::Metrics;
+use mainstay_execution::links::{Call, Watch as _};
 use mainstay_execution::telemetry::Telemetry;
 use mainstay_execution::verdict::Verdict;
 use mainstay_node::{Cause, Condition};
@@ -25,7 +27,7 @@ fn everything_happens(telemetry: &Telemetry) {
     telemetry.late_invalid("el1", "0x00");
     telemetry.replayed("el1", 2, "at the head");
     telemetry.evidence("split vote", "0x00", None);
-    telemetry.mirror_dropped("copy");
+    telemetry.dropped("copy", &Call::new("engine_newPayloadV4", Bytes::new()));
 }
 
 fn page() -> String {

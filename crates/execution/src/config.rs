@@ -8,6 +8,7 @@ use mainstay_settings::{Origin, Problem, Settings};
 use mainstay_wire::jwt::Secret;
 use url::Url;
 
+use crate::links::LinkConfig;
 use crate::verdict::{OnDissent, Rules};
 
 /// Who answers voted calls.
@@ -109,7 +110,7 @@ pub struct Config {
     /// For nodes that are added later.
     pub signing: Signing,
     /// Endpoints that get copies.
-    pub mirror: Vec<NodeConfig>,
+    pub links: Vec<LinkConfig>,
     /// Who answers voted calls.
     pub answer: Answering,
     /// Whether forkchoiceUpdated may start a build: else its attributes are taken out.
@@ -131,17 +132,21 @@ pub struct Config {
     pub node_timings: bool,
 }
 
+/// Longest time for one copy.
+const LINK_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Longest `getpayload_wait`: inside the second that the consensus client waits.
 const MOST_PAYLOAD_WAIT: Duration = Duration::from_millis(900);
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
 impl Config {
-    /// Reads and validates the keys; every problem found is added to `problems`. `mirror` is the role's key for endpoints that get
+    /// Reads and validates the keys; every problem found is added to `problems`. `links` is the role's key for endpoints that get
     /// copies. `None` if something is wrong.
-    pub fn read(s: &Settings, signing: Signing, mirror: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+    pub fn read(s: &Settings, signing: Signing, links: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let count = |name: &str| s.integer(name).unwrap_or_default() as u32;
         let listed = nodes(s, "nodes", &signing, problems);
-        let mirror = nodes(s, mirror, &signing, problems);
+        let link = |node: NodeConfig| LinkConfig::new(node.spec, node.secret, LINK_TIMEOUT);
+        let links = nodes(s, links, &signing, problems).into_iter().map(link).collect();
         let getpayload_wait = s.duration("getpayload_wait")?;
         if getpayload_wait > MOST_PAYLOAD_WAIT {
             problems
@@ -156,7 +161,7 @@ impl Config {
             name: s.text("name")?.to_owned(),
             nodes: listed,
             signing,
-            mirror,
+            links,
             answer: Answering::Vote,
             allow_building: true,
             rules: Rules {

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::blocks::Blocks;
 use crate::config::{Config, NodeConfig, NodeError};
 use crate::feed::{self, Feed};
+use crate::links::{Link, LinkConfig};
 use crate::memory::InvalidMemory;
-use crate::mirror::Mirror;
 use crate::node::{Caller, Node, Passed, lock};
 use crate::payloads::PayloadIds;
 use crate::probe;
@@ -47,15 +47,39 @@ pub struct Dispute {
     pub invalid: Vec<String>,
 }
 
-/// Makes what the calls to a node go over, or says why it can't.
-pub type Connect = Box<dyn Fn(&NodeSpec) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
+/// Who is called.
+#[derive(Clone, Copy, Debug)]
+pub enum Endpoint<'a> {
+    /// An execution client.
+    Node(&'a NodeSpec),
+    /// Whoever gets copies.
+    Link(&'a LinkConfig),
+}
+
+impl<'a> Endpoint<'a> {
+    /// Its address and options.
+    #[must_use]
+    pub fn spec(self) -> &'a NodeSpec {
+        match self {
+            Self::Node(spec) => spec,
+            Self::Link(link) => &link.spec,
+        }
+    }
+}
+
+/// Makes what the calls to an endpoint go over, or says why it can't.
+pub type Connect = Box<dyn Fn(Endpoint<'_>) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
 
 /// [`Connect`] as usual: a pool of HTTP connections of its own for each node.
 #[must_use]
 pub fn over_http() -> Connect {
-    Box::new(|spec| match Client::new(&spec.url, client::Options::default()) {
-        Ok(client) => Ok(Arc::new(client)),
-        Err(error) => Err(format!("{}: {error}", spec.shown_url())),
+    Box::new(|endpoint| {
+        let made = match endpoint {
+            Endpoint::Node(spec) => Client::new(&spec.url, client::Options::default())
+                .map(|client| Arc::new(client) as Arc<dyn Transport>),
+            Endpoint::Link(link) => link.transport(),
+        };
+        made.map_err(|error| format!("{}: {error}", endpoint.spec().shown_url()))
     })
 }
 
@@ -84,8 +108,8 @@ pub struct Core {
     pub records: Records,
     /// Rounds, for whoever watches.
     pub rounds: broadcast::Sender<Arc<Round>>,
-    /// Copies.
-    pub mirrors: Vec<Mirror>,
+    /// Who gets copies.
+    pub links: Vec<Link>,
     /// Ends everything.
     pub stop: CancellationToken,
     /// For nodes that calls aren't signed for.
@@ -108,10 +132,10 @@ impl Core {
     /// What `connect` says of a node.
     pub fn start(config: Config, telemetry: Telemetry, connect: Connect) -> Result<Arc<Self>, String> {
         let stop = CancellationToken::new();
-        let mut mirrors = Vec::new();
-        for mirror in &config.mirror {
-            let transport = connect(&mirror.spec)?;
-            mirrors.push(Mirror::start(mirror, transport, &telemetry, &stop));
+        let mut links = Vec::new();
+        for link in &config.links {
+            let transport = connect(Endpoint::Link(link))?;
+            links.push(Link::start(link.clone(), transport, Arc::new(telemetry.clone()), &stop));
         }
         let core = Arc::new(Self {
             telemetry,
@@ -123,7 +147,7 @@ impl Core {
             order: Mutex::default(),
             records: Records::new(config.evidence.clone()),
             rounds: broadcast::channel(256).0,
-            mirrors,
+            links,
             stop,
             passed: Passed::default(),
             connect,
@@ -166,7 +190,7 @@ impl Core {
         let mut fresh = Vec::new();
         for config in configs {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let transport = (self.connect)(&config.spec)?;
+            let transport = (self.connect)(Endpoint::Node(&config.spec))?;
             let (feed, removed) = (Feed::default(), self.stop.child_token());
             let (rules, passed) = (self.config.health, self.passed.clone());
             fresh.push(Arc::new(Node::new(id, config, rules, feed, removed, passed, transport)));

@@ -106,7 +106,7 @@ mod tests {
         let reply = parse_reply(&Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":null}"#));
         let ended = |outcome| {
             let took = Duration::from_millis(20);
-            forwards.ended("engine_newPayloadV4", "http://el:8551/".into(), &outcome, took);
+            forwards.ended("engine_newPayloadV4", "http://el:8551".into(), &outcome, took);
         };
         ended(Ok(reply.unwrap()));
         ended(failed(Cause::Unauthorized));
@@ -114,7 +114,7 @@ mod tests {
         ended(failed(Cause::Timeout));
         let mut page = String::new();
         encode(&mut page, &registry).unwrap();
-        let of = r#"method="engine_newPayloadV4",backend="http://el:8551/""#;
+        let of = r#"method="engine_newPayloadV4",backend="http://el:8551""#;
         for line in [
             format!(r#"syncproxy_forwards_total{{{of},result="success"}} 1"#),
             format!(r#"syncproxy_forwards_total{{{of},result="http_error"}} 2"#),

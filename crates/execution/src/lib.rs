@@ -24,7 +24,6 @@ pub mod links;
 pub mod memory;
 pub mod merge;
 pub mod method;
-pub mod mirror;
 pub mod node;
 pub mod payloads;
 pub mod probe;

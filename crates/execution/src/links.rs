@@ -52,6 +52,10 @@ pub struct LinkConfig {
     pub timeout: Duration,
     /// How much may wait, and be under way.
     pub bounds: Bounds,
+    /// Whom it is trusted to be, and as whom it is called; by what the system trusts without.
+    pub tls: Option<Tls>,
+    /// What is spoken in the clear.
+    pub clear: Clear,
 }
 
 impl LinkConfig {
@@ -59,17 +63,17 @@ impl LinkConfig {
     #[must_use]
     pub fn new(spec: NodeSpec, secret: Option<Secret>, timeout: Duration) -> Self {
         let timeout = spec.timeout.map_or(timeout, |own| own.min(timeout));
-        Self { spec, secret, timeout, bounds: Bounds::default() }
+        Self { spec, secret, timeout, bounds: Bounds::default(), tls: None, clear: Clear::default() }
     }
 
-    /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if `clear` says that it understands it.
+    /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if it is said to understand it.
     ///
     /// # Errors
     /// [`BadEndpoint`], which doesn't quote the URL.
-    pub fn transport(&self, tls: Option<Tls>, clear: Clear) -> Result<Arc<dyn Transport>, BadEndpoint> {
+    pub fn transport(&self) -> Result<Arc<dyn Transport>, BadEndpoint> {
         let max_idle = self.bounds.in_flight;
-        let options = Options { max_idle, max_reply: MAX_REPLY, tls, ..Options::default() };
-        Ok(Arc::new(Uplink::new(&self.spec.url, options, clear)?))
+        let options = Options { max_idle, max_reply: MAX_REPLY, tls: self.tls.clone(), ..Options::default() };
+        Ok(Arc::new(Uplink::new(&self.spec.url, options, self.clear)?))
     }
 }
 
@@ -184,7 +188,7 @@ impl Link {
         watch: Arc<dyn Watch>,
         stop: &CancellationToken,
     ) -> Self {
-        let LinkConfig { spec, secret, timeout, bounds } = config;
+        let LinkConfig { spec, secret, timeout, bounds, .. } = config;
         let shared = Arc::new(Shared {
             name: spec.name,
             target: Target { url: spec.url, secret },

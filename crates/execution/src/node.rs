@@ -1,6 +1,7 @@
 //! One execution client (EL) as the role holds it: its connection pool, its state, and calls to it.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,6 +131,8 @@ pub struct Node {
     pub removed: CancellationToken,
     secret: Option<Secret>,
     passed: Passed,
+    /// It has answered a call without a token, and refused none since.
+    open: AtomicBool,
     transport: Arc<dyn Transport>,
     state: Mutex<State>,
 }
@@ -172,7 +175,8 @@ impl Node {
         };
         let (spec, secret) = (config.spec, config.secret);
         let (probe, state) = (Notify::new(), Mutex::new(state));
-        Self { id, spec, feed, probe, removed, secret, passed, transport, state }
+        let open = AtomicBool::new(false);
+        Self { id, spec, feed, probe, removed, secret, passed, open, transport, state }
     }
 
     /// Its name.
@@ -225,10 +229,10 @@ impl Node {
         self.secret.is_some()
     }
 
-    /// Whether it can be asked without a caller: calls are signed for it, or there is a caller's token that it took.
+    /// Whether it can be asked without a caller: calls are signed for it, there is a caller's token that it took, or it wants none.
     #[must_use]
-    pub fn has_token(&self) -> bool {
-        self.secret.is_some() || self.passed.get().is_some()
+    pub fn takes_probes(&self) -> bool {
+        self.secret.is_some() || self.open.load(Ordering::Relaxed) || self.passed.get().is_some()
     }
 
     /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
@@ -246,10 +250,14 @@ impl Node {
             if let Some(token) = token {
                 self.passed.refused(&token);
             }
+            self.open.store(false, Ordering::Relaxed);
             return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
         }
         if let (None, Some(token)) = (&self.secret, &caller.token) {
             self.passed.took(token);
+        }
+        if token.is_none() {
+            self.open.store(true, Ordering::Relaxed);
         }
         match envelope::parse_reply(&reply.body) {
             Ok(read) => Ok(read),

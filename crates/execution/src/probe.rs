@@ -47,7 +47,8 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || state.chain_seen.is_none_or(|seen| seen.elapsed() >= CHAIN_AGE)
             || *state.health.condition() != Condition::Fit
     };
-    let probe = if node.has_token() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
+    let probe =
+        if node.takes_probes() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
     let Some(probe) = probe.filter(|probe| node.signs() || *probe != Err(Cause::Unauthorized)) else {
         // The token, not the node, is no good.
         node.state().health.put_off(started.into_std());

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::forwards::Forwards;
+use crate::links::{self, Watch};
 use crate::node::{Failed, Node};
 use crate::verdict::Verdict;
 
@@ -333,11 +334,6 @@ impl Telemetry {
         }
     }
 
-    /// A mirror's queue was full.
-    pub fn mirror_dropped(&self, node: &str) {
-        self.metrics.mirror_dropped.get_or_create(&self.node_labels(node)).inc();
-    }
-
     /// A node left: its labels go with it.
     pub fn forget(&self, node: &str) {
         let labels = self.node_labels(node);
@@ -357,4 +353,12 @@ impl Telemetry {
 #[allow(clippy::cast_possible_truncation)] // whole milliseconds of at most some seconds
 fn ms(took: Duration) -> u64 {
     took.as_millis() as u64
+}
+
+impl Watch for Telemetry {
+    fn ended(&self, _: &str, _: &links::Call, _: &links::End, _: Duration) {}
+
+    fn dropped(&self, link: &str, _: &links::Call) {
+        self.metrics.mirror_dropped.get_or_create(&self.node_labels(link)).inc();
+    }
 }

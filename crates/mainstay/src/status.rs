@@ -27,7 +27,7 @@ const ROLES: &str = "/api/v1/roles";
 /// Its command line.
 pub(crate) fn subcommand() -> Command {
     let mut command = Command::new("status")
-        .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last")
+        .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last, who leads")
         .after_help("Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers.")
         .arg(
             Arg::new("config")

@@ -1,6 +1,7 @@
 //! The dashboards of `deploy/grafana`: what they ask for is what the binary exports, and they can be laid out.
 #![allow(clippy::unwrap_used)]
 
+mod lab;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 mod promql;
@@ -8,13 +9,19 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
+use lab::{Lab, from, head, payload};
+use mainstay_sim::Fault;
 use mainstay_sim::beacon::{BeaconServer, BeaconState};
 use metrics::Metric;
 use promql::Query;
 use serde_json::Value;
 use support::http::{Node, ask, eventually};
 use support::{Place, dev};
+
+/// Names that sync-proxy has announced. They have no label for the role.
+const ANNOUNCED: &str = "syncproxy_";
 
 /// What Prometheus itself adds to every sample.
 const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];
@@ -23,7 +30,8 @@ const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];
 fn catalogue() -> BTreeMap<String, Metric> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
-    metrics::read(&["engine", "rpc", "beacon"].map(|role| read(&format!("metrics-{role}.txt"))).concat())
+    let roles = ["engine", "sync", "rpc", "beacon"];
+    metrics::read(&roles.map(|role| read(&format!("metrics-{role}.txt"))).concat())
 }
 
 struct Board {
@@ -41,7 +49,7 @@ fn boards() -> Vec<Board> {
             boards.push(Board { file: path.file_name().unwrap().to_string_lossy().into_owned(), json });
         }
     }
-    assert_eq!(boards.len(), 3, "one for each role");
+    assert_eq!(boards.len(), 4, "one for each role");
     boards
 }
 
@@ -141,9 +149,9 @@ fn every_metric_and_label_is_in_the_catalogue() {
 /// The catalogue is what the binary exports, of which `rare` needs more than a test of this size lets happen.
 fn compare(page: &str, role: &str, rare: &[&str]) -> Option<BTreeMap<String, Metric>> {
     let live = metrics::read(page);
-    for (name, metric) in
-        catalogue().iter().filter(|(name, _)| name.starts_with(&format!("mainstay_{role}_")))
-    {
+    let ours = format!("mainstay_{role}_");
+    let of_role = |name: &str| name.starts_with(&ours) || (role == "sync" && name.starts_with(ANNOUNCED));
+    for (name, metric) in catalogue().iter().filter(|(name, _)| of_role(name)) {
         let Some(found) = live.get(name).filter(|found| found.is_told) else {
             if rare.iter().any(|rare| name.ends_with(rare)) {
                 continue;
@@ -187,6 +195,27 @@ fn the_binary_exports_what_the_engine_dashboard_asks_for() {
     eventually("every metric has a sample", || {
         let page = ask(&admin, "GET", "/metrics", "").fine();
         compare(&page, "engine", &["late_invalid", "replayed_payloads", "mirror_dropped"]).is_some()
+    });
+}
+
+#[test]
+fn the_binary_exports_what_the_sync_dashboard_asks_for() {
+    let mut lab = Lab::new(2);
+    // It is waited for by nobody, and disagrees.
+    lab.els[1].set(Fault::Lie);
+    lab.els[1].add(Fault::Lag(Duration::from_millis(20)));
+    let builders = lab.builders();
+    let flags = ["sync", "--builders", &builders, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut running = Place::new().start(&[&flags[..], &["--log-format", "logfmt"]].concat(), &[]);
+    let (sync, admin) = (running.address("sync"), running.address("admin"));
+    let block = lab.chain.grow();
+    for client in ["10.0.0.1", "10.0.0.2"] {
+        from(&sync, client, None, &payload(&block)).fine();
+        from(&sync, client, None, &head(&block)).fine();
+    }
+    let rare = ["late_invalid", "replayed_payloads", "mirror_dropped"];
+    eventually("every metric has a sample", || {
+        compare(&ask(&admin, "GET", "/metrics", "").fine(), "sync", &rare).is_some()
     });
 }
 
@@ -258,6 +287,9 @@ fn variables_are_those_that_queries_use() {
         }
         for (place, query, _) in board.queries() {
             for (metric, matchers) in query.metrics {
+                if role == "sync" && metric.starts_with(ANNOUNCED) {
+                    continue;
+                }
                 assert!(metric.starts_with(&format!("mainstay_{role}_")), "{place}");
                 let by_role =
                     matchers.iter().any(|(label, value)| label == role && *value == format!("${role}"));

@@ -22,6 +22,9 @@
 //! **Public** is what any outer peer has sent, or named as its head or last irreversible block, and what we have passed or found claimed by
 //! another relay. There is no chain and no signature here: outer peers are believed, which is why they are to be the operator's own.
 //!
+//! **Rank**: stickiness comes by itself, as who wins the first slot in which nodes differ has the only public parent. Where one node is to be
+//! preferred, the others' first block of a round waits some milliseconds for its one.
+//!
 //! **After a start** nothing is public before an outer peer has told its head. Nor is anything claimed at or below that head until something
 //! of ours has been published: what was let out before a restart, with claims that went with the process, is there.
 //!
@@ -64,6 +67,8 @@ pub struct Rules {
     pub early: Duration,
     /// How long after its slot; well under [`CLAIM_TTL`](crate::claims::CLAIM_TTL).
     pub late: Duration,
+    /// How long a leg's first block of a round waits for one of a leg with a better rank.
+    pub rank_hold: Duration,
     /// Whether blocks go out while claims can't be asked. With two relays that risks two blocks for a slot.
     pub fail_open: bool,
 }
@@ -76,6 +81,7 @@ impl Rules {
             producers: producers.into_iter().collect(),
             early: Duration::from_millis(1500),
             late: Duration::from_secs(60),
+            rank_hold: Duration::from_millis(30),
             fail_open: false,
         }
     }
@@ -113,6 +119,8 @@ impl Block {
 pub enum Step {
     /// That is all.
     Settled(Verdict),
+    /// Wait for so long, or until another block of its slot has been decided about, then [`Egress::before_claim`] again.
+    Hold(Duration),
     /// The claims have to be asked, then [`Egress::after_claim`]; twice at most.
     Claim(Bid),
 }
@@ -148,6 +156,9 @@ struct Told {
     inner: u32,
     /// Whether the outer peer has told its head.
     greeted: bool,
+    rank: u8,
+    /// The block that waits for a better leg's, and since when.
+    held: Option<(Id, SystemTime)>,
     /// What the outer peer got by us since it last asked for something.
     sent: Highest<Id, (), SENT_KEPT>,
 }
@@ -186,7 +197,11 @@ impl Egress {
         if let Some(doom) = doom {
             return Step::Settled(self.bury(block, doom));
         }
-        let may_win = ours.latest.is_none_or(|latest| latest.is_below(block.number(), block.slot))
+        let latest = ours.latest;
+        if let Some(wait) = self.hold(leg, block, now) {
+            return Step::Hold(wait);
+        }
+        let may_win = latest.is_none_or(|latest| latest.is_below(block.number(), block.slot))
             && block.number() > self.floor;
         Step::Claim(Bid {
             key: Key { chain: self.chain, producer: block.producer, slot: block.slot },
@@ -255,6 +270,14 @@ impl Egress {
         self.legs.insert(leg, Told::default());
     }
 
+    /// Ranks a leg; the lowest is the best, and 0 what it has by itself. Who wins a round's first differing slot has the round, so that takes hold
+    /// with the next one.
+    pub fn ranked(&mut self, leg: Leg, rank: u8) {
+        if let Some(told) = self.legs.get_mut(&leg) {
+            told.rank = rank;
+        }
+    }
+
     /// Forgets a leg that is gone.
     pub fn closed(&mut self, leg: Leg) {
         self.legs.remove(&leg);
@@ -291,6 +314,25 @@ impl Egress {
             Err(ago) if ago.duration() > self.rules.late => Some(Suppress::Old),
             _ => None,
         }
+    }
+
+    /// How long a block has to wait for that of a better leg, which may be no other.
+    fn hold(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Option<Duration> {
+        let best = self.legs.values().map(|told| told.rank).min()?;
+        let told = self.legs.get_mut(&leg)?;
+        if block.slot.position() != 0 || told.rank <= best {
+            return None;
+        }
+        let since = match told.held {
+            Some((id, since)) if id == block.id => since,
+            _ => {
+                told.held = Some((block.id, now));
+                now
+            }
+        };
+        // A clock that was set back holds nothing up.
+        let waited = now.duration_since(since).ok()?;
+        self.rules.rank_hold.checked_sub(waited).filter(|left| !left.is_zero())
     }
 
     /// Why a block can't become public, if that is sure without the claims: its slot is another's, or that of a block before it is.

@@ -6,6 +6,7 @@
 //!
 //! * [`egress`]: the decision, pure. It is in two halves around the one thing that takes time, the claim.
 //! * [`claims`]: who has which slot; what relays share.
+//! * [`filter`]: what passes on a leg, which way; what is no block of ours mostly does.
 //! * [`replay`]: a recorded round through the decision.
 //!
 //! The rules as an operator reads them are in the README.
@@ -14,8 +15,11 @@
 
 pub mod claims;
 pub mod egress;
+pub mod filter;
 mod highest;
+mod once;
 pub mod replay;
 mod verdict;
+pub mod votes;
 
 pub use verdict::{Pass, Suppress, Verdict};

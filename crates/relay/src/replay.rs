@@ -175,6 +175,7 @@ pub fn replay(recording: &Recording, producers: &[Name]) -> Outcome {
         let verdict = loop {
             match step {
                 Step::Settled(verdict) => break verdict,
+                Step::Hold(wait) => step = egress.before_claim(event.leg, block, now + wait),
                 Step::Claim(bid) => step = egress.after_claim(event.leg, block, &bid, Ok(claims.bid(&bid))),
             }
         };

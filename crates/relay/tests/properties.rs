@@ -111,6 +111,8 @@ impl World {
             self.next_leg += 1;
             legs.push(Leg(self.next_leg));
             egress.opened(Leg(self.next_leg));
+            // One of them has to wait for the other.
+            egress.ranked(Leg(self.next_leg), legs.len() as u8);
         }
         let head = self.public.iter().max_by_key(|block| block.number()).unwrap();
         if self.latest.is_some() {
@@ -173,8 +175,13 @@ impl World {
         self.finish(relay, leg);
         self.finish(relay, leg);
         let Relay { egress, legs, pending, off, .. } = &mut self.relays[relay];
-        match egress.before_claim(legs[leg], &block, time(block.slot.0, *off)) {
+        let mut step = egress.before_claim(legs[leg], &block, time(block.slot.0, *off));
+        if let Step::Hold(wait) = step {
+            step = egress.before_claim(legs[leg], &block, time(block.slot.0, *off) + wait);
+        }
+        match step {
             Step::Settled(verdict) => self.decided(relay, &block, verdict),
+            Step::Hold(wait) => panic!("{wait:?} more"),
             Step::Claim(bid) => pending[leg] = Some(Pending { block, bid, answer: None }),
         }
     }
@@ -204,6 +211,7 @@ impl World {
         if let Some(Pending { block, bid, answer: Some(answer) }) = pending[leg].take() {
             match egress.after_claim(legs[leg], &block, &bid, answer) {
                 Step::Settled(verdict) => self.decided(relay, &block, verdict),
+                Step::Hold(wait) => panic!("held for {wait:?} after its claim"),
                 Step::Claim(bid) => pending[leg] = Some(Pending { block, bid, answer: None }),
             }
         }
@@ -286,6 +294,7 @@ fn decide(egress: &mut Egress, claims: &MemoryClaims, leg: Leg, block: &Block) -
     loop {
         match step {
             Step::Settled(verdict) => return verdict,
+            Step::Hold(wait) => step = egress.before_claim(leg, block, time(block.slot.0, 0) + wait),
             Step::Claim(bid) => step = egress.after_claim(leg, block, &bid, Ok(claims.bid(&bid))),
         }
     }

@@ -104,9 +104,10 @@ fn kind(of: &Kind) -> Json {
         Kind::Switch => json!({"type": "boolean"}),
         Kind::OneOf(words) => json!({"enum": words}),
         Kind::Or(other, words) => json!({"anyOf": [{"enum": words}, kind(other)]}),
-        Kind::Tables(section) => json!({
-            "type": "array", "items": {"$ref": format!("#/$defs/{}", section.name)},
-        }),
+        Kind::Tables(section) => {
+            let table = json!({"$ref": format!("#/$defs/{}", section.name)});
+            json!({"anyOf": [{"type": "array", "items": table}, table]})
+        }
         Kind::List(item) => json!({"anyOf": [
             {"type": "array", "items": kind(item)},
             {"type": "string", "minLength": 1},

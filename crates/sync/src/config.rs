@@ -7,11 +7,13 @@ use std::time::Duration;
 use mainstay_execution::config::{Answering, Signing};
 use mainstay_execution::keys;
 use mainstay_settings::{Key, Kind, Problem, Section, Settings, common};
+use mainstay_wire::client::{Clear, Tls};
 use mainstay_wire::jwt::Secret;
 
 use crate::client::{Names, Network, Proxies};
 use crate::leader::Rules;
 use crate::slots::{Learned, SECONDS_PER_SLOT, Slots};
+use crate::tokens::{Tokens, hosts};
 
 /// The keys of `[sync]`.
 pub static SECTION: Section = Section::role(
@@ -53,6 +55,18 @@ pub static SECTION: Section = Section::role(
             .default("2s"),
         Key::new("proxy_request_timeout", Kind::DurationMs, "Longest time for a copy to one of the proxies")
             .default("2s"),
+        Key::new("proxy_ca", Kind::Path, "PEM file of the authorities that proxies over https are trusted by, instead of the system's"),
+        Key::new(
+            "proxy_certificate",
+            Kind::Path,
+            "PEM file of the certificate that proxies over https are shown, if they ask for one (mTLS)",
+        ),
+        Key::new("proxy_key", Kind::Path, "PEM file of that certificate's private key"),
+        Key::new(
+            "proxy_http2",
+            Kind::Switch,
+            "Speak HTTP/2 to proxies over http too; over https they choose",
+        ),
         Key::new(
             "clients",
             Kind::List(&Kind::Text),
@@ -118,6 +132,32 @@ pub static SECTION: Section = Section::role(
         keys::MAX_BODY,
         common::MAX_CONNECTIONS.default("1024"),
         keys::NODE_TIMINGS,
+        Key::new(
+            "tokens",
+            Kind::Tables(&TOKENS),
+            "Tokens for proxies that can sign none, at /tokens/, as jwt-tokens-service gives them",
+        ),
+    ],
+);
+
+/// The keys of `[sync.tokens]`.
+pub static TOKENS: Section = Section::nested(
+    "sync.tokens",
+    "Tokens for proxies that can sign none, at /tokens/, as jwt-tokens-service gives them",
+    &[
+        Key::new(
+            "config",
+            Kind::Path,
+            "The hosts and their secrets: the config.json of jwt-tokens-service, {\"host\": \"64 hex digits\"}",
+        )
+        .required(),
+        Key::new(
+            "peers",
+            Kind::List(&Kind::Text),
+            "Addresses and networks that get tokens, by the address of their connection",
+        )
+        .required(),
+        Key::new("client_id", Kind::Text, "The id claim of the tokens"),
     ],
 );
 
@@ -149,6 +189,8 @@ pub struct Config {
     pub slots: SlotClock,
     /// Who leads.
     pub leader: Rules,
+    /// Tokens for proxies that can sign none.
+    pub tokens: Option<Tokens>,
     /// Largest request body in bytes.
     pub max_body: usize,
     /// Connections served at once.
@@ -171,8 +213,9 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     };
     let execution = mainstay_execution::Config::read(s, signing, "proxies", problems);
     let names = names(s, problems);
-    let trusted_proxies = trusted(s, problems);
+    let trusted_proxies = Proxies::new(networks(s, "trusted_proxies", problems));
     let (slots, length) = slots(s, problems);
+    let tokens = tokens(s, problems);
     for key in ["request_timeout", "proxy_request_timeout", "leader_timeout"] {
         if s.duration(key).is_some_and(|d| d.is_zero()) {
             problems.push(s.problem(key, "has to be longer than nothing"));
@@ -186,8 +229,13 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     execution.allow_building = s.switch("allow_building");
     execution.answer_within = s.duration("request_timeout")?;
     let copies = s.duration("proxy_request_timeout")?;
-    for proxy in &mut execution.mirror {
-        proxy.spec.timeout.get_or_insert(copies);
+    let tls = links_tls(s, problems);
+    for link in &mut execution.links {
+        link.timeout = link.spec.timeout.map_or(copies, |own| own.min(copies));
+        link.tls = tls.clone();
+        if s.switch("proxy_http2") {
+            link.clear = Clear::Http2;
+        }
     }
     let slot = Duration::from_secs(length.get());
     let leader = Rules {
@@ -207,6 +255,7 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
         trusted_proxies,
         slots,
         leader,
+        tokens,
         max_body: s.size("max_body")? as usize,
         max_connections: s.integer("max_connections")? as usize,
     })
@@ -229,15 +278,61 @@ fn names(s: &Settings, problems: &mut Vec<Problem>) -> Names {
     })
 }
 
-fn trusted(s: &Settings, problems: &mut Vec<Problem>) -> Proxies {
+fn networks(s: &Settings, key: &str, problems: &mut Vec<Problem>) -> Vec<Network> {
     let mut networks: Vec<Network> = Vec::new();
-    for (i, text) in s.list("trusted_proxies").iter().enumerate() {
+    for (i, text) in s.list(key).iter().enumerate() {
         match text.parse() {
             Ok(network) => networks.push(network),
-            Err(error) => problems.push(s.item_problem("trusted_proxies", i, format!("{error}"))),
+            Err(error) => problems.push(s.item_problem(key, i, format!("{error}"))),
         }
     }
-    Proxies::new(networks)
+    networks
+}
+
+fn links_tls(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tls> {
+    let identity = match (s.path("proxy_certificate"), s.path("proxy_key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.push(s.problem("proxy_certificate", "has no key: set proxy_key too"));
+            return None;
+        }
+        (None, Some(_)) => {
+            problems.push(s.problem("proxy_key", "has no certificate: set proxy_certificate too"));
+            return None;
+        }
+    };
+    let authorities = s.path("proxy_ca");
+    if identity.is_none() && authorities.is_none() {
+        return None;
+    }
+    match Tls::from_pem(authorities, identity) {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            let key = if identity.is_some() { "proxy_certificate" } else { "proxy_ca" };
+            problems.push(s.problem(key, error.to_string()));
+            None
+        }
+    }
+}
+
+fn tokens(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tokens> {
+    let [first, others @ ..] = s.tables("tokens") else { return None };
+    for other in others {
+        problems.push(other.problem("config", "there is one [sync.tokens]: put all hosts into one file"));
+    }
+    let peers = networks(first, "peers", problems);
+    let client_id = first.text("client_id").map(str::to_owned);
+    let made = hosts(first.path("config")?)
+        .map_err(|error| error.to_string())
+        .and_then(|hosts| Tokens::new(hosts, client_id, peers).map_err(|error| error.to_string()));
+    match made {
+        Ok(tokens) => Some(tokens),
+        Err(error) => {
+            problems.push(first.problem("config", error));
+            None
+        }
+    }
 }
 
 #[allow(clippy::cast_sign_loss)] // bounded by the table

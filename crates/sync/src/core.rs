@@ -4,12 +4,14 @@
 //! say. A forkchoiceUpdated goes to them if its sender leads. Everything else is asked of the ELs as it comes.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::uri::PathAndQuery;
 use mainstay_execution::blocks::Payload;
-use mainstay_execution::calls;
 use mainstay_execution::method::{Family, Method};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::{Answer, UNKNOWN_PAYLOAD};
@@ -17,6 +19,7 @@ use mainstay_execution::round::{self, Keep, Round, Told};
 use mainstay_execution::status::{self, PayloadStatus, Status};
 use mainstay_execution::unvoted;
 use mainstay_execution::verdict::Vote;
+use mainstay_execution::{calls, links};
 use mainstay_wire::envelope::{self, Call};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -48,6 +51,27 @@ pub struct Who {
     pub client: Client,
     /// What of its token is handed on.
     pub caller: Caller,
+    /// How its call came, for copies of it; `None`: not over HTTP.
+    pub arrived: Option<Arc<Arrived>>,
+}
+
+impl Who {
+    /// A CL that didn't call over HTTP.
+    #[must_use]
+    pub fn new(client: Client, caller: Caller) -> Self {
+        Self { client, caller, arrived: None }
+    }
+}
+
+/// How a call came.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Path and query.
+    pub target: Option<PathAndQuery>,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Whose connection it came over.
+    pub peer: IpAddr,
 }
 
 /// Shared state of one role.
@@ -64,7 +88,7 @@ pub(crate) struct Core {
     verdicts: Mutex<Verdicts>,
     connections: Mutex<Connections>,
     /// The last head of each CL, to be brought to the ELs when it begins to lead.
-    heads: Mutex<HashMap<Client, (Call, Caller)>>,
+    heads: Mutex<HashMap<Client, (Call, Who)>>,
     newest: Mutex<Newest>,
 }
 
@@ -111,6 +135,11 @@ impl Core {
         look(&lock(&self.leader))
     }
 
+    /// Whether anybody gets copies.
+    pub(crate) fn has_links(&self) -> bool {
+        !self.execution.links.is_empty()
+    }
+
     /// Somebody called on this connection.
     pub(crate) fn called(&self, peer: std::net::SocketAddr, who: &Client) {
         lock(&self.connections).called(peer, who, Instant::now().into_std());
@@ -151,7 +180,7 @@ impl Core {
             }
             _ => {
                 self.heard(who, leader::Heard::Call);
-                self.copy(call, &who.caller);
+                self.copy(call, who);
                 calls::ask(&self.execution, call, &who.caller).await
             }
         }
@@ -168,11 +197,20 @@ impl Core {
         }
     }
 
-    fn copy(&self, call: &Call, caller: &Caller) {
+    fn copy(&self, call: &Call, who: &Who) {
         if call.method.starts_with("engine_") {
-            for mirror in &self.execution.mirrors {
-                mirror.copy(&call.raw, caller);
+            let links = &self.execution.links;
+            if links.is_empty() {
+                return;
             }
+            let mut copy = links::Call::new(&call.method, call.raw.clone());
+            (copy.id, copy.clv) = (who.caller.id.clone(), who.caller.clv.clone());
+            if let Some(arrived) = &who.arrived {
+                (copy.target, copy.headers) = (arrived.target.clone(), arrived.headers.clone());
+                copy.peer = Some(arrived.peer);
+            }
+            let copy = Arc::new(copy);
+            links.iter().for_each(|link| link.copy(&copy));
         }
     }
 
@@ -193,9 +231,9 @@ impl Core {
         self.watch(leader);
         let Some(change) = change else { return };
         self.telemetry.changed(&self.names, change, leader);
-        let Some((call, caller)) = lock(&self.heads).get(&change.to).cloned() else { return };
-        let told = round::begin(&self.execution, &call, Method::of(&call.method), &caller, Keep::Never);
-        self.copy(&call, &caller);
+        let Some((call, who)) = lock(&self.heads).get(&change.to).cloned() else { return };
+        let told = round::begin(&self.execution, &call, Method::of(&call.method), &who.caller, Keep::Never);
+        self.copy(&call, &who);
         let head = reading::head(&call.params.unwrap_or_default()).map(|head| head.hash);
         tokio::spawn(self.clone().learn_head(change.to.clone(), head, told));
     }
@@ -228,14 +266,16 @@ impl Core {
                     if verdict.status.vote() != Vote::Invalid {
                         self.credit_known(call, &payload, who).await;
                     }
-                    // Whoever called it INVALID may take that back.
-                    self.keep(call, &payload, keep).await;
+                    // Whoever called it INVALID may take that back; and its sender may lead by now.
+                    let leads = keep == Keep::Valid && lock(&self.leader).leads(&who.client);
+                    let is_valid = verdict.status == Status::Valid;
+                    self.keep(call, &payload, if leads { Keep::Now } else { keep }, is_valid).await;
                     return Answer::Result(verdict.object);
                 }
                 Step::Wait(coming) => {
                     if keep == Keep::Now {
                         // It may be that no EL says anything of it.
-                        self.keep(call, &payload, keep).await;
+                        self.keep(call, &payload, keep, false).await;
                     }
                     (coming, false)
                 }
@@ -261,7 +301,7 @@ impl Core {
 
     /// A payload that can't be read: the ELs say best what is wrong with it. Not to be kept for others.
     async fn pass_on(&self, call: &Call, method: Method, who: &Who) -> Answer {
-        self.copy(call, &who.caller);
+        self.copy(call, who);
         let told = round::begin(&self.execution, call, method, &who.caller, Keep::Never).await;
         told.map_or(Answer::NoNode("mainstay is stopping"), Answer::from)
     }
@@ -276,7 +316,7 @@ impl Core {
         keep: Keep,
         tell: Tell<Outcome>,
     ) -> Coming {
-        self.copy(call, &who.caller);
+        self.copy(call, who);
         if keep != Keep::Never {
             self.tell_newest(call, payload.timestamp, who);
         }
@@ -292,7 +332,7 @@ impl Core {
     }
 
     /// Keeps a payload for ELs that miss it.
-    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep) {
+    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep, is_valid: bool) {
         let reading::Payload { hash, parent, number, .. } = *payload;
         let (hash, parent) = (hash.to_string(), parent.to_string());
         let (method, request) = (call.method.clone(), call.raw.clone());
@@ -306,7 +346,7 @@ impl Core {
         let mut blocks = lock(&self.execution.blocks);
         match keep {
             Keep::Now if is_true => blocks.keep(kept),
-            Keep::Valid if is_true => blocks.keep_recent(kept),
+            Keep::Valid if is_true => blocks.keep_recent(kept, is_valid),
             _ => {}
         }
     }
@@ -373,7 +413,7 @@ impl Core {
             let known = lock(&self.verdicts).of(head.hash).cloned();
             return Answer::Result(forkchoice(known));
         };
-        self.copy(call, &who.caller);
+        self.copy(call, who);
         self.telemetry.answered(call, "asked");
         // On a task of its own: the verdict is learned though the CL goes away.
         let learn = tokio::spawn(self.clone().learn_head(who.client.clone(), Some(head.hash), told));
@@ -390,7 +430,7 @@ impl Core {
             heads.retain(|client, _| leader.view().any(|seen| seen.client == client));
         }
         if heads.len() < HEADS || heads.contains_key(&who.client) {
-            heads.insert(who.client.clone(), (call.clone(), who.caller.clone()));
+            heads.insert(who.client.clone(), (call.clone(), who.clone()));
         }
     }
 
@@ -417,7 +457,7 @@ impl Core {
             lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
         } else if keep == Keep::Valid && !is_valid && !unauthorized {
             // Whoever doesn't take it now may do so later.
-            self.keep(call, payload, keep).await;
+            self.keep(call, payload, keep, false).await;
         }
         if unauthorized {
             self.change(|leader, now| leader.unauthorized(&who.client, now));
@@ -444,7 +484,12 @@ impl Core {
     }
 
     /// Takes what the ELs say of a head.
-    async fn learn_head(self: Arc<Self>, who: Client, head: Option<Hash>, told: oneshot::Receiver<Told>) -> Answer {
+    async fn learn_head(
+        self: Arc<Self>,
+        who: Client,
+        head: Option<Hash>,
+        told: oneshot::Receiver<Told>,
+    ) -> Answer {
         let Ok(told) = told.await else { return Answer::NoNode("mainstay is stopping") };
         match (&told, head) {
             (Told::Result(result), Some(head)) => {

@@ -26,7 +26,7 @@ mod wording;
 
 pub use clock::Wall;
 pub use config::{Config, SECTION};
-pub use core::Who;
+pub use core::{Arrived, Who};
 pub use handle::{ClientView, Handle, Snapshot};
 pub use role::Sync;
 pub use telemetry::Metrics;

@@ -62,6 +62,7 @@ impl Sync {
             core,
             secret: config.secret,
             trusted_proxies: config.trusted_proxies,
+            tokens: config.tokens,
             max_body: config.max_body,
             mirror_mode: config.mirror_mode,
             mirrored: Shared::mirrored(),
@@ -83,7 +84,12 @@ impl Sync {
 
     /// Serves until `stop`; then answers what is in flight for as long as `grace`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
-        let options = server::Options { max_connections: self.max_connections, ..server::Options::default() };
+        let options = server::Options {
+            max_connections: self.max_connections,
+            // nginx and others look for tokens by names as jwt-tokens-service writes them.
+            title_case: self.service.shared.tokens.is_some(),
+            ..server::Options::default()
+        };
         server::serve(listener, self.service.clone(), options, stop, grace).await;
     }
 

@@ -21,7 +21,8 @@ use mainstay_wire::server::{Handler, Response};
 use tokio::sync::Semaphore;
 
 use crate::client::Proxies;
-use crate::core::{Core, Who};
+use crate::core::{Arrived, Core, Who};
+use crate::tokens::Tokens;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Calls under way that nobody waits for any more: more are refused.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) core: Arc<Core>,
     pub(crate) secret: Option<Secret>,
     pub(crate) trusted_proxies: Proxies,
+    pub(crate) tokens: Option<Tokens>,
     pub(crate) max_body: usize,
     pub(crate) mirror_mode: bool,
     pub(crate) mirrored: Arc<Semaphore>,
@@ -64,12 +66,17 @@ impl Answers for Calls {
 impl Service {
     async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let shared = &self.shared;
-        let who = match self.who(request.headers(), peer) {
+        let mut who = match self.who(request.headers(), peer) {
             Ok(who) => who,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
         shared.core.called(peer, &who.client);
-        let body = match read_body(request.into_body(), shared.max_body).await {
+        let (head, body) = request.into_parts();
+        if shared.core.has_links() {
+            let (target, headers) = (head.uri.into_parts().path_and_query, head.headers);
+            who.arrived = Some(Arc::new(Arrived { target, headers, peer: peer.ip() }));
+        }
+        let body = match read_body(body, shared.max_body).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
@@ -111,11 +118,11 @@ impl Service {
             |id: Option<&str>| self.shared.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
         let Some(secret) = &self.shared.secret else {
             let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
-            return Ok(Who { client: client(None), caller: Caller::new(None, None, token) });
+            return Ok(Who::new(client(None), Caller::new(None, None, token)));
         };
         let token = jwt::bearer(headers.get(AUTHORIZATION))?;
         let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
-        Ok(Who { client: client(id.as_deref()), caller: Caller::new(id, clv, None) })
+        Ok(Who::new(client(id.as_deref()), Caller::new(id, clv, None)))
     }
 }
 
@@ -127,6 +134,11 @@ async fn begin(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
 
 impl Handler for Service {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        if let (Some(tokens), Some(target)) = (&self.shared.tokens, request.uri().path_and_query())
+            && Tokens::is_at(target.path())
+        {
+            return tokens.answer(peer.ip(), target, wall()).map(Into::into);
+        }
         match *request.method() {
             // Whatever the path, as sync-proxy does: health checks ask for any.
             HttpMethod::GET | HttpMethod::HEAD => empty(StatusCode::OK),

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn the_first_el_with_something_to_say_answers_in_its_own_words() {
     let own = r#""result":{"status":"VALID","latestValidHash":null,"validationError":"own words","more":7}"#;
-    let url = scripted(|_| r#""result":{"status":"VALID","latestValidHash":null,"validationError":"own words","more":7}"#.into()).await;
+    let url = scripted(|_| {
+        r#""result":{"status":"VALID","latestValidHash":null,"validationError":"own words","more":7}"#.into()
+    })
+    .await;
     let bed = Setup::new(1).node(url).ready().await;
     bed.els[0].set(Fault::Syncing.on(Family::NewPayload));
     let a = bed.cl("a");
@@ -105,7 +108,10 @@ async fn verdicts_that_are_known_are_told_without_asking() {
     assert_eq!(a.payload(&bad).await["status"], "INVALID");
     let asked = bed.els[0].count(Family::NewPayload) + bed.els[0].count(Family::ForkchoiceUpdated);
     let told = b.payload(&block).await;
-    assert_eq!((&told["status"], &told["latestValidHash"]), (&json!("VALID"), &json!(block.hash.to_string())));
+    assert_eq!(
+        (&told["status"], &told["latestValidHash"]),
+        (&json!("VALID"), &json!(block.hash.to_string()))
+    );
     assert_eq!(b.payload(&bad).await["status"], "INVALID");
     let unknown = next(&next(&block));
     for (head, word) in [(&block, "VALID"), (&bad, "INVALID"), (&unknown, "SYNCING")] {
@@ -134,7 +140,8 @@ async fn who_doesnt_lead_is_answered_by_a_fit_el() {
 
 #[tokio::test]
 async fn nobody_ever_gets_an_empty_body() {
-    for faults in [vec![], vec![Fault::Down], vec![Fault::HttpError(500, String::new())], vec![Fault::Empty]] {
+    for faults in [vec![], vec![Fault::Down], vec![Fault::HttpError(500, String::new())], vec![Fault::Empty]]
+    {
         let bed = Setup::new(1).set("request_timeout", "300ms").ready().await;
         for fault in &faults {
             bed.els[0].set(fault.clone());
@@ -154,7 +161,8 @@ async fn nobody_ever_gets_an_empty_body() {
             ];
             for body in bodies {
                 let reply = cl.post(body.clone()).await;
-                let told: Value = serde_json::from_slice(&reply.body).unwrap_or_else(|e| panic!("{e}: {body:?}"));
+                let told: Value =
+                    serde_json::from_slice(&reply.body).unwrap_or_else(|e| panic!("{e}: {body:?}"));
                 assert!(told.get("result").is_some() != told.get("error").is_some(), "{faults:?} {told}");
             }
         }

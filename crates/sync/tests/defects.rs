@@ -190,9 +190,12 @@ async fn defect_10_an_id_may_be_anything_that_json_rpc_allows() {
     let (a, b) = (bed.cl("a"), bed.cl("b"));
     let block = next(&bed.genesis);
     let payload = String::from_utf8(request::new_payload(1, 4, &block).to_vec()).unwrap();
-    let head = String::from_utf8(request::forkchoice_updated(1, 3, request::Forkchoice::head(block.hash), None).to_vec()).unwrap();
+    let head = String::from_utf8(
+        request::forkchoice_updated(1, 3, request::Forkchoice::head(block.hash), None).to_vec(),
+    )
+    .unwrap();
     for id in [r#""a string""#, r#""""#, "-7", "18446744073709551616", "null"] {
-        let other = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}}"#);
+        let other = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#.to_owned();
         for body in [&payload, &head, &other] {
             for cl in [&a, &b] {
                 let told = cl.json(body.replacen("\"id\":1", &format!("\"id\":{id}"), 1)).await;
@@ -211,7 +214,11 @@ async fn defect_11_a_payload_goes_on_as_it_came_whatever_it_holds() {
     let block = next(&bed.genesis);
     let text = String::from_utf8(request::new_payload(1, 4, &block).to_vec()).unwrap();
     // Not what any decoder knows.
-    let text = text.replacen("\"transactions\":", "\"fromTheFuture\":{\"a\":[1,2.50,\"\\u0041\"]} , \"transactions\" : ", 1);
+    let text = text.replacen(
+        "\"transactions\":",
+        "\"fromTheFuture\":{\"a\":[1,2.50,\"\\u0041\"]} , \"transactions\" : ",
+        1,
+    );
     a.post(text.clone()).await;
     let sent = bed.els[0].calls_of(Family::NewPayload).pop().unwrap();
     assert_eq!(String::from_utf8_lossy(&sent.raw), text);

@@ -142,7 +142,14 @@ async fn health_and_snapshot_say_who_leads_and_what_is_wrong() {
     bed.until("lag", |bed| bed.view("el2").lag == Some(4)).await;
     let (level, reasons) = bed.handle.health();
     assert_eq!(level, Level::Degraded);
-    assert!(reasons.iter().any(|why| why.starts_with("consensus client forger: it named slot")), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|why| why.starts_with("consensus client forger: it named slot")),
+        "{reasons:?}"
+    );
     assert!(reasons.iter().any(|why| why.starts_with("el2: ")), "{reasons:?}");
-    assert!(bed.metrics().contains(r#"mainstay_sync_client_leads{sync="sync",client="a"} 1"#), "{}", bed.metrics());
+    assert!(
+        bed.metrics().contains(r#"mainstay_sync_client_leads{sync="sync",client="a"} 1"#),
+        "{}",
+        bed.metrics()
+    );
 }

@@ -126,7 +126,10 @@ async fn other_content_under_a_true_hash_keeps_the_true_payload_out_neither_befo
             }
             let copy = forged(&block);
             let (told, ours) = tokio::join!(forger.payload(&copy), async {
-                bed.els[0].wait_for(PATIENCE, |calls| calls.iter().any(|c| holds_in(c, &block))).await.unwrap();
+                bed.els[0]
+                    .wait_for(PATIENCE, |calls| calls.iter().any(|c| holds_in(c, &block)))
+                    .await
+                    .unwrap();
                 a.payload(&block).await
             });
             assert_eq!((&told["status"], &ours["status"]), (&"INVALID".into(), &"VALID".into()));

@@ -6,7 +6,9 @@ mod common;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 
+use bytes::Bytes;
 use common::*;
+use mainstay_execution::links::{Call, Watch as _};
 use mainstay_sim::{Family, Fault};
 
 /// Everything happens that is counted.
@@ -31,7 +33,7 @@ async fn the_catalogue_is_what_the_golden_file_says() {
     let telemetry = &bed.core.telemetry;
     telemetry.late_invalid("el1", "0x00");
     telemetry.evidence("split vote", "0x00", None);
-    telemetry.mirror_dropped("copy");
+    telemetry.dropped("copy", &Call::new("engine_newPayloadV4", Bytes::new()));
     bed.until("a replay", |bed| bed.metrics().contains("replay")).await;
     metrics::check(&bed.metrics(), "metrics-sync.txt");
 }

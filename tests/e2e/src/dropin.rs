@@ -34,23 +34,30 @@ impl DerefMut for SyncProxy {
 }
 
 impl SyncProxy {
-    /// Starts it before these execution clients with the flags of sync-proxy, and waits until it
-    /// answers.
+    /// Starts it as `name` with the flags of sync-proxy before these execution clients and others of its kind (their addresses), and
+    /// waits until it answers.
     ///
     /// # Errors
     /// If the binary is missing or does not answer in time.
-    pub async fn start(lab: &Lab, builders: &[&str]) -> Result<SyncProxy> {
-        const NAME: &str = "sync-proxy";
-        let link = lab.path(NAME);
+    pub async fn start(lab: &Lab, name: &str, builders: &[&str], proxies: &[&str]) -> Result<SyncProxy> {
+        let folder = lab.path(name);
+        std::fs::create_dir_all(&folder)?;
+        let link = folder.join("sync-proxy");
         std::os::unix::fs::symlink(binary()?, &link)?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         // As people write them: without a scheme.
-        let builders: Vec<&str> = builders.iter().map(|url| url.trim_start_matches("http://")).collect();
+        let list = |urls: &[&str]| {
+            let urls: Vec<&str> = urls.iter().map(|url| url.trim_start_matches("http://")).collect();
+            urls.join(",")
+        };
         let mut command = command(&link);
-        command.args(["-addr", &listen, "-builders", &builders.join(","), "-loglevel", "debug"]);
+        command.args(["-addr", &listen, "-builders", &list(builders), "-loglevel", "debug"]);
+        if !proxies.is_empty() {
+            command.args(["-proxies", &list(proxies)]);
+        }
         // Two runs at once shall not meet.
         command.env("MAINSTAY_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()?));
-        let process = Process::spawn(lab, NAME, command)?;
+        let process = Process::spawn(lab, name, command)?;
         let mut proxy = SyncProxy { process, url: format!("http://{listen}") };
         proxy.answers().await?;
         Ok(proxy)
@@ -72,7 +79,8 @@ impl SyncProxy {
 
     async fn answers(&mut self) -> Result<()> {
         let (process, url) = (&mut self.process, &self.url);
-        until("sync-proxy's stand-in to answer", START_LIMIT, async || {
+        let what = format!("{} to answer", process.name());
+        until(&what, START_LIMIT, async || {
             process.must_run()?;
             let (status, _) = exchange(Request::get(url).body(Bytes::new())?, LIMIT).await?;
             Ok(status.is_success().then_some(()))

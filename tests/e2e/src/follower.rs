@@ -37,16 +37,18 @@ impl Follower {
     /// # Errors
     /// If the binary is missing or does not serve in time.
     pub async fn start(lab: &Lab, chain: &Chain, nodes: &[(&str, &str)], more: &[&str]) -> Result<Follower> {
-        let _ = chain;
         let nodes: Vec<String> = nodes.iter().map(|(name, url)| format!("{url}#name={name}")).collect();
         let mut flags = Vec::new();
-        for (flag, value) in
-            [("--nodes", nodes.join(",")), ("--jwt-secret", lab.secret.path().display().to_string())]
-        {
+        for (flag, value) in [
+            ("--nodes", nodes.join(",")),
+            ("--jwt-secret", lab.secret.path().display().to_string()),
+            ("--genesis-time", chain.genesis_time().to_string()),
+            ("--seconds-per-slot", chain.slot().as_secs().to_string()),
+        ] {
             flags.extend([flag.to_owned(), value]);
         }
         flags.extend(more.iter().map(|&flag| flag.to_owned()));
-        let program = Program::start(lab, "engine", flags).await?;
+        let program = Program::start(lab, "sync", flags).await?;
         let engine = Endpoint::new(program.url(), &lab.secret);
         Ok(Follower { program, engine })
     }
@@ -81,6 +83,6 @@ impl Follower {
     /// # Errors
     /// If it does not answer.
     pub async fn shown(&self) -> Result<Value> {
-        self.program.state().await
+        Ok(self.program.state().await?["state"].take())
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::Result;
 use crate::feed::payload;
 use crate::lodestar::Chain;
-use crate::rpc::{Endpoint, text, unix_time};
+use crate::rpc::{Endpoint, number, text, unix_time};
 
 /// A head that nobody has, easy to find in a log.
 pub const MADE_UP: &str = "0xf0f1f2f3f4f5f6f7f8f9fafbfcfdfefff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
@@ -31,13 +31,14 @@ pub struct Forger {
 }
 
 impl Forger {
-    /// Calls `target` from now on, again and again. The execution client at `truth` has the true chain, and builds for it.
-    pub fn start(target: Endpoint, truth: Endpoint, chain: Chain) -> Forger {
+    /// Calls `target` from now on, again and again. The execution client at `truth` has the true chain; that at `own`, which nobody
+    /// else uses, builds for it.
+    pub fn start(target: Endpoint, truth: Endpoint, own: Endpoint, chain: Chain) -> Forger {
         let sent = Arc::new(AtomicU64::new(0));
         let counted = sent.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let forge = Forge { target, truth, chain };
+            let forge = Forge { target, truth, own, chain };
             for round in 0.. {
                 match forge.round(round).await {
                     Ok(()) => counted.fetch_add(1, Ordering::Relaxed),
@@ -57,13 +58,14 @@ impl Forger {
 struct Forge {
     target: Endpoint,
     truth: Endpoint,
+    own: Endpoint,
     chain: Chain,
 }
 
 impl Forge {
     /// One lie of each kind. What is answered to them is the target's affair.
     async fn round(&self, round: usize) -> Result<()> {
-        let newest = self.truth.call("eth_getBlockByNumber", json!(["latest", true])).await?;
+        let newest = self.learn().await?;
         let head = text(&newest, "/hash")?;
         let time = match round % (AHEAD.len() + 1) {
             0 => u64::MAX,
@@ -87,24 +89,36 @@ impl Forge {
             update(MADE_UP, &Value::Null),
             update(MADE_UP, &attributes),
         ];
-        // None where the chain has gone on meanwhile.
-        if let Some(sound) = self.build(&head, &attributes).await? {
-            let hash = text(&sound, "/blockHash")?;
-            lies.extend([("engine_newPayloadV2", json!([sound])), update(&hash, &Value::Null)]);
-        }
+        let sound = self.build(&head, &attributes).await?;
+        let hash = text(&sound, "/blockHash")?;
+        lies.extend([("engine_newPayloadV2", json!([sound])), update(&hash, &Value::Null)]);
         for (method, params) in lies {
             let _ = tokio::time::timeout(LIMIT, self.target.call(method, params)).await;
         }
         Ok(())
     }
 
+    /// Brings its own execution client to the tip of the chain, and gives the block there.
+    async fn learn(&self) -> Result<Value> {
+        let head = |endpoint: &Endpoint| {
+            let endpoint = endpoint.clone();
+            async move { endpoint.call("eth_getBlockByNumber", json!(["latest", true])).await }
+        };
+        let (newest, own) = (head(&self.truth).await?, head(&self.own).await?);
+        for next in number(&own, "/number")? + 1..=number(&newest, "/number")? {
+            let params = json!([format!("{next:#x}"), true]);
+            let block = self.truth.call("eth_getBlockByNumber", params).await?;
+            self.own.call("engine_newPayloadV2", json!([payload(&block)?])).await?;
+        }
+        Ok(newest)
+    }
+
     /// A block upon `head` with nothing wrong but its time.
-    async fn build(&self, head: &str, attributes: &Value) -> Result<Option<Value>> {
+    async fn build(&self, head: &str, attributes: &Value) -> Result<Value> {
         let (method, params) = update(head, attributes);
-        let updated = self.truth.call(method, params).await?;
-        let Some(id) = updated["payloadId"].as_str() else { return Ok(None) };
+        let id = text(&self.own.call(method, params).await?, "/payloadId")?;
         tokio::time::sleep(BUILD_TIME).await;
-        Ok(Some(self.truth.call("engine_getPayloadV2", json!([id])).await?["executionPayload"].take()))
+        Ok(self.own.call("engine_getPayloadV2", json!([id])).await?["executionPayload"].take())
     }
 }
 

@@ -35,6 +35,11 @@ impl Chain {
         Chain { eth1_hash: eth1_hash.to_owned(), genesis_time: unix_time().as_secs() + ahead.as_secs(), slot }
     }
 
+    /// When slot 0 begins, in seconds since 1970.
+    pub fn genesis_time(&self) -> u64 {
+        self.genesis_time
+    }
+
     /// The time between two slots.
     pub fn slot(&self) -> Duration {
         self.slot
@@ -287,6 +292,22 @@ impl Lodestar {
     /// If it does not answer.
     pub async fn block(&self, slot: u64) -> Result<Option<BeaconBlock>> {
         Ok(block_at(&self.api, &slot.to_string()).await?.filter(|block| block.slot == slot))
+    }
+
+    /// What it took the payload of its head for in the middle of each slot so far, by what it logs: valid, syncing, invalid.
+    ///
+    /// # Errors
+    /// If its log can't be read.
+    pub fn verdicts(&self) -> Result<Vec<(u64, String)>> {
+        let log = String::from_utf8_lossy(&std::fs::read(self.log())?).into_owned();
+        let between = |line: &str, from: &str, to: &[char]| {
+            line.split(from).nth(1).and_then(|rest| rest.split(to).next()).map(str::to_owned)
+        };
+        let verdict = |line: &str| {
+            let slot = between(line, "slot: ", &[' '])?.parse().ok()?;
+            Some((slot, between(line, "execution: ", &['(', ' '])?))
+        };
+        Ok(log.lines().filter_map(verdict).collect())
     }
 
     /// The newest epoch that is final.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_engine::{Engine, Metrics};
+use mainstay_execution::core::Endpoint;
 use mainstay_execution::node::{Caller, Node};
 use mainstay_execution::standing::Hold;
 use mainstay_wire::client::{Posted, Transport};
@@ -132,7 +133,8 @@ impl Sim {
             started: Instant::now(),
         });
         let weak = Arc::downgrade(&sim);
-        let connect = move |spec: &mainstay_node::NodeSpec| {
+        let connect = move |endpoint: Endpoint<'_>| {
+            let spec = endpoint.spec();
             let place = spec.name.parse().map_err(|_| spec.name.clone())?;
             Ok(Arc::new(Wire { sim: weak.clone(), place }) as Arc<dyn Transport>)
         };

@@ -30,7 +30,7 @@ impl Configured for Config {
 
     fn summary(&self) -> String {
         let nodes = count(self.execution.nodes.len());
-        let proxies = match self.execution.mirror.len() {
+        let proxies = match self.execution.links.len() {
             0 => String::new(),
             1 => ", 1 proxy".to_owned(),
             many => format!(", {many} proxies"),

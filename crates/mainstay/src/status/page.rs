@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Draws all roles: a table of nodes for each, what is wrong with them, what changed last.
+/// Draws all roles: a table of nodes for each, what is wrong with them, what changed last; of `sync` who leads, too.
 pub(super) fn draw(answer: &Value) -> String {
     let mut page = String::new();
     for role in items(answer, "roles") {
@@ -12,6 +12,7 @@ pub(super) fn draw(answer: &Value) -> String {
             page.push('\n');
         }
         let _ = writeln!(page, "{} {}: {}", text(role, "role"), text(role, "name"), text(role, "status"));
+        clients(&mut page, &role["state"]);
         nodes(&mut page, items(&role["state"], "nodes"));
         flips(&mut page, items(&role["state"], "nodes"));
     }
@@ -28,38 +29,63 @@ pub(super) fn any_down(answer: &Value) -> bool {
     items(answer, "roles").iter().any(|role| role["status"] == "down")
 }
 
-fn nodes(page: &mut String, nodes: &[Value]) {
-    let rows: Vec<[String; 5]> = nodes
-        .iter()
-        .map(|node| {
-            let head = node["head"].as_u64().map_or_else(|| "-".to_owned(), |head| head.to_string());
-            let place = ["uri", "url"].iter().map(|key| text(node, key)).find(|place| !place.is_empty());
-            let condition = text(node, "condition").to_owned();
-            [
-                text(node, "name").to_owned(),
-                condition,
-                age(node, "since_seconds"),
-                head,
-                place.unwrap_or("").to_owned(),
-            ]
-        })
-        .collect();
-    let titles = ["NAME", "STATE", "SINCE", "HEAD", "NODE"];
-    let width = |column: usize| {
-        let widest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        widest.max(titles[column].len())
+/// The consensus clients of a role that has several, and who of them leads.
+fn clients(page: &mut String, state: &Value) {
+    if !state["clients"].is_array() {
+        return;
+    }
+    let slot = number(state, "slot");
+    let _ = match state["leader"].as_str() {
+        Some(leader) => writeln!(page, "  leader {leader}, slot {slot}, head {}", short(text(state, "head"))),
+        None => writeln!(page, "  no consensus client has called yet, slot {slot}"),
     };
-    let widths = [0, 1, 2, 3, 4].map(width);
-    let line = |cells: [&str; 5]| {
-        let mut line = String::from(" ");
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(line, " {cell:width$} ");
+    let clients = items(state, "clients");
+    if clients.is_empty() {
+        return;
+    }
+    let row = |client: &Value| {
+        let leads = if client["leads"] == true { "leads" } else { "" };
+        [
+            text(client, "name").to_owned(),
+            leads.to_owned(),
+            text(client, "state").to_owned(),
+            number(client, "slot"),
+            age(client, "silent_seconds"),
+            short(text(client, "head")),
+        ]
+    };
+    let rows: Vec<_> = clients.iter().map(row).collect();
+    let lines = table(["CLIENT", "", "STATE", "SLOT", "SILENT", "HEAD"], &rows);
+    for (at, line) in lines.iter().enumerate() {
+        let _ = writeln!(page, "{line}");
+        let reason = at.checked_sub(1).and_then(|row| clients.get(row)).map_or("", |it| text(it, "reason"));
+        if !reason.is_empty() {
+            let _ = writeln!(page, "      {reason}");
         }
-        line.trim_end().to_owned()
+    }
+}
+
+fn nodes(page: &mut String, nodes: &[Value]) {
+    // Only of nodes that are compared with each other.
+    let shows_lag = nodes.iter().any(|node| !node["lag"].is_null());
+    let row = |node: &Value| {
+        let place = ["uri", "url"].iter().map(|key| text(node, key)).find(|place| !place.is_empty());
+        [
+            text(node, "name").to_owned(),
+            text(node, "condition").to_owned(),
+            age(node, "since_seconds"),
+            number(node, "head"),
+            if shows_lag { number(node, "lag") } else { String::new() },
+            place.unwrap_or("").to_owned(),
+        ]
     };
-    let _ = writeln!(page, "{}", line(titles));
-    for (node, row) in nodes.iter().zip(&rows) {
-        let _ = writeln!(page, "{}", line([&row[0], &row[1], &row[2], &row[3], &row[4]]));
+    let rows: Vec<_> = nodes.iter().map(row).collect();
+    let titles = ["NAME", "STATE", "SINCE", "HEAD", if shows_lag { "LAG" } else { "" }, "NODE"];
+    let lines = table(titles, &rows);
+    let (titles, lines) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let _ = writeln!(page, "{titles}");
+    for (node, line) in nodes.iter().zip(lines) {
+        let _ = writeln!(page, "{line}");
         let checks = items(node, "checks");
         for check in checks {
             let (name, holds, since) =
@@ -77,7 +103,29 @@ fn nodes(page: &mut String, nodes: &[Value]) {
         if checks.is_empty() && !reason.is_empty() && node["fit"] == false {
             let _ = writeln!(page, "      {reason}");
         }
+        if let Some(gap) = node["gap"].as_u64() {
+            let _ =
+                writeln!(page, "      {gap} blocks are missing that are kept no more: left to its own sync");
+        }
     }
+}
+
+/// The titles and a line for each row, in columns. A column that is empty from top to bottom isn't there.
+fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let all: Vec<[&str; N]> = std::iter::once(titles)
+        .chain(rows.iter().map(|row| std::array::from_fn(|column| row[column].as_str())))
+        .collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let line = |cells: &[&str; N]| {
+        let mut line = String::from(" ");
+        for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            let _ = write!(line, " {cell:width$} ");
+        }
+        line.trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
 }
 
 /// The flips of all nodes, the latest last.
@@ -112,6 +160,19 @@ fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("")
+}
+
+fn number(value: &Value, key: &str) -> String {
+    value[key].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// The ends of a hash, which tell it from others.
+fn short(hash: &str) -> String {
+    match (hash.get(..6), hash.get(hash.len().saturating_sub(4)..)) {
+        (Some(start), Some(end)) if hash.len() > 10 => format!("{start}…{end}"),
+        _ if hash.is_empty() => "-".to_owned(),
+        _ => hash.to_owned(),
+    }
 }
 
 fn age(value: &Value, key: &str) -> String {
@@ -182,6 +243,45 @@ rpc rpc: down
         assert_eq!(draw(&answer), expected);
         assert!(any_down(&answer));
         assert_eq!(draw(&json!({"roles": []})), "no role runs there\n");
+    }
+
+    #[test]
+    fn a_page_of_who_leads() {
+        let head = format!("0xf9c0{}8f33", "0".repeat(56));
+        let answer = json!({"roles": [
+            {"role": "sync", "name": "sync", "status": "degraded", "state": {
+                "leader": "lodestar-1", "slot": 1234, "head": head,
+                "clients": [
+                    {"name": "lodestar-1", "leads": true, "state": "well", "reason": "", "slot": 1234, "head": head, "silent_seconds": 3},
+                    {"name": "10.0.0.7", "leads": false, "state": "suspect", "reason": "it names slots ahead of the clock",
+                     "slot": null, "head": null, "silent_seconds": 75},
+                ],
+                "nodes": [
+                    {"name": "el1", "condition": "fit", "fit": true, "since_seconds": 60, "head": 99, "lag": 0, "gap": null, "url": "http://el1:8551"},
+                    {"name": "el2", "condition": "lagging", "fit": false, "reason": "90 blocks behind", "since_seconds": 5, "head": 9,
+                     "lag": 90, "gap": 26, "url": "http://el2:8551"},
+                ]}},
+            {"role": "sync", "name": "new", "status": "down", "state": {
+                "leader": null, "slot": 7, "head": null, "clients": [], "nodes": []}},
+        ]});
+        let expected = "\
+sync sync: degraded
+  leader lodestar-1, slot 1234, head 0xf9c0…8f33
+  CLIENT             STATE    SLOT  SILENT  HEAD
+  lodestar-1  leads  well     1234  3s      0xf9c0…8f33
+  10.0.0.7           suspect  -     1m15s   -
+      it names slots ahead of the clock
+  NAME  STATE    SINCE  HEAD  LAG  NODE
+  el1   fit      1m0s   99    0    http://el1:8551
+  el2   lagging  5s     9     90   http://el2:8551
+      90 blocks behind
+      26 blocks are missing that are kept no more: left to its own sync
+
+sync new: down
+  no consensus client has called yet, slot 7
+  NAME  STATE  SINCE  HEAD  NODE
+";
+        assert_eq!(draw(&answer), expected);
     }
 
     #[test]

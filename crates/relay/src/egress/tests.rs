@@ -6,6 +6,8 @@ use mainstay_antelope::{
 use super::*;
 use crate::claims::MemoryClaims;
 
+mod heard;
+
 const CHAIN: Id = Id([9; 32]);
 const OURS: Name = Name(1);
 const THEIRS: Name = Name(2);
@@ -59,6 +61,7 @@ impl Relay {
     fn send_at(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Verdict {
         match self.egress.before_claim(leg, block, now) {
             Step::Settled(verdict) => verdict,
+            Step::Hold(wait) => panic!("held for {wait:?}"),
             Step::Claim(bid) => {
                 let answer = self.claims.bid(&bid);
                 self.answer(leg, block, &bid, Ok(answer))
@@ -70,7 +73,7 @@ impl Relay {
     fn answer(&mut self, leg: Leg, block: &Block, bid: &Bid, answer: Result<Answer, Unavailable>) -> Verdict {
         match self.egress.after_claim(leg, block, bid, answer) {
             Step::Settled(verdict) => verdict,
-            Step::Claim(bid) => panic!("asked again: {bid:?}"),
+            other => panic!("not settled: {other:?}"),
         }
     }
 
@@ -78,8 +81,9 @@ impl Relay {
     fn send_alone(&mut self, leg: Leg, block: &Block) -> Verdict {
         let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
         match self.egress.before_claim(leg, block, now) {
-            Step::Settled(verdict) => verdict,
             Step::Claim(bid) => self.answer(leg, block, &bid, Err(away())),
+            Step::Settled(verdict) => verdict,
+            Step::Hold(wait) => panic!("held for {wait:?}"),
         }
     }
 
@@ -251,67 +255,6 @@ fn once_per_outer_peer_until_it_asks() {
     assert_eq!(relay.send(B, &own), PUBLIC);
 }
 
-#[test]
-fn what_the_outer_side_tells_is_public() {
-    let told = |message: &Message<'_>, leg: Leg| {
-        let mut relay = Relay::new(&[]);
-        relay.outer(leg, message);
-        relay.send(B, &block(1, id(99, 7), 1))
-    };
-    let (head, other) = (id(99, 7), id(50, 3));
-    assert_eq!(told(&handshake(other, head), A), WIN);
-    assert_eq!(told(&handshake(head, other), A), WIN);
-    assert_eq!(told(&notice(None, Mode::CATCH_UP, &[head]), A), WIN);
-    assert_eq!(told(&notice(Some(40), Mode::LAST_IRR_CATCH_UP, &[head, other]), A), WIN);
-    assert_eq!(told(&Message::BlockNotice(BlockNotice { previous: id(98, 0), id: head }), A), WIN);
-    // The second id of a notice is a number with zeros, a parent may be somebody's word against ours, and "none" is nothing.
-    assert_eq!(told(&notice(None, Mode::CATCH_UP, &[other, head]), A), TAINTED);
-    assert_eq!(told(&Message::BlockNotice(BlockNotice { previous: head, id: id(100, 0) }), A), TAINTED);
-    assert_eq!(told(&notice(None, Mode::NONE, &[head]), A), TAINTED);
-    assert_eq!(told(&Message::GoAway(GoAway { reason: Reason(0), node_id: head }), A), TAINTED);
-    // Nor is a node of another chain of any use.
-    let mut strange = handshake(other, head);
-    if let Message::Handshake(handshake) = &mut strange {
-        handshake.chain_id = Id::ZERO;
-    }
-    assert_eq!(told(&strange, A), TAINTED);
-}
-
-#[test]
-fn an_inner_nodes_word_makes_nothing_public() {
-    let mut relay = Relay::new(&[]);
-    relay.inner(A, &handshake(id(50, 0), id(99, 7)));
-    relay.inner(A, &notice(None, Mode::CATCH_UP, &[id(99, 7)]));
-    assert_eq!(relay.send(A, &block(1, id(99, 7), 1)), TAINTED);
-}
-
-/// A peer that syncs asks for what is above its own last irreversible block, by any number of blocks.
-#[test]
-fn history_is_what_either_side_of_the_leg_holds_irreversible() {
-    let old = |number: u32| block(1, id(number - 1, 4), 4);
-    let late = at(900_000, 0);
-    let mut relay = Relay::new(&[]);
-    relay.outer(A, &handshake(id(10, 0), id(10, 0)));
-    assert_eq!(relay.send_at(A, &old(10), late), HISTORY);
-    assert_eq!(relay.send_at(A, &old(11), late), Verdict::Suppress(Suppress::Old));
-    relay.inner(A, &handshake(id(500, 0), id(600, 0)));
-    assert_eq!(relay.send_at(A, &old(500), late), HISTORY);
-    assert_eq!(relay.send_at(A, &old(501), late), Verdict::Suppress(Suppress::Old));
-    relay.inner(A, &notice(Some(550), Mode::LAST_IRR_CATCH_UP, &[]));
-    assert_eq!(relay.send_at(A, &old(550), late), HISTORY);
-    relay.outer(A, &notice(Some(560), Mode::LAST_IRR_CATCH_UP, &[]));
-    assert_eq!(relay.send_at(A, &old(560), late), HISTORY);
-    // It never falls, and it is this leg's only.
-    relay.outer(A, &handshake(id(5, 0), id(5, 0)));
-    assert_eq!(relay.send_at(A, &old(560), late), HISTORY);
-    assert_eq!(relay.send_at(B, &old(10), late), Verdict::Suppress(Suppress::Old));
-    // As often as it comes.
-    assert_eq!(relay.send_at(A, &old(560), late), HISTORY);
-    relay.egress.closed(A);
-    relay.egress.opened(A);
-    assert_eq!(relay.send_at(A, &old(10), late), Verdict::Suppress(Suppress::Old));
-}
-
 /// A node that was frozen while the chain went on sends its private blocks when they are far below what is irreversible.
 #[test]
 fn what_has_lost_is_no_history() {
@@ -405,7 +348,7 @@ fn answers_may_overtake_each_other() {
     let parent = id(99, 0);
     let ask = |relay: &mut Relay, leg, block: &Block| match relay.egress.before_claim(leg, block, at(1, 0)) {
         Step::Claim(bid) => bid,
-        Step::Settled(verdict) => panic!("{verdict:?}"),
+        other => panic!("{other:?}"),
     };
     let (one, two) = (block(1, parent, 1), block(1, parent, 2));
     let child = block(2, one.id, 1);
@@ -430,6 +373,62 @@ fn answers_may_overtake_each_other() {
     let granted = relay.claims.bid(&first);
     assert_eq!(relay.send(B, &child), WIN);
     assert_eq!(relay.answer(A, &one, &first, Ok(granted)), WIN);
+}
+
+/// The first slot of a round, counted from `FIRST`.
+const ROUND: u32 = 12 - FIRST % 12;
+
+#[test]
+fn the_first_block_of_a_round_waits_for_a_better_leg() {
+    let parent = id(99, 0);
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    let (better, worse) = (block(ROUND, parent, 1), block(ROUND, parent, 2));
+    let ask = |relay: &mut Relay, leg, block: &Block, millis| {
+        relay.egress.before_claim(leg, block, at(ROUND, millis))
+    };
+    let hold = |millis| Step::Hold(Duration::from_millis(millis));
+    assert_eq!(ask(&mut relay, B, &worse, 0), hold(30));
+    assert_eq!(ask(&mut relay, B, &worse, 10), hold(20));
+    // The better one is there in time.
+    assert_eq!(relay.send(A, &better), WIN);
+    assert_eq!(ask(&mut relay, B, &worse, 11), Step::Settled(lost_to(better.id)));
+    // Not the rest of the round.
+    assert_eq!(relay.send(B, &block(ROUND + 1, better.id, 3)), WIN);
+}
+
+#[test]
+fn nobody_waits_for_longer_than_the_hold_or_for_nobody() {
+    let parent = id(99, 0);
+    let first = block(ROUND, parent, 1);
+    let claims = |relay: &mut Relay, millis| {
+        matches!(relay.egress.before_claim(B, &first, at(ROUND, millis)), Step::Claim(_))
+    };
+    let mut relay = Relay::new(&[parent]);
+    assert!(claims(&mut relay, 0), "both are of one rank");
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0) && !claims(&mut relay, 29) && claims(&mut relay, 30));
+    // A clock that is set back.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0) && claims(&mut relay, -1));
+    // The better leg is gone, or is no longer better.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    relay.egress.closed(A);
+    assert!(claims(&mut relay, 0));
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    relay.egress.ranked(A, 2);
+    assert!(claims(&mut relay, 0));
+    // Another block waits anew; what needs no claim never does.
+    let mut relay = Relay::new(&[parent]);
+    relay.egress.ranked(B, 1);
+    assert!(!claims(&mut relay, 0));
+    let other = relay.egress.before_claim(B, &block(ROUND, parent, 2), at(ROUND, 40));
+    assert_eq!(other, Step::Hold(Duration::from_millis(30)));
+    relay.egress.make_public(first.id);
+    assert_eq!(relay.send(B, &first), PUBLIC);
 }
 
 /// A parent that comes in while the claims are asked about it.
@@ -460,60 +459,6 @@ fn what_another_relay_published_is_known_by_its_claim() {
     assert_eq!(here.send(B, &first), SAME);
     assert_eq!(here.send(B, &block(2, sibling.id, 2)), TAINTED);
     assert!(here.egress.is_public(&first.id) && !here.egress.is_public(&sibling.id));
-}
-
-/// Another relay without these claims, or a node beside both.
-#[test]
-fn a_block_of_ours_from_outside_has_its_slot() {
-    let parent = id(99, 0);
-    let mut relay = Relay::new(&[parent]);
-    let (outside, own) = (block(3, parent, 1), block(3, parent, 2));
-    let see = |relay: &mut Relay, block: &Block, slot| relay.egress.seen(block, at(slot, 0));
-    assert_eq!(see(&mut relay, &outside, 3), None);
-    assert_eq!(see(&mut relay, &outside, 3), None);
-    assert_eq!(relay.send(A, &own), lost_to(outside.id));
-    assert_eq!(relay.send(A, &block(4, parent, 3)), UNCLAIMED);
-    assert_eq!(relay.send(A, &outside), PUBLIC);
-    assert_eq!(relay.send(A, &block(4, outside.id, 4)), WIN);
-    // If there are two of them that is told.
-    let double = Double { producer: OURS, slot: own.slot, ids: [outside.id, own.id] };
-    assert_eq!(see(&mut relay, &own, 3), Some(double));
-
-    // Before its answer is there, after the question.
-    let fifth = block(5, id(101, 4), 5);
-    let Step::Claim(bid) = relay.egress.before_claim(A, &fifth, at(5, 0)) else { panic!() };
-    let answer = relay.claims.bid(&bid);
-    assert_eq!(answer, Answer::Granted);
-    let rival = block(5, id(101, 4), 6);
-    see(&mut relay, &rival, 5);
-    assert_eq!(relay.answer(A, &fifth, &bid, Ok(answer)), lost_to(rival.id));
-}
-
-#[test]
-fn a_peer_that_is_ahead_of_time_stops_nothing() {
-    let parent = id(99, 0);
-    let mut relay = Relay::new(&[parent]);
-    let far = block(100_000, id(4_000_000_000, 0), 1);
-    assert_eq!(relay.egress.seen(&far, at(0, 0)), None);
-    assert_eq!(relay.send(A, &block(1, parent, 1)), WIN);
-}
-
-/// Claims in memory are gone with the process; what it let out is in the head that outer peers tell.
-#[test]
-fn after_a_start_nothing_at_or_below_the_head_is_claimed() {
-    let (parent, published) = (id(99, 0), id(100, 1));
-    let mut relay = Relay::new(&[]);
-    assert_eq!(relay.send(A, &block(1, parent, 2)), TAINTED);
-    relay.outer(A, &handshake(id(60, 0), published));
-    // Seen with another peer that is behind.
-    relay.outer(B, &handshake(id(60, 0), parent));
-    assert_eq!(relay.send(A, &block(1, parent, 2)), UNCLAIMED);
-    let next = block(2, published, 1);
-    assert_eq!(relay.send(A, &next), WIN);
-    // From then on what was published is known, and a higher head is only a fork of others.
-    relay.egress.opened(Leg(3));
-    relay.outer(Leg(3), &handshake(id(60, 0), id(102, 5)));
-    assert_eq!(relay.send(A, &block(3, next.id, 1)), WIN);
 }
 
 #[test]
@@ -550,61 +495,4 @@ fn memory_is_bounded_and_a_syncing_node_pushes_nothing_out() {
     assert_eq!((egress.ours[&OURS].slots.len(), egress.legs[&A].sent.len()), (SLOTS_KEPT, SENT_KEPT));
     assert!(egress.is_public(&head));
     assert_eq!(egress.ours.len(), 1);
-}
-
-#[test]
-fn legs_that_are_not_there_leave_nothing_behind() {
-    let parent = id(99, 0);
-    let mut relay = Relay::new(&[parent]);
-    let own = block(1, parent, 1);
-    for leg in 100..200 {
-        relay.outer(Leg(leg), &handshake(id(50, 0), parent));
-        relay.inner(Leg(leg), &handshake(id(50, 0), parent));
-        relay.outer(Leg(leg), &request());
-        relay.outer(Leg(leg), &notice(Some(5), Mode::CATCH_UP, &[]));
-        assert!(relay.send(Leg(leg), &own).passes());
-    }
-    assert_eq!(relay.egress.legs.len(), 2);
-}
-
-#[test]
-fn what_cannot_be_read_teaches_nothing() {
-    let mut relay = Relay::new(&[]);
-    let whole = handshake(id(50, 0), id(99, 0)).frame().unwrap();
-    let short = cut(&whole);
-    assert!(relay.egress.hear_outer(A, &short, at(0, 0)).is_err());
-    assert!(relay.egress.hear_inner(A, &short).is_err());
-    assert!(!relay.egress.is_public(&id(99, 0)) && relay.egress.irreversible(A) == 0);
-}
-
-/// The frame without its last byte.
-fn cut(frame: &Frame) -> Frame {
-    let mut bytes = frame.bytes()[..frame.bytes().len() - 1].to_vec();
-    let length = u32::try_from(bytes.len() - 4).unwrap();
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    let mut splitter = mainstay_antelope::Splitter::default();
-    splitter.push(&bytes);
-    splitter.split().unwrap().unwrap()
-}
-
-#[test]
-fn a_block_is_read_from_its_header() {
-    let text = include_str!("../../tests/vectors/round_diverged.json");
-    let round: serde_json::Value = serde_json::from_str(text).unwrap();
-    let entry = &round["blocks"][0];
-    let mut splitter = mainstay_antelope::Splitter::default();
-    splitter.push(&const_hex::decode(entry["hex"].as_str().unwrap()).unwrap());
-    let frame = splitter.split().unwrap().unwrap();
-    let block = Block::from(&frame.block_header().unwrap().unwrap());
-    assert_eq!(block.id.to_string(), entry["block_id"]);
-    assert_eq!(block.previous.to_string(), entry["previous"]);
-    assert_eq!((block.number(), block.slot.0), (1496, 1_697_094_792));
-    assert_eq!(block.producer.to_string(), "prodx");
-
-    // What comes of it from outside.
-    let mut egress = Egress::new(CHAIN, Rules::of([block.producer]));
-    let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-    assert_eq!(egress.hear_outer(A, &frame, now), Ok(None));
-    assert!(egress.is_public(&block.id));
-    assert_eq!(egress.ours[&block.producer].latest, Some(Published { number: 1496, slot: block.slot }));
 }

@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mainstay_antelope::{Id, Slot};
 use mainstay_relay::claims::{Answer, Bid, MemoryClaims, Published, Unavailable};
@@ -34,6 +34,8 @@ pub struct Relay {
     legs: [Leg; 2],
     queues: [VecDeque<Block>; 2],
     pending: [Option<(Block, Bid, Option<Answer>)>; 2],
+    /// How long the first one in a queue has waited.
+    waited: [Duration; 2],
     pub link: Link,
     /// Milliseconds that its clock is ahead.
     pub off: i64,
@@ -69,6 +71,8 @@ pub struct World {
     pub rng: Rng,
     /// Nodes that drop what comes while they produce.
     drops: bool,
+    /// The first node is preferred.
+    ranks: bool,
     /// Blocks are irreversible after three slots.
     fast: bool,
     slot: u32,
@@ -98,13 +102,15 @@ impl World {
             legs: [Leg(0); 2],
             queues: [const { VecDeque::new() }; 2],
             pending: [None, None],
+            waited: [Duration::ZERO; 2],
             link: Link::Up,
             off: 0,
         };
         let mut world = Self {
             rng: Rng::new(seed),
-            drops: seed % 2 == 0,
+            drops: seed.is_multiple_of(2),
             fast: seed % 4 >= 2,
+            ranks: seed % 8 >= 4,
             slot: FIRST,
             blocks,
             outer: [Chain::new(genesis.id), Chain::new(genesis.id)],
@@ -153,7 +159,7 @@ impl World {
 
     /// Peace, for two turns; then a round that has to be whole.
     pub fn rest(&mut self) {
-        while self.slot % TURN != 0 {
+        while !self.slot.is_multiple_of(TURN) {
             self.slot();
         }
         for _ in 0..2 * TURN {
@@ -218,15 +224,18 @@ impl World {
         let now = self.now(relay);
         self.next_leg += 1;
         let leg = Leg(self.next_leg);
-        let Relay { egress, legs, queues, pending, .. } = &mut self.relays[relay];
+        let Relay { egress, legs, queues, pending, waited, .. } = &mut self.relays[relay];
         egress.closed(legs[node]);
         legs[node] = leg;
         queues[node].clear();
         pending[node] = None;
+        waited[node] = Duration::ZERO;
         egress.opened(leg);
+        // In some runs one node is preferred.
+        egress.ranked(leg, if self.ranks { node as u8 } else { 0 });
         let outer = &self.outer[relay];
         let lib = self.blocks.back(outer.head).find(|block| block.number() <= outer.lib);
-        let lib = lib.map_or(outer.head, |block| block.id);
+        let lib = lib.map_or(Id::ZERO, |block| block.id);
         egress.hear_outer(leg, &handshake(lib, outer.head), now).unwrap();
         if self.nodes[node].is_up() {
             self.resend(relay, node);
@@ -351,12 +360,16 @@ impl World {
 
     fn step(&mut self, relay: usize, node: usize) {
         let now = self.now(relay);
-        let Relay { egress, legs, queues, pending, link, .. } = &mut self.relays[relay];
+        let Relay { egress, legs, queues, pending, waited, link, .. } = &mut self.relays[relay];
         let leg = legs[node];
         match pending[node].take() {
             None => {
                 let Some(block) = queues[node].pop_front() else { return };
-                match egress.before_claim(leg, &block, now) {
+                match egress.before_claim(leg, &block, now + std::mem::take(&mut waited[node])) {
+                    Step::Hold(wait) => {
+                        waited[node] = wait;
+                        queues[node].push_front(block);
+                    }
                     Step::Settled(verdict) => self.decided(relay, &block, verdict),
                     Step::Claim(bid) => pending[node] = Some((block, bid, None)),
                 }
@@ -374,6 +387,7 @@ impl World {
                 let told = told.ok_or_else(|| Unavailable("cut off".to_owned()));
                 match egress.after_claim(leg, &block, &bid, told) {
                     Step::Settled(verdict) => self.decided(relay, &block, verdict),
+                    Step::Hold(wait) => panic!("held for {wait:?} after its claim"),
                     Step::Claim(bid) => pending[node] = Some((block, bid, None)),
                 }
             }
@@ -479,7 +493,7 @@ impl World {
             };
             node.chain.lib = node.chain.lib.max(lib);
         }
-        if self.slot % TURN == 0 {
+        if self.slot.is_multiple_of(TURN) {
             for outer in &self.outer {
                 for (slot, ids) in outer.ours(&self.blocks) {
                     assert_eq!(ids, BTreeSet::from([self.out[&slot]]), "{slot:?}");

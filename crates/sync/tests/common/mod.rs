@@ -393,7 +393,8 @@ impl Cl {
 
     /// A request as it sends it.
     pub fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Bytes> {
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(secret) = &self.secret {
             let claims = Claims { id: Some(self.name.clone()), ..Claims::at(wall()) };
             request = request.header("authorization", format!("Bearer {}", jwt::sign(secret, &claims)));

@@ -85,7 +85,9 @@ impl Handler for Sink {
         let result = match method {
             "eth_syncing" => "false".to_owned(),
             _ if method.starts_with("eth_") => r#""0x1""#.to_owned(),
-            _ if method.starts_with("engine_forkchoice") => format!(r#"{{"payloadStatus":{VALID},"payloadId":null}}"#),
+            _ if method.starts_with("engine_forkchoice") => {
+                format!(r#"{{"payloadStatus":{VALID},"payloadId":null}}"#)
+            }
             _ => VALID.to_owned(),
         };
         Response::new(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"]).into())

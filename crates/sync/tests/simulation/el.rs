@@ -129,7 +129,8 @@ impl El {
 
 /// What goes over the wire.
 pub fn reply(call: &Call, result: Result<String, u32>) -> Result<HttpReply, CallError> {
-    let id = String::from_utf8(call.id.clone().unwrap_or_else(|| Bytes::from_static(b"null")).to_vec()).unwrap();
+    let id =
+        String::from_utf8(call.id.clone().unwrap_or_else(|| Bytes::from_static(b"null")).to_vec()).unwrap();
     let (status, text) = match result {
         Ok(result) => (200, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)),
         Err(turn) if turn % 4 == 1 => (500, "<html>no</html>".to_owned()),

@@ -60,9 +60,14 @@ fn no_leader_of_any_kind_keeps_the_els_from_the_head() {
 
 #[test]
 fn an_el_of_any_kind_keeps_the_others_from_nothing() {
-    for mode in
-        [Mode::Down, Mode::Hung, Mode::Slow(3_000), Mode::Erring, Mode::Lying("INVALID"), Mode::Lying("SYNCING")]
-    {
+    for mode in [
+        Mode::Down,
+        Mode::Hung,
+        Mode::Slow(3_000),
+        Mode::Erring,
+        Mode::Lying("INVALID"),
+        Mode::Lying("SYNCING"),
+    ] {
         for place in [0, 1] {
             scene(Setup::plain(2, 2), 40, |sim, slot| once(slot, || sim.set_el(place, mode)));
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mainstay_execution::config::Answering;
+use mainstay_execution::core::Endpoint;
 use mainstay_execution::node::Caller;
 use mainstay_node::Operated;
 use mainstay_settings::{Flags, Sources, resolve};
@@ -196,7 +197,8 @@ impl Sim {
         };
         let sim = Arc::new(Self { world: Mutex::new(world), sync: Mutex::new(None), started });
         let weak = Arc::downgrade(&sim);
-        let connect = move |spec: &mainstay_node::NodeSpec| {
+        let connect = move |endpoint: Endpoint<'_>| {
+            let spec = endpoint.spec();
             let place = spec.name.parse().map_err(|_| spec.name.clone())?;
             Ok(Arc::new(Wire { sim: weak.clone(), place }) as Arc<dyn Transport>)
         };
@@ -271,7 +273,7 @@ impl Sim {
 
     /// A CL's call.
     pub async fn ask(self: &Arc<Self>, cl: usize, body: Bytes) {
-        let who = Who { client: Client::id(&cl.to_string()).unwrap(), caller: Caller::default() };
+        let who = Who::new(Client::id(&cl.to_string()).unwrap(), Caller::default());
         self.lock().count.calls += 1;
         let started = self.now();
         let (status, told) = self.sync().answer(&body, who).await;
@@ -279,7 +281,8 @@ impl Sim {
         self.trace(|| {
             let shown = |body: &Bytes| {
                 let text = String::from_utf8_lossy(body).into_owned();
-                let at = text.find("blockHash").or(text.find("headBlockHash")).or(text.find("eth_")).unwrap_or(0);
+                let at =
+                    text.find("blockHash").or(text.find("headBlockHash")).or(text.find("eth_")).unwrap_or(0);
                 text[at..].chars().take(30).collect::<String>()
             };
             let said: String = String::from_utf8_lossy(&told).chars().skip(14).take(60).collect();

@@ -1,0 +1,70 @@
+//! What was sent a short while ago.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+/// How long something is remembered; nodes remember transactions for ten seconds and more.
+pub(crate) const TTL: Duration = Duration::from_secs(15);
+/// As much is remembered, the latest: 15 seconds of 2000 a second.
+pub(crate) const KEPT: usize = 32_768;
+
+/// Half of a hash: whoever could make two transactions with the same one could do so with the ids that nodes go by.
+type Mark = [u8; 16];
+
+/// Bytes that have been sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Once {
+    marks: HashSet<Mark>,
+    order: VecDeque<(Instant, Mark)>,
+}
+
+impl Once {
+    /// Whether these bytes come for the first time within [`TTL`].
+    pub(crate) fn is_first(&mut self, bytes: &[u8], now: Instant) -> bool {
+        while let Some((at, mark)) = self.order.front()
+            && (self.order.len() >= KEPT || now.saturating_duration_since(*at) >= TTL)
+        {
+            self.marks.remove(mark);
+            self.order.pop_front();
+        }
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        let first = self.marks.insert(mark);
+        if first {
+            self.order.push_back((now, mark));
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)] // some point in time
+
+    use super::*;
+
+    #[test]
+    fn once_until_it_is_forgotten() {
+        let (mut once, start) = (Once::default(), Instant::now());
+        assert!(once.is_first(b"a", start) && once.is_first(b"b", start + TTL / 2));
+        assert!(!once.is_first(b"a", start + TTL - Duration::from_millis(1)));
+        // Asking doesn't make it last.
+        assert!(once.is_first(b"a", start + TTL));
+        assert!(!once.is_first(b"b", start + TTL));
+        assert!(!once.is_first(b"a", start));
+    }
+
+    #[test]
+    fn no_more_than_its_bound() {
+        let (mut once, start) = (Once::default(), Instant::now());
+        for number in 0..KEPT + 5 {
+            assert!(once.is_first(&number.to_le_bytes(), start));
+        }
+        assert_eq!((once.marks.len(), once.order.len()), (KEPT, KEPT));
+        assert!(
+            !once.is_first(&(KEPT + 4).to_le_bytes(), start) && once.is_first(&0_usize.to_le_bytes(), start)
+        );
+    }
+}

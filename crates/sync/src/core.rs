@@ -266,14 +266,16 @@ impl Core {
                     if verdict.status.vote() != Vote::Invalid {
                         self.credit_known(call, &payload, who).await;
                     }
-                    // Whoever called it INVALID may take that back.
-                    self.keep(call, &payload, keep).await;
+                    // Whoever called it INVALID may take that back; and its sender may lead by now.
+                    let leads = keep == Keep::Valid && lock(&self.leader).leads(&who.client);
+                    let is_valid = verdict.status == Status::Valid;
+                    self.keep(call, &payload, if leads { Keep::Now } else { keep }, is_valid).await;
                     return Answer::Result(verdict.object);
                 }
                 Step::Wait(coming) => {
                     if keep == Keep::Now {
                         // It may be that no EL says anything of it.
-                        self.keep(call, &payload, keep).await;
+                        self.keep(call, &payload, keep, false).await;
                     }
                     (coming, false)
                 }
@@ -330,7 +332,7 @@ impl Core {
     }
 
     /// Keeps a payload for ELs that miss it.
-    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep) {
+    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep, is_valid: bool) {
         let reading::Payload { hash, parent, number, .. } = *payload;
         let (hash, parent) = (hash.to_string(), parent.to_string());
         let (method, request) = (call.method.clone(), call.raw.clone());
@@ -344,7 +346,7 @@ impl Core {
         let mut blocks = lock(&self.execution.blocks);
         match keep {
             Keep::Now if is_true => blocks.keep(kept),
-            Keep::Valid if is_true => blocks.keep_recent(kept),
+            Keep::Valid if is_true => blocks.keep_recent(kept, is_valid),
             _ => {}
         }
     }
@@ -455,7 +457,7 @@ impl Core {
             lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
         } else if keep == Keep::Valid && !is_valid && !unauthorized {
             // Whoever doesn't take it now may do so later.
-            self.keep(call, payload, keep).await;
+            self.keep(call, payload, keep, false).await;
         }
         if unauthorized {
             self.change(|leader, now| leader.unauthorized(&who.client, now));

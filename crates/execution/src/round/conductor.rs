@@ -137,7 +137,7 @@ impl Conductor {
         if vote == Vote::Valid
             && let Some(payload) = self.subject.unproved.take()
         {
-            lock(&self.core.blocks).keep_recent(payload);
+            lock(&self.core.blocks).keep_recent(payload, true);
         }
         let mut state = node.state();
         if self.method.family == Family::NewPayload {

@@ -2,6 +2,7 @@
 //! goes wrong with them, and the judge.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -152,6 +153,8 @@ pub struct World {
     pub violation: Option<String>,
     pub traced: Option<Vec<String>>,
     leader: Option<String>,
+    /// Slots whose block no honest CL told.
+    untold: HashSet<u64>,
     /// The last slot in which one led that had become unfit for it.
     misled: Option<u64>,
     /// Since when all ELs are well, in milliseconds.
@@ -193,6 +196,7 @@ impl Sim {
             traced: traced.then(Vec::new),
             leader: None,
             misled: None,
+            untold: HashSet::new(),
             calm_since: 0,
         };
         let sim = Arc::new(Self { world: Mutex::new(world), sync: Mutex::new(None), started });
@@ -303,6 +307,9 @@ impl Sim {
         let canon = world.canon;
         world.canon_at.push(canon);
         world.count.slots += 1;
+        if !world.cls.iter().any(|cl| cl.like == Like::Honest) {
+            world.untold.insert(slot);
+        }
         let well = |since: u64, slots: u64| since + slots * SLOT <= now;
         let fresh = world.cls.iter().any(|cl| cl.like == Like::Honest && well(cl.since, CONVERGED));
         let mut misled = world.misled;
@@ -359,6 +366,15 @@ impl Sim {
                     .filter(|block| blocks.get(&world.chain.get(*block).hash).is_none())
                     .map(|block| (block, world.chain.get(block).slot))
                     .collect();
+                drop(blocks);
+                if missing.iter().any(|(_, slot)| world.untold.contains(slot)) {
+                    // Its peers have it.
+                    let World { els, chain, .. } = &mut *world;
+                    els[el].head = canon;
+                    els[el].restart(1, chain);
+                    els[el].since = now;
+                    continue;
+                }
                 fails(format!(
                     "el{el}, well since {since} ms, is at {head} (number {wrong}), not {canon} ({right}), \
                      not kept are (block, slot) {missing:?}"

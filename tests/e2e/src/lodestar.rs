@@ -16,6 +16,8 @@ pub const VALIDATORS: u64 = 8;
 const BEFORE_GENESIS: Duration = Duration::from_secs(15);
 /// The same for one more.
 const BEFORE_GENESIS_EACH: Duration = Duration::from_secs(10);
+/// Several that start at once, or one on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 const FEE_RECIPIENT: &str = "0xfefefefefefefefefefefefefefefefefefefefe";
 
@@ -154,7 +156,7 @@ impl Lodestar {
     /// `engine_url`, whose chain begins with block `eth1_hash`. Waits for its API.
     ///
     /// # Errors
-    /// If its API does not answer before slot 0.
+    /// If its API does not answer in time.
     pub async fn start(lab: &Lab, engine_url: &str, eth1_hash: &str, slot: Duration) -> Result<Lodestar> {
         Lodestar::start_producer(lab, "lodestar", engine_url, &Chain::soon(eth1_hash, slot, 1)).await
     }
@@ -223,7 +225,7 @@ impl Lodestar {
         let url = format!("{}/eth/v1/beacon/genesis", self.api);
         let what = format!("{} to answer", self.name());
         let process = &mut self.process;
-        let found = until(&what, BEFORE_GENESIS, async || {
+        let found = until(&what, START_LIMIT, async || {
             process.must_run()?;
             get(&url).await
         })

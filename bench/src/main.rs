@@ -18,6 +18,7 @@ mod queue;
 mod report;
 mod single;
 mod stats;
+mod sync;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
         print!("{}", queue::table(&queue::measure(200)));
         return ExitCode::SUCCESS;
     }
+    if std::env::args().nth(1).as_deref() == Some("sync") {
+        return finish(run_sync());
+    }
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
@@ -50,7 +54,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
+    finish(run(&options))
+}
+
+fn finish(ended: Result<()>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("error: {why}");
@@ -59,17 +67,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// The tables of the sync role alone.
+fn run_sync() -> Result<()> {
+    let options = Options::read(std::env::args().skip(2))?.ok_or("sync takes the other arguments")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let nodes = el::start(2)?;
+    let found = runtime.block_on(async {
+        let bench = proxy::Bench::new(&options, nodes.clone())?;
+        sync::measure(&bench, &options, [nodes[0], nodes[1]]).await
+    })?;
+    print!("{}", report::sync_alone(&found));
+    Ok(())
+}
+
 fn run(options: &Options) -> Result<()> {
     let machine = machine::Machine::look();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let nodes = el::start(NODES)?;
     eprintln!("bench: the queue");
     let queue = queue::measure(100);
-    let (compared, engine, calls, beacon) = runtime.block_on(async {
+    let (compared, engine, sync, calls, beacon) = runtime.block_on(async {
         let mut bench = proxy::Bench::new(options, nodes)?;
         let compared = bench.compared().await?;
         eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
         let fan_out = fan_out::measure(&bench, options).await?;
+        eprintln!("bench: through sync, {} rounds", single::Place::Anywhere.rounds(options));
+        let sync = sync::measure(&bench, options, [bench.node(0), bench.node(1)]).await?;
         eprintln!("bench: eth_chainId, {} rounds", options.rounds);
         // On the clients' own thread, which is then the only one that has to stay awake.
         bench.prefer(el::start_here().await?);
@@ -84,10 +107,10 @@ fn run(options: &Options) -> Result<()> {
             sizes.push((bytes, calls));
         }
         let beacon = before_a_beacon_node(&mut bench, options, machine.cores).await?;
-        Result::Ok((compared, engine, sizes, beacon))
+        Result::Ok((compared, engine, sync, sizes, beacon))
     })?;
     let rpc = report::Rpc { calls, queue };
-    let text = report::write(&report::Findings { machine, options, compared, engine, rpc, beacon });
+    let text = report::write(&report::Findings { machine, options, compared, engine, sync, rpc, beacon });
     match &options.out {
         Some(path) => {
             std::fs::write(path, text).map_err(|why| format!("cannot write {}: {why}", path.display()))?;

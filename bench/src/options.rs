@@ -16,6 +16,7 @@ Measures mainstay against direct calls, HAProxy and nginx, and writes what it fo
   --out FILE        where to write, - for standard output [docs/benchmarks.md]
 
   queue             as the only argument: measures the queue of the rpc role, and prints a table
+  sync              as the first argument: measures the sync role alone, and prints its tables
 ";
 
 /// What was asked for.

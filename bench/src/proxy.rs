@@ -92,6 +92,11 @@ impl Bench {
         })
     }
 
+    /// The node at `place`.
+    pub(crate) fn node(&self, place: usize) -> SocketAddr {
+        self.nodes[place]
+    }
+
     /// Lets `node` be the first one from now on.
     pub(crate) fn prefer(&mut self, node: SocketAddr) {
         self.nodes[0] = node;
@@ -142,6 +147,23 @@ impl Bench {
                 let Ok((_, state)) = get(address, "/metrics").await else { return false };
                 let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
                 state["alive_nodes"].as_array().is_some_and(|alive| alive.len() == wanted)
+            })
+            .await?;
+        Ok(proxy)
+    }
+
+    /// `mainstay sync` with its defaults before these nodes; returns when the first is fit.
+    pub(crate) async fn sync(&self, nodes: &[SocketAddr]) -> Result<Proxy> {
+        let nodes: Vec<String> = nodes.iter().map(|node| format!("http://{node}")).collect();
+        let secret = self.path("jwt.hex").display().to_string();
+        let flags = ["--nodes", &nodes.join(","), "--jwt-secret", &secret];
+        let (mut proxy, admin) = self.mainstay(None, "sync", &flags)?;
+        proxy
+            .until("a node to be fit", async || {
+                let Ok((_, state)) = get(admin, "/api/v1/sync/sync/nodes").await else { return false };
+                let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
+                let nodes = state.as_array().or(state["nodes"].as_array());
+                nodes.is_some_and(|nodes| nodes.iter().any(|node| node["fit"] == true))
             })
             .await?;
         Ok(proxy)
@@ -246,6 +268,11 @@ impl Bench {
 }
 
 impl Proxy {
+    /// No proxy: clients call this address.
+    pub(crate) fn none(address: SocketAddr) -> Self {
+        Self { child: None, address }
+    }
+
     /// Its process, if it has one.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)

@@ -3,8 +3,9 @@
 //!
 //! What runs is the role's queue with its lock ([`Shared`]): a reader is a slot of a node, and taking the next request is giving the slot
 //! back. Threads stand in the place of tasks, and numbers, as large as the channel's end that it is else, in the place of those who
-//! wait for an answer: the channel that is made for each of them isn't measured. The one who keeps the time sleeps, as it nearly always
-//! does, so that each request is compared with how long.
+//! wait for an answer: the channel that is made for each of them isn't measured. Threads share and wake each other by the rules of a
+//! runtime's workers, which is what tasks run on: one that wakes takes its share of what is to be run, and only one at a time is awake
+//! and looking. The one who keeps the time sleeps, as it nearly always does, so that each request is compared with how long.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +15,7 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Barrier, Condvar, Mutex, PoisonError};
+use std::sync::{Barrier, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mainstay_rpc::{Call, Event, Lane, NodeId, Options, Shared, Submitted};
@@ -91,8 +92,7 @@ struct Bench {
     over: AtomicBool,
     /// How many idle readers are awake: they need not be woken.
     looking: AtomicUsize,
-    /// How many readers sleep.
-    asleep: Mutex<usize>,
+    asleep: Mutex<Asleep>,
     bell: Condvar,
 }
 
@@ -110,7 +110,7 @@ impl Bench {
             granted: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             looking: AtomicUsize::new(0),
-            asleep: Mutex::new(0),
+            asleep: Mutex::default(),
             bell: Condvar::new(),
         }
     }
@@ -118,6 +118,7 @@ impl Bench {
     fn run(&self, items: usize) -> Duration {
         self.taken.store(0, SeqCst);
         self.over.store(false, SeqCst);
+        *self.asleep() = Asleep::default();
         let ready = Barrier::new(self.readers + 1);
         std::thread::scope(|scope| {
             for _ in 0..self.readers {
@@ -148,59 +149,90 @@ impl Bench {
 
     fn read(&self, items: usize) {
         let now = Instant::now();
-        while self.wait_for_grant() {
-            let (mut mine, mut busy) = (0, true);
-            while busy {
+        while let Some(mut slots) = self.wait_for_grants() {
+            let mut mine = 0;
+            while slots > 0 {
                 mine += 1;
-                busy = false;
-                self.queue.release(self.node, now).each(|event| busy |= matches!(event, Event::Run { .. }));
+                let mut goes_on = false;
+                self.queue
+                    .release(self.node, now)
+                    .each(|event| goes_on |= matches!(event, Event::Run { .. }));
+                slots -= usize::from(!goes_on);
             }
             if self.taken.fetch_add(mine, SeqCst) + mine == items {
                 self.over.store(true, SeqCst);
-                drop(self.asleep.lock());
+                drop(self.asleep());
                 self.bell.notify_all();
             }
         }
     }
 
-    fn wait_for_grant(&self) -> bool {
+    /// Waits for requests that ran at once, and gives how many; `None` at the end.
+    fn wait_for_grants(&self) -> Option<usize> {
         self.looking.fetch_add(1, SeqCst);
-        let found = (0..LOOKS).find_map(|_| {
-            std::hint::spin_loop();
-            self.look()
-        });
-        self.looking.fetch_sub(1, SeqCst);
-        if let Some(go_on) = found {
-            return go_on;
-        }
-        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
-        *asleep += 1;
-        let go_on = loop {
-            match self.look() {
-                Some(go_on) => break go_on,
-                None => asleep = self.bell.wait(asleep).unwrap_or_else(PoisonError::into_inner),
+        loop {
+            let found = (0..LOOKS).find_map(|_| {
+                std::hint::spin_loop();
+                self.look()
+            });
+            let is_last = self.looking.fetch_sub(1, SeqCst) == 1;
+            if let Some(found) = found {
+                if is_last && self.granted.load(SeqCst) > 0 {
+                    self.ring();
+                }
+                return found;
             }
-        };
-        *asleep -= 1;
-        go_on
+            let mut asleep = self.asleep();
+            if let Some(found) = self.look() {
+                return found;
+            }
+            asleep.sleeping += 1;
+            while asleep.rung == 0 {
+                if self.over.load(SeqCst) {
+                    return None;
+                }
+                asleep = self.bell.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+            }
+            asleep.rung -= 1;
+        }
     }
 
-    /// Takes a request that ran at once; false at the end.
-    fn look(&self) -> Option<bool> {
+    /// Takes this reader's share of the requests that ran at once, as the workers of a runtime do; `Some(None)` at the end.
+    fn look(&self) -> Option<Option<usize>> {
         if self.over.load(SeqCst) {
-            return Some(false);
+            return Some(None);
         }
-        let less = |granted: usize| granted.checked_sub(1);
         if self.granted.load(Relaxed) == 0 {
             return None;
         }
-        self.granted.fetch_update(SeqCst, SeqCst, less).ok().map(|_| true)
+        let share = |granted: usize| granted.min(granted / self.readers + 1);
+        let less = |granted: usize| (granted > 0).then(|| granted - share(granted));
+        self.granted.fetch_update(SeqCst, SeqCst, less).ok().map(|granted| Some(share(granted)))
     }
 
-    /// Wakes a reader that sleeps, if none is awake and looking.
+    /// Wakes a reader that sleeps, if none is awake and looking. From then on that one is.
     fn ring(&self) {
-        if self.looking.load(SeqCst) == 0 && *self.asleep.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
+        if self.looking.load(SeqCst) > 0 {
+            return;
+        }
+        let mut asleep = self.asleep();
+        if asleep.sleeping > 0 {
+            asleep.sleeping -= 1;
+            asleep.rung += 1;
+            self.looking.fetch_add(1, SeqCst);
             self.bell.notify_one();
         }
     }
+
+    fn asleep(&self) -> MutexGuard<'_, Asleep> {
+        self.asleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The readers that sleep.
+#[derive(Default)]
+struct Asleep {
+    sleeping: usize,
+    /// How many of them have been woken and haven't got up yet.
+    rung: usize,
 }

@@ -4,6 +4,7 @@ mod beacon;
 mod calls;
 mod engine;
 mod rpc;
+mod sync;
 
 use std::fmt::Write as _;
 
@@ -22,6 +23,7 @@ pub(crate) struct Findings<'a> {
     pub(crate) options: &'a Options,
     pub(crate) compared: Compared,
     pub(crate) engine: Engine,
+    pub(crate) sync: Vec<crate::sync::Series>,
     pub(crate) rpc: Rpc,
     pub(crate) beacon: Beacon,
 }
@@ -49,6 +51,11 @@ pub(crate) struct Beacon {
     pub(crate) failover: Vec<failover::Series>,
 }
 
+/// The page of `sync` alone.
+pub(crate) fn sync_alone(found: &[crate::sync::Series]) -> String {
+    [sync::section(found), table(&[("sync", sync::targets(found))])].join("\n")
+}
+
 /// A promise, and what became of it.
 struct Target {
     what: String,
@@ -61,6 +68,7 @@ struct Target {
 pub(crate) fn write(found: &Findings<'_>) -> String {
     let mut parts = vec![head(found), targets(found)];
     parts.extend(engine::sections(&found.engine));
+    parts.push(sync::section(&found.sync));
     parts.extend(rpc::sections(&found.rpc));
     parts.extend(beacon::sections(&found.beacon));
     parts.push(reproduce(found));
@@ -89,19 +97,24 @@ fn head(found: &Findings<'_>) -> String {
 }
 
 fn targets(found: &Findings<'_>) -> String {
-    let mut text =
-        String::from("## Targets\n\n| role | what | target | measured | |\n|---|---|---|---|---|\n");
-    let of_roles = [
+    table(&[
         ("engine", engine::targets(&found.engine)),
+        ("sync", sync::targets(&found.sync)),
         ("rpc", rpc::targets(&found.rpc)),
         ("beacon", beacon::targets(&found.beacon)),
-    ];
+    ])
+}
+
+fn table(of_roles: &[(&str, Vec<Target>)]) -> String {
+    let mut text =
+        String::from("## Targets\n\n| role | what | target | measured | |\n|---|---|---|---|---|\n");
+    let none = "–".to_owned();
     for (role, targets) in of_roles {
         for Target { what, wanted, found } in targets {
             let (measured, met) = match found {
                 Some((measured, true)) => (measured, "met"),
                 Some((measured, false)) => (measured, "**not met**"),
-                None => ("–".to_owned(), "not measured"),
+                None => (&none, "not measured"),
             };
             let _ = writeln!(text, "| `{role}` | {what} | {wanted} | {measured} | {met} |");
         }

@@ -151,9 +151,9 @@ impl Case {
 }
 
 /// A case's call, as it goes out over and over.
-struct Fixed {
-    request: Vec<u8>,
-    answer: &'static str,
+pub(crate) struct Fixed {
+    pub(crate) request: Vec<u8>,
+    pub(crate) answer: &'static str,
 }
 
 impl Calls for Fixed {

@@ -34,8 +34,8 @@ pub enum Plan {
 /// Payloads of one number that are kept of senders who aren't relied on.
 const MOST_OF_A_NUMBER: usize = 3;
 
-/// Of senders who aren't relied on this part of what may be kept is kept beside it.
-const UNPROVED_PART: usize = 4;
+/// Of senders who aren't relied on this part of what may be kept is kept beside it, and as much of what no node called VALID.
+const OTHERS_PART: usize = 4;
 
 /// Payloads in the order in which they came, bounded by number and bytes.
 #[derive(Debug)]
@@ -66,6 +66,9 @@ impl Shelf {
 pub struct Blocks {
     by_hash: HashMap<String, Payload>,
     relied: Shelf,
+    /// VALID to a node.
+    proved: Shelf,
+    /// Not yet.
     unproved: Shelf,
 }
 
@@ -79,7 +82,7 @@ impl Blocks {
             max_blocks: max_blocks.div_ceil(part),
             max_bytes: max_bytes / part,
         };
-        Self { by_hash: HashMap::new(), relied: shelf(1), unproved: shelf(UNPROVED_PART) }
+        Self { by_hash: HashMap::new(), relied: shelf(1), proved: shelf(OTHERS_PART), unproved: shelf(OTHERS_PART) }
     }
 
     /// Keeps a payload; one known already keeps its place.
@@ -87,19 +90,20 @@ impl Blocks {
         if self.by_hash.contains_key(&payload.hash) {
             self.rely(&payload.hash);
         } else {
-            self.put(payload, true);
+            self.put(payload, |blocks| &mut blocks.relied);
         }
     }
 
-    fn put(&mut self, payload: Payload, is_relied: bool) {
-        let shelf = if is_relied { &mut self.relied } else { &mut self.unproved };
-        shelf.bytes += payload.request.len();
-        shelf.order.push_back(payload.hash.clone());
-        self.by_hash.insert(payload.hash.clone(), payload);
-        while shelf.is_over() {
-            let Some(oldest) = shelf.order.pop_front() else { break };
+    fn put(&mut self, payload: Payload, of: fn(&mut Self) -> &mut Shelf) {
+        let (hash, size) = (payload.hash.clone(), payload.request.len());
+        self.by_hash.insert(hash.clone(), payload);
+        let shelf = of(self);
+        shelf.order.push_back(hash);
+        shelf.bytes += size;
+        while of(self).is_over() {
+            let Some(oldest) = of(self).order.pop_front() else { break };
             if let Some(gone) = self.by_hash.remove(&oldest) {
-                shelf.bytes -= gone.request.len();
+                of(self).bytes -= gone.request.len();
             }
         }
     }
@@ -107,16 +111,16 @@ impl Blocks {
     /// Whose payload it is can be relied on after all.
     fn rely(&mut self, hash: &str) {
         let Some(size) = self.by_hash.get(hash).map(|payload| payload.request.len()) else { return };
-        if self.unproved.take(hash, size)
+        if (self.proved.take(hash, size) || self.unproved.take(hash, size))
             && let Some(payload) = self.by_hash.remove(hash)
         {
-            self.put(payload, true);
+            self.put(payload, |blocks| &mut blocks.relied);
         }
     }
 
     /// This is the head of who is relied on: what it builds on is relied on, too.
     pub fn follow(&mut self, head: &str) {
-        if self.unproved.order.is_empty() {
+        if self.proved.order.is_empty() && self.unproved.order.is_empty() {
             return;
         }
         let line: Vec<String> = self.line(head).map(str::to_owned).collect();
@@ -127,14 +131,15 @@ impl Blocks {
 
     /// Keeps a payload of a sender who isn't relied on: not one of the past, and few of a number. A consensus client that catches up,
     /// or makes up blocks, must not push out what nodes at the head may miss.
-    pub fn keep_recent(&mut self, payload: Payload) {
-        let relied = self.relied.order.iter().filter_map(|hash| self.by_hash.get(hash));
-        let highest = relied.map(|kept| kept.number).max();
+    pub fn keep_recent(&mut self, payload: Payload, is_valid: bool) {
+        let number = |hash: &String| self.by_hash.get(hash).map(|kept| kept.number);
+        let highest = self.relied.order.iter().filter_map(number).max();
         let is_recent = highest
             .is_none_or(|highest| payload.number.abs_diff(highest) < self.relied.max_blocks.max(1) as u64);
-        let beside = self.by_hash.values().filter(|kept| kept.number == payload.number).count();
+        let shelf = if is_valid { &self.proved } else { &self.unproved };
+        let beside = shelf.order.iter().filter(|hash| number(hash) == Some(payload.number)).count();
         if is_recent && beside < MOST_OF_A_NUMBER && !self.by_hash.contains_key(&payload.hash) {
-            self.put(payload, false);
+            self.put(payload, if is_valid { |blocks| &mut blocks.proved } else { |blocks| &mut blocks.unproved });
         }
     }
 
@@ -145,9 +150,7 @@ impl Blocks {
         else {
             return;
         };
-        if !self.relied.take(hash, size) {
-            self.unproved.take(hash, size);
-        }
+        let _ = self.relied.take(hash, size) || self.proved.take(hash, size) || self.unproved.take(hash, size);
         self.by_hash.remove(hash);
     }
 
@@ -285,22 +288,23 @@ mod tests {
     #[test]
     fn what_others_send_is_kept_where_it_is_recent_and_pushes_nothing_out() {
         let mut blocks = Blocks::new(8, 1 << 20);
-        blocks.keep_recent(payload("x", "?", 1 << 60, 10));
+        blocks.keep_recent(payload("x", "?", 1 << 60, 10), true);
         chain(10, &mut blocks);
         let kept = |blocks: &Blocks, hash: &str| blocks.get(hash).is_some();
         for n in [2, 18, 1 << 60] {
-            blocks.keep_recent(payload("y", "?", n, 10));
+            blocks.keep_recent(payload("y", "?", n, 10), true);
             assert!(!kept(&blocks, "y"), "{n}");
         }
         for n in 3..=17 {
             for i in 0..9 {
-                blocks.keep_recent(payload(&format!("{n} {i}"), "h9", n, 10));
-                let beside = blocks.by_hash.values().filter(|p| p.number == n).count();
-                assert!(beside <= MOST_OF_A_NUMBER, "{n}");
+                blocks.keep_recent(payload(&format!("{n} {i}"), "h9", n, 10), i % 2 == 0);
             }
         }
         assert!((3..=10).all(|n| kept(&blocks, &format!("h{n}"))));
-        assert_eq!((blocks.relied.order.len(), blocks.unproved.order.len()), (8, 2));
+        for shelf in [&blocks.proved, &blocks.unproved] {
+            assert_eq!(shelf.order.len(), 2);
+        }
+        assert_eq!(blocks.relied.order.len(), 8);
         assert_eq!(blocks.newest().map(|p| p.number), Some(10));
     }
 
@@ -308,17 +312,17 @@ mod tests {
     fn what_is_sent_by_others_first_stays_once_it_is_relied_on() {
         let mut blocks = Blocks::new(8, 1 << 20);
         let others = |blocks: &mut Blocks| {
-            (0..9).for_each(|n| blocks.keep_recent(payload(&format!("x{n}"), "?", n, 10)));
+            (0..9).for_each(|n| blocks.keep_recent(payload(&format!("x{n}"), "?", n, 10), true));
         };
         for n in [1, 2] {
-            blocks.keep_recent(payload(&format!("h{n}"), &format!("h{}", n - 1), n, 10));
+            blocks.keep_recent(payload(&format!("h{n}"), &format!("h{}", n - 1), n, 10), n == 1);
         }
         // Its head says so, of what it builds on as well.
         blocks.follow("h2");
         others(&mut blocks);
         assert_eq!(numbers(&blocks.plan(("h0", 0), "h2")), [1, 2]);
         // Or that it sends it, too.
-        blocks.keep_recent(payload("h3", "h2", 3, 10));
+        blocks.keep_recent(payload("h3", "h2", 3, 10), true);
         blocks.keep(payload("h3", "h2", 3, 99));
         others(&mut blocks);
         assert_eq!(numbers(&blocks.plan(("h0", 0), "h3")), [1, 2, 3]);
@@ -329,13 +333,16 @@ mod tests {
     fn what_is_forgotten_can_come_again_and_is_the_very_request() {
         let mut blocks = Blocks::new(8, 1 << 20);
         let request = |size| Bytes::from(vec![0; size]);
-        for keep in [Blocks::keep, Blocks::keep_recent] {
+        let ways: [fn(&mut Blocks, Payload); 3] =
+            [Blocks::keep, |b, p| b.keep_recent(p, true), |b, p| b.keep_recent(p, false)];
+        for keep in ways {
             keep(&mut blocks, payload("h7", "h6", 7, 10));
             blocks.forget("h7", &request(11));
             assert!(blocks.get("h7").is_some(), "other content under its hash");
             blocks.forget("nobody", &request(10));
             blocks.forget("h7", &request(10));
             assert_eq!((blocks.get("h7"), blocks.relied.bytes, blocks.unproved.bytes), (None, 0, 0));
+            assert_eq!(blocks.proved.bytes, 0);
         }
     }
 
@@ -377,16 +384,16 @@ mod tests {
                 match size % 5 {
                     0 => blocks.forget(&sent.hash, &sent.request),
                     1 => blocks.follow(&sent.hash),
-                    2 => blocks.keep_recent(sent),
+                    2 => blocks.keep_recent(sent, size % 2 == 0),
                     _ => blocks.keep(sent),
                 }
-                let (relied, unproved) = (&blocks.relied, &blocks.unproved);
-                prop_assert_eq!(relied.order.len() + unproved.order.len(), blocks.by_hash.len());
-                for shelf in [relied, unproved] {
+                let shelves = [&blocks.relied, &blocks.proved, &blocks.unproved];
+                prop_assert_eq!(shelves.map(|shelf| shelf.order.len()).iter().sum::<usize>(), blocks.by_hash.len());
+                for shelf in shelves {
                     let sizes = shelf.order.iter().map(|hash| blocks.by_hash[hash].request.len());
                     prop_assert_eq!(shelf.bytes, sizes.sum::<usize>());
                 }
-                prop_assert!(relied.order.len() <= 8 && unproved.order.len() <= 2);
+                prop_assert!(shelves.iter().zip([8, 2, 2]).all(|(shelf, most)| shelf.order.len() <= most));
                 // Always ends, also where hashes form a ring.
                 if let Some(newest) = blocks.newest().map(|p| p.hash.clone()) { let _ = blocks.plan(("none", 3), &newest); }
             }

@@ -54,6 +54,8 @@ struct Subject {
     build: Option<String>,
     /// A payload to be kept once a node says VALID.
     unproved: Option<Payload>,
+    /// Whether the payload may be taken for that of the block whose hash it bears.
+    relied_on: bool,
 }
 
 /// Which payloads are kept for nodes that miss them.
@@ -130,7 +132,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     let params = call.params.clone().unwrap_or_default();
     let text =
         |raw: Option<Bytes>| raw.and_then(|raw| envelope::string(&raw)).map(|s| s.to_ascii_lowercase());
-    let unread = Subject { block: None, number: None, build: None, unproved: None };
+    let unread = Subject { block: None, number: None, build: None, unproved: None, relied_on: true };
     let Some(first) = envelope::first_element(&params) else {
         let kind = match method.family {
             Family::NewPayload => Kind::Payload,
@@ -152,7 +154,8 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
                 Keep::Never => {}
             }
         }
-        let subject = Subject { block: hash, number, build: None, unproved };
+        let relied_on = keep == Keep::Now;
+        let subject = Subject { block: hash, number, build: None, unproved, relied_on };
         return Read { kind: Kind::Payload, subject, request: call.raw.clone() };
     }
     let hash = envelope::fields(&first, ["headBlockHash"]).and_then(|[hash]| text(hash));
@@ -174,7 +177,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));
     let kind = Kind::Head { head: hash.clone().unwrap_or_default(), builds: attributes.is_some() };
     let number = hash.as_ref().and_then(|h| lock(&core.blocks).get(h).map(|p| p.number));
-    Read { kind, subject: Subject { block: hash, number, build, unproved: None }, request }
+    Read { kind, subject: Subject { block: hash, number, build, unproved: None, relied_on: true }, request }
 }
 
 fn without_attributes(call: &Call, elements: &[Bytes]) -> Bytes {

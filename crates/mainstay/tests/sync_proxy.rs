@@ -5,11 +5,11 @@ mod lab;
 mod support;
 
 use std::net::TcpListener;
-use std::time::SystemTime;
 
-use lab::{Lab, from, head, payload};
+use lab::{Lab, from, head, payload, wall};
+use mainstay_sim::chain::{Attributes, Recipe, build};
 use mainstay_sim::{Family, Fault};
-use mainstay_wire::jwt::{Claims, Secret, sign};
+use mainstay_wire::jwt::{Claims, Secret, sign, verify};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::http::{ask, eventually};
@@ -295,6 +295,10 @@ fn under_its_name_it_drives_els_and_logs_in_its_words() {
     assert!(line.starts_with("time=\"20"), "{line}");
     assert!(line.ends_with(&of("10.0.0.1", 0, "10.0.0.1", first.timestamp)), "{line}");
 
+    // A time that nobody can believe in is no news.
+    let never = Attributes { timestamp: u64::MAX, ..Attributes::of_slot(2, 0) };
+    from(&sync, "10.0.0.9", None, &payload(&build(&first, &never, &Recipe::default()))).fine();
+
     // The second EL differs from now on.
     lab.els[1].set(Fault::LieSyncing);
     let second = lab.chain.grow();
@@ -312,7 +316,7 @@ fn under_its_name_it_drives_els_and_logs_in_its_words() {
 
     // The announced metrics are there and here, and the API is not opened by them.
     let counted =
-        [("engine_newPayloadV4", 0, 2), ("engine_newPayloadV4", 1, 2), ("engine_forkchoiceUpdatedV3", 0, 1)];
+        [("engine_newPayloadV4", 0, 3), ("engine_newPayloadV4", 1, 3), ("engine_forkchoiceUpdatedV3", 0, 1)];
     for page in [&metrics, &admin] {
         eventually("forwards are counted", || {
             let page = ask(page, "GET", "/metrics", "").fine();
@@ -444,8 +448,7 @@ fn with_no_secret_of_ours_the_callers_token_is_passed_through() {
     let mut lab = Lab::with_secret(1, Some(&secret));
     let mut running = start(&lab, &[], &[]);
     let sync = address(&mut running, "sync");
-    #[allow(clippy::disallowed_methods)] // a test has a clock too
-    let token = sign(&secret, &Claims::at(SystemTime::now()));
+    let token = sign(&secret, &Claims::at(wall()));
     let block = lab.chain.grow();
     assert!(from(&sync, "10.0.0.1", Some(&token), &payload(&block)).fine().contains("\"VALID\""));
 
@@ -454,6 +457,30 @@ fn with_no_secret_of_ours_the_callers_token_is_passed_through() {
     let done = Place::new().run(&["check", "--probe", "sync", "-builders", &builders], &[]);
     assert_eq!((done.status, done.err.as_str()), (Some(0), ""), "{}", done.out);
     assert!(done.out.contains("is there, and takes only its callers' tokens"), "{}", done.out);
+}
+
+/// In the place of jwt-tokens-service, beside sync-proxy's flags.
+#[test]
+fn tokens_are_served_without_a_side_car() {
+    let lab = Lab::new(1);
+    let place = Place::new().called("sync-proxy");
+    place.file("config.json", &format!("{{\"el-1\": \"{}\"}}", "22".repeat(32)));
+    place.file(
+        "m.toml",
+        "[sync.tokens]\nconfig = \"config.json\"\npeers = [\"127.0.0.0/8\"]\nclient_id = \"relay-1\"\n",
+    );
+    let builders = lab.builders();
+    let flags = ["-c", "m.toml", "-addr", "localhost:0", "-builders", &builders, "--admin-listen", "off"];
+    let mut running = place.start(&flags, &[]);
+    let sync = address(&mut running, "sync");
+    let reply = ask(&sync, "GET", "/tokens/", "");
+    assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+    let start = "Authorization-El-1: Bearer ";
+    let token = reply.head.lines().find_map(|line| line.strip_prefix(start)).expect(&reply.head);
+    let secret = Secret::from_hex(&"22".repeat(32)).unwrap();
+    assert_eq!(verify(&secret, token, wall()).unwrap().id.as_deref(), Some("relay-1"));
+    assert_eq!(ask(&sync, "GET", "/tokens", "").status, 307);
+    assert_eq!(ask(&sync, "GET", "/", "").status, 200);
 }
 
 #[test]

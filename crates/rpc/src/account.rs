@@ -5,21 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::clock;
 use crate::core::Core;
 use crate::job::REQUEST_ID;
 use crate::lane::Lane;
 use crate::node::{Node, Uris};
+use crate::own_headers::{Shown, micros};
 use crate::telemetry::Outcome;
-
-const QUEUED: HeaderName = HeaderName::from_static("x-priolb-queuedurationus");
-const SIM: HeaderName = HeaderName::from_static("x-priolb-simdurationus");
-const TOTAL: HeaderName = HeaderName::from_static("x-priolb-totaldurationus");
-const SIZE_START: HeaderName = HeaderName::from_static("x-priolb-queuesizestart");
-const SIZE_END: HeaderName = HeaderName::from_static("x-priolb-queuesizeend");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A request's account.
 pub(crate) struct Account {
@@ -86,22 +80,18 @@ impl Account {
         self.tries
     }
 
-    /// The head of an answer is there: writes prio-load-balancer's five headers, `Server-Timing` and the request's id.
-    pub(crate) fn begin_reply(&mut self, headers: &mut HeaderMap, now: Instant) {
+    /// The head of an answer is there.
+    pub(crate) fn begin_reply(&mut self, now: Instant) {
         self.head = Some(now);
         self.end = self.core.queue.lengths();
-        let lane = self.lane.index();
-        let (queued, sim) = self.times();
+    }
+
+    /// The header of an answer whose head came at `now`, given its content type.
+    pub(crate) fn headers(&self, kind: Option<HeaderValue>, now: Instant) -> HeaderMap {
+        let (lane, (queued, sim)) = (self.lane.index(), self.times());
         let total = now.saturating_duration_since(self.since);
-        headers.insert(QUEUED, micros(queued).into());
-        headers.insert(SIM, micros(sim).into());
-        headers.insert(TOTAL, micros(total).into());
-        headers.insert(SIZE_START, self.start[lane].into());
-        headers.insert(SIZE_END, self.end[lane].into());
-        if let Ok(timing) = HeaderValue::from_bytes(&server_timing(queued, sim, total)) {
-            headers.insert(SERVER_TIMING, timing);
-        }
-        self.identify(headers);
+        let shown = Shown { queued, sim, total, start: self.start[lane], end: self.end[lane] };
+        self.core.own_headers.filled(kind, self.id.clone(), &shown)
     }
 
     /// Echoes the request's id.
@@ -184,35 +174,5 @@ impl Drop for Account {
         if !self.over {
             self.end(Outcome::Gone, clock::now());
         }
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Milliseconds as `Server-Timing` wants them. Every answer has one, so it is put together by hand.
-fn server_timing(queued: Duration, sim: Duration, total: Duration) -> Vec<u8> {
-    let mut text = Vec::with_capacity(96);
-    for (name, time) in [("queue;dur=", queued), (", node;dur=", sim), (", total;dur=", total)] {
-        text.extend_from_slice(name.as_bytes());
-        let micros = micros(time);
-        text.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-        text.push(b'.');
-        // The 1 makes room for leading zeros, and is left out.
-        text.extend_from_slice(&itoa::Buffer::new().format(1000 + micros % 1000).as_bytes()[1..]);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_milliseconds_with_three_digits() {
-        let text =
-            server_timing(Duration::ZERO, Duration::from_nanos(1_034_999), Duration::from_micros(65_000_900));
-        assert_eq!(text, b"queue;dur=0.000, node;dur=1.034, total;dur=65000.900");
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn answer(
                 continue;
             }
         };
-        let job = whole.part(core, path, given, call.raw);
+        let job = whole.part(core, path, given, id, call.raw);
         let mut account = Account::new(core.clone(), job.lane, job.since, job.body.len(), id.clone());
         // All of them enter in their order, before any of them is waited for.
         let place = tries::enter(core, &job, &mut account);
@@ -110,7 +110,7 @@ async fn one(
             return id.map(|id| failure.of_call(Some(&id)));
         }
     };
-    account.begin_reply(&mut HeaderMap::new(), clock::now());
+    account.begin_reply(clock::now());
     let status = answer.reply.status.as_u16();
     account.set_status(status);
     let read = gather(answer.reply.body, left).await;

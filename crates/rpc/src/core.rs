@@ -16,6 +16,7 @@ use crate::gauges::{NodeGauges, Shown, Source};
 use crate::limits::Limits;
 use crate::members::{Members, same};
 use crate::node::Node;
+use crate::own_headers::OwnHeaders;
 use crate::pool::{NodeId, NodeLoad};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) verify: Option<Verify>,
     /// The buckets of the rules that have a rate.
     pub(crate) rates: Vec<Option<Mutex<Limits>>>,
+    pub(crate) own_headers: OwnHeaders,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
     nodes: RwLock<Nodes>,
@@ -68,6 +70,7 @@ impl Core {
             members,
             verify,
             rates,
+            own_headers: OwnHeaders::new(),
             stop: CancellationToken::new(),
             nodes: RwLock::default(),
             ids: Ids { process: RandomState::new().build_hasher().finish(), next: AtomicU64::new(1) },

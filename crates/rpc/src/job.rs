@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use mainstay_wire::client::Lines;
 
 use crate::classify::{Class, Request, Rule, classify};
 use crate::core::Core;
@@ -29,7 +30,7 @@ pub(crate) struct Job {
     pub(crate) deadline: Instant,
     pub(crate) body: Bytes,
     /// What the node gets.
-    pub(crate) headers: HeaderMap,
+    pub(crate) lines: Lines,
     /// Read from the body when it is asked for, which is when a try has failed.
     nature: OnceLock<Nature>,
 }
@@ -49,18 +50,25 @@ impl Job {
     ) -> Result<Self, (Lane, Exceeded)> {
         let class = class(core, path, given, &body);
         count(core, &class, since).map_err(|exceeded| (class.lane, exceeded))?;
-        let (headers, deadline) = (headers(core, given, id), since + core.config.request_timeout);
-        Ok(Self { lane: class.lane, since, deadline, body, headers, nature: known(class.nature) })
+        let lines = lines(core, given, id, given.get_all(ACCEPT_ENCODING));
+        let deadline = since + core.config.request_timeout;
+        Ok(Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature) })
     }
 
     /// One call of it, as a request of its own; its rate has been counted. The answer will be read, so it has to come as it is:
     /// without the client's `Accept-Encoding`.
-    pub(crate) fn part(&self, core: &Core, path: &str, given: &HeaderMap, body: Bytes) -> Self {
+    pub(crate) fn part(
+        &self,
+        core: &Core,
+        path: &str,
+        given: &HeaderMap,
+        id: &HeaderValue,
+        body: Bytes,
+    ) -> Self {
         let class = class(core, path, given, &body);
-        let mut headers = self.headers.clone();
-        headers.remove(ACCEPT_ENCODING);
+        let lines = lines(core, given, id, []);
         let (since, deadline) = (self.since, self.deadline);
-        Self { lane: class.lane, since, deadline, body, headers, nature: known(class.nature) }
+        Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature) }
     }
 
     /// What may be done with it.
@@ -88,24 +96,25 @@ pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
 
 /// What the node gets of a request's headers: encodings that its client can read, id, and those that the operator wants. Its body
 /// is called JSON unless the type is among those: `curl -d` says that it is a form, which nodes refuse.
-fn headers(core: &Core, given: &HeaderMap, id: &HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(ACCEPT, JSON);
-    headers.insert(REQUEST_ID, id.clone());
-    for name in [ACCEPT_ENCODING].iter().chain(&core.config.forward_headers) {
-        let mut values = given.get_all(name).iter();
-        if *name == REQUEST_ID {
-            continue;
-        }
-        if let Some(first) = values.next() {
-            headers.insert(name.clone(), first.clone());
-            for value in values {
-                headers.append(name.clone(), value.clone());
-            }
+fn lines<'a>(
+    core: &Core,
+    given: &'a HeaderMap,
+    id: &HeaderValue,
+    encodings: impl IntoIterator<Item = &'a HeaderValue>,
+) -> Lines {
+    let mut lines = Lines::new();
+    let forwarded = &core.config.forward_headers;
+    for name in [CONTENT_TYPE, ACCEPT] {
+        if !(forwarded.contains(&name) && given.contains_key(&name)) {
+            lines.add(&name, &JSON);
         }
     }
-    headers
+    lines.add(&REQUEST_ID, id);
+    encodings.into_iter().for_each(|value| lines.add(&ACCEPT_ENCODING, value));
+    for name in forwarded.iter().filter(|name| ![REQUEST_ID, ACCEPT_ENCODING].contains(name)) {
+        given.get_all(name).iter().for_each(|value| lines.add(name, value));
+    }
+    lines
 }
 
 /// Counts it for every rate that it falls under.

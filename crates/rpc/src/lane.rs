@@ -96,6 +96,7 @@ impl Turn {
     }
 
     /// The lane whose first request goes now, which counts as its turn; `None` if none waits.
+    #[inline]
     pub fn next(&mut self, waiting: Waiting) -> Option<Lane> {
         let [fast, high, low] = waiting.lanes;
         if !(fast || high || low) {
@@ -118,6 +119,7 @@ impl Turn {
         }
     }
 
+    #[inline]
     fn is_fast_turn(&mut self, fast_waits: bool) -> bool {
         if !fast_waits {
             self.fast = 0;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Call, Tried};
 use crate::lane::{Lane, Ratio, Turn, Waiting};
 use crate::retried::Retried;
-use crate::ring::{Facts, Ring};
+use crate::ring::{Facts, Left, Ring};
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,12 +134,14 @@ impl<T> Lanes<T> {
         self.lens[lane.index()] += 1;
         self.len += 1;
         self.bytes = self.bytes.saturating_add(size);
-        self.quiet_until = Some(self.quiet_until.map_or(deadline, |until| until.min(deadline)));
+        if self.quiet_until.is_none_or(|until| deadline < until) {
+            self.quiet_until = Some(deadline);
+        }
         if !call.tried.is_empty() {
             return self.push_retried(call, waiter);
         }
-        let facts = Facts { order, since, deadline, size, early: false };
-        if self.rings[lane.index()].push(facts, waiter) {
+        let facts = Facts { order, since, deadline, early: false };
+        if self.rings[lane.index()].push(facts, size, waiter) {
             self.came_early(deadline, order, lane);
         }
         Key { order, lane, serial: 0 }
@@ -190,15 +192,17 @@ impl<T> Lanes<T> {
         self.retried.is_empty() && self.rules.low_max_wait.is_none()
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_new(&mut self) -> Option<T> {
         let lanes = self.lens.map(|len| len > 0);
         let lane = self.turn.next(Waiting { lanes, low_is_aged: false })?;
         let ring = &mut self.rings[lane.index()];
-        let facts = *ring.front()?;
-        let waiter = ring.pop()?;
-        self.new_left(lane, &facts);
-        Some(waiter)
+        if let Some((waiter, size)) = ring.pop_plain() {
+            self.count_out(lane, size);
+            return Some(waiter);
+        }
+        let left = ring.pop()?;
+        Some(self.new_left(lane, left))
     }
 
     #[inline(never)]
@@ -311,9 +315,8 @@ impl<T> Lanes<T> {
     }
 
     fn take_new(&mut self, lane: Lane, order: u64) -> Option<T> {
-        let (facts, waiter) = self.rings[lane.index()].remove(order)?;
-        self.new_left(lane, &facts);
-        Some(waiter)
+        let left = self.rings[lane.index()].remove(order)?;
+        Some(self.new_left(lane, left))
     }
 
     fn take_retried(&mut self, order: u64, serial: Option<u64>) -> Option<(Tried, T)> {
@@ -322,18 +325,14 @@ impl<T> Lanes<T> {
         Some((call.tried, waiter))
     }
 
-    /// Counts a new request that left.
-    #[inline]
-    fn new_left(&mut self, lane: Lane, facts: &Facts) {
-        if facts.early {
-            self.early_left(lane, facts);
+    /// Counts a new request that left, and gives who waits.
+    fn new_left(&mut self, lane: Lane, left: Left<T>) -> T {
+        let Left { waiter, size, early } = left;
+        if let Some((deadline, order)) = early {
+            self.early.remove(&(deadline, order, lane));
         }
-        self.count_out(lane, facts.size);
-    }
-
-    #[inline(never)]
-    fn early_left(&mut self, lane: Lane, facts: &Facts) {
-        self.early.remove(&(facts.deadline, facts.order, lane));
+        self.count_out(lane, size);
+        waiter
     }
 
     #[inline]

@@ -28,6 +28,7 @@ mod lock;
 mod members;
 pub mod nature;
 mod node;
+mod own_headers;
 pub mod pool;
 mod probe;
 mod proxy;

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::yield_now;
 
 /// How often a taken lock is tried again before others are let run, and how often the processor is told to pause in between (some
-/// microseconds in all). A step takes some ten nanoseconds, to hand the lock's memory to another core takes several times that: two cores
+/// microseconds each time). A step takes some ten nanoseconds, to hand the lock's memory to another core takes several times that: two cores
 /// that take turns at every step are slower than one, so whoever finds it taken looks away for the time of many steps.
-const TRIES: u32 = 5;
+const TRIES: u32 = 10;
 const SPINS: u32 = 200;
 /// How often it then lets others run, one of whom has the lock and no core: once threads sleep for a lock, every unlock has one to wake.
 const YIELDS: u32 = 50;

@@ -15,8 +15,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::Request;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use mainstay_wire::server::{ReplyBody, Response};
 
@@ -33,8 +33,8 @@ use crate::reply::Failure;
 use crate::telemetry::Outcome;
 use crate::tries::{self, Answer};
 
-/// What of a node's headers the client gets.
-const PASSED_ON: [http::HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
+/// What of a node's headers the client gets, besides the content type.
+const PASSED_ON: [http::HeaderName; 2] = [CONTENT_ENCODING, RETRY_AFTER];
 
 /// Answers a request.
 pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Response {
@@ -82,14 +82,14 @@ pub(crate) fn outcome(status: u16) -> Outcome {
 
 fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
     let Answer { mut reply, slot, node } = answer;
-    let mut headers = HeaderMap::with_capacity(12);
+    let now = clock::now();
+    account.begin_reply(now);
+    let mut headers = account.headers(reply.header(&CONTENT_TYPE), now);
     for name in PASSED_ON {
         if let Some(value) = reply.header(&name) {
             headers.insert(name, value);
         }
     }
-    let now = clock::now();
-    account.begin_reply(&mut headers, now);
     let status = reply.status;
     account.set_status(status.as_u16());
     let outcome = outcome(status.as_u16());

@@ -12,42 +12,49 @@ use crate::pool::{NodeId, NodeLoad, Pool};
 
 use super::lock::Lock;
 
-/// What is to be told, and to whom. Most steps have none or one.
+/// What is to be told, and to whom.
 #[derive(Debug)]
 #[must_use = "somebody waits for it"]
-pub struct Events<W> {
-    first: Option<Event<W>>,
-    more: Vec<Event<W>>,
+pub struct Events<W>(Told<W>);
+
+/// Most steps have nothing to tell, or one thing.
+#[derive(Debug)]
+enum Told<W> {
+    Nothing,
+    One(Event<W>),
+    Several(Vec<Event<W>>),
 }
 
 impl<W> Events<W> {
-    #[inline(always)]
     fn of(dispatch: &mut Dispatch<W>, now: Instant) -> Self {
-        let Some(first) = dispatch.next(now) else { return Self { first: None, more: Vec::new() } };
-        let more = if dispatch.is_settled(&first) { Vec::new() } else { Self::more(dispatch, now) };
-        Self { first: Some(first), more }
+        match dispatch.next(now) {
+            None => Self(Told::Nothing),
+            Some(event) if dispatch.is_settled(&event) => Self(Told::One(event)),
+            Some(event) => Self(Told::Several(Self::more(event, dispatch, now))),
+        }
     }
 
     #[inline(never)]
-    fn more(dispatch: &mut Dispatch<W>, now: Instant) -> Vec<Event<W>> {
-        let mut more = Vec::new();
+    fn more(first: Event<W>, dispatch: &mut Dispatch<W>, now: Instant) -> Vec<Event<W>> {
+        let mut all = vec![first];
         while let Some(event) = dispatch.next(now) {
             let is_last = dispatch.is_settled(&event);
-            more.push(event);
+            all.push(event);
             if is_last {
                 break;
             }
         }
-        more
+        all
     }
 
     /// Gives them out, in order.
     #[inline]
     pub fn each(self, mut tell: impl FnMut(Event<W>)) {
-        if let Some(first) = self.first {
-            tell(first);
+        match self.0 {
+            Told::Nothing => {}
+            Told::One(event) => tell(event),
+            Told::Several(events) => events.into_iter().for_each(tell),
         }
-        self.more.into_iter().for_each(tell);
     }
 }
 
@@ -103,12 +110,9 @@ impl<W> Shared<W> {
     /// See [`Dispatch::release`].
     #[inline]
     pub fn release(&self, node: NodeId, now: Instant) -> Events<W> {
-        self.state.with(|state| {
-            if let Some(waiter) = state.dispatch.hand_on(node, now) {
-                return Events { first: Some(Event::Run { node, waiter }), more: Vec::new() };
-            }
-            state.dispatch.release(node);
-            Events::of(&mut state.dispatch, now)
+        self.state.with(|state| match state.dispatch.hand_on(node, now) {
+            Some(waiter) => Events(Told::One(Event::Run { node, waiter })),
+            None => state.release(node, now),
         })
     }
 
@@ -171,6 +175,12 @@ impl<W> Shared<W> {
 }
 
 impl<W> State<W> {
+    #[inline(never)]
+    fn release(&mut self, node: NodeId, now: Instant) -> Events<W> {
+        self.dispatch.release(node);
+        Events::of(&mut self.dispatch, now)
+    }
+
     /// Whether the one who keeps the time would sleep too long. Says so once.
     fn is_late(&mut self) -> bool {
         if self.awake {

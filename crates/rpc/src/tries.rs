@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request};
 use mainstay_node::Cause;
-use mainstay_wire::client::{CallError, Fault, StreamedReply};
+use mainstay_wire::client::{CallError, Fault, Post, StreamedReply};
 
 use crate::account::Account;
 use crate::call::Call;
@@ -157,12 +156,9 @@ async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &m
 /// Sends a request to a node, and takes what that shows of the node.
 async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
     let rules = &core.config.retry;
-    let mut request = Request::new(job.body.clone());
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = node.target.clone();
-    *request.headers_mut() = job.headers.clone();
+    let post = Post { target: &node.target, lines: &job.lines, body: &job.body };
     let deadline = retry::try_deadline(rules, job.deadline, began);
-    let told = node.client.open(request, deadline.into(), rules.try_timeout).await;
+    let told = node.client.open_post(post, deadline.into(), rules.try_timeout).await;
     let now = clock::now();
     let took = now.saturating_duration_since(began);
     match &told {

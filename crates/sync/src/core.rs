@@ -21,12 +21,13 @@ use mainstay_execution::unvoted;
 use mainstay_execution::verdict::Vote;
 use mainstay_execution::{calls, links};
 use mainstay_wire::envelope::{self, Call};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Names};
 use crate::clock::Clock;
+use crate::coming::Tell;
 use crate::connections::Connections;
 use crate::hash::Hash;
 use crate::leader::{self, Change, Leader};
@@ -263,21 +264,24 @@ impl Core {
                 Step::Known(verdict) => {
                     self.telemetry.answered(call, "known");
                     if verdict.status.vote() != Vote::Invalid {
-                        self.credit(&payload, std::slice::from_ref(&who.client));
-                        self.keep(call, &payload, keep).await;
+                        self.credit_known(call, &payload, who).await;
                     }
+                    // Whoever called it INVALID may take that back; and its sender may lead by now.
+                    let leads = keep == Keep::Valid && lock(&self.leader).leads(&who.client);
+                    let is_valid = verdict.status == Status::Valid;
+                    self.keep(call, &payload, if leads { Keep::Now } else { keep }, is_valid).await;
                     return Answer::Result(verdict.object);
                 }
                 Step::Wait(coming) => {
                     if keep == Keep::Now {
                         // It may be that no EL says anything of it.
-                        self.keep(call, &payload, keep).await;
+                        self.keep(call, &payload, keep, false).await;
                     }
                     (coming, false)
                 }
                 Step::Ask(tell) => (self.ask(call, method, payload, who, keep, tell), true),
             };
-            match tokio::time::timeout_at(deadline, come(coming)).await {
+            match tokio::time::timeout_at(deadline, coming.told()).await {
                 // Somebody else's payload isn't what its hash says, or its token was no good: that says nothing of this one.
                 Ok(Some(outcome)) if !asked && !outcome.of_block => {}
                 Ok(outcome) => {
@@ -310,25 +314,25 @@ impl Core {
         payload: reading::Payload,
         who: &Who,
         keep: Keep,
-        tell: watch::Sender<Option<Outcome>>,
+        tell: Tell<Outcome>,
     ) -> Coming {
         self.copy(call, who);
         if keep != Keep::Never {
             self.tell_newest(call, payload.timestamp, who);
         }
         let told = round::begin(&self.execution, call, method, &who.caller, keep);
-        let coming = tell.subscribe();
+        let coming = tell.coming();
         let (core, call, who) = (self.clone(), call.clone(), who.clone());
         tokio::spawn(async move {
             let Ok(told) = told.await else { return };
             let of_block = core.learn_payload(&call, &payload, &who, keep, &told).await;
-            tell.send_replace(Some(Outcome { answer: told.into(), of_block }));
+            tell.tell(Outcome { answer: told.into(), of_block });
         });
         coming
     }
 
-    /// Keeps a payload for ELs that miss it, one that they haven't called INVALID.
-    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep) {
+    /// Keeps a payload for ELs that miss it.
+    async fn keep(&self, call: &Call, payload: &reading::Payload, keep: Keep, is_valid: bool) {
         let reading::Payload { hash, parent, number, .. } = *payload;
         let (hash, parent) = (hash.to_string(), parent.to_string());
         let (method, request) = (call.method.clone(), call.raw.clone());
@@ -342,7 +346,7 @@ impl Core {
         let mut blocks = lock(&self.execution.blocks);
         match keep {
             Keep::Now if is_true => blocks.keep(kept),
-            Keep::Valid if is_true => blocks.keep_recent(kept),
+            Keep::Valid if is_true => blocks.keep_recent(kept, is_valid),
             _ => {}
         }
     }
@@ -351,6 +355,14 @@ impl Core {
     async fn is_true(&self, call: &Call) -> Option<bool> {
         let status = unvoted::status(&call.params.clone().unwrap_or_default()).await?;
         Some(status == PayloadStatus::SYNCING)
+    }
+
+    /// The ELs have taken this block before: what they were asked about is what counts, whatever came now under its hash.
+    async fn credit_known(self: &Arc<Self>, call: &Call, payload: &reading::Payload, who: &Who) {
+        let known = lock(&self.verdicts).payload_of(payload.hash);
+        if known.is_some() || self.is_true(call).await != Some(false) {
+            self.credit(&known.unwrap_or(*payload), std::slice::from_ref(&who.client));
+        }
     }
 
     /// The ELs have taken this block: whoever sent it has got so far.
@@ -433,50 +445,40 @@ impl Core {
         told: &Told,
     ) -> bool {
         let object = match told {
-            Told::Result(result) => Bytes::copy_from_slice(result),
-            Told::Error(_) => {
-                lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
-                lock(&self.verdicts).answered(payload.hash);
-                return false;
-            }
-            Told::Unvoted { unauthorized, .. } => {
-                let is_true = self.is_true(call).await;
-                if is_true == Some(false) {
-                    lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
-                }
-                let of_block = !unauthorized && is_true == Some(true);
-                if *unauthorized {
-                    self.change(|leader, now| leader.unauthorized(&who.client, now));
-                } else if keep == Keep::Valid {
-                    self.keep(call, payload, keep).await;
-                }
-                lock(&self.verdicts).answered(payload.hash);
-                return of_block;
-            }
+            Told::Result(result) => Some(Bytes::copy_from_slice(result)),
+            Told::Error(_) | Told::Unvoted { .. } => None,
         };
-        let status = status::payload_status(&object).map(|read| read.status);
-        let is_invalid = status.is_none_or(|status| status.vote() == Vote::Invalid);
+        let status = object.as_ref().and_then(status::payload_status).map(|read| read.status);
         let is_valid = status == Some(Status::Valid);
         let is_true = if is_valid { Some(true) } else { self.is_true(call).await };
-        let of_block = is_true == Some(true);
-        if of_block {
-            self.learn(payload.hash, &object);
-            if !is_invalid && keep == Keep::Valid {
-                self.keep(call, payload, keep).await;
-            }
-        } else if is_true == Some(false) || is_invalid {
+        let unauthorized = matches!(told, Told::Unvoted { unauthorized: true, .. });
+        if is_true == Some(false) {
             // The block's own payload may come yet.
             lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
+        } else if keep == Keep::Valid && !is_valid && !unauthorized {
+            // Whoever doesn't take it now may do so later.
+            self.keep(call, payload, keep, false).await;
+        }
+        if unauthorized {
+            self.change(|leader, now| leader.unauthorized(&who.client, now));
+        }
+        let of_block = is_true == Some(true) && !unauthorized && !matches!(told, Told::Error(_));
+        if of_block && let Some(object) = &object {
+            lock(&self.verdicts).asked(payload);
+            self.learn(payload.hash, object);
         }
         let senders = lock(&self.verdicts).answered(payload.hash);
-        if !is_invalid {
+        if is_valid {
+            self.change(|leader, now| leader.taken(payload.hash, true, now));
+            // A stranger may have made up the time.
+            if keep != Keep::Never {
+                lock(&self.clock).learn(payload.timestamp);
+            }
+        }
+        if status.is_some_and(|status| status.vote() != Vote::Invalid) {
             // Where this may be other content under the block's hash the others haven't sent that.
             let senders = if of_block { &senders } else { std::slice::from_ref(&who.client) };
             self.credit(payload, senders);
-        }
-        // A stranger may have made up the time.
-        if is_valid && keep != Keep::Never {
-            lock(&self.clock).learn(payload.timestamp);
         }
         of_block
     }
@@ -520,8 +522,9 @@ impl Core {
         }
         let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
         let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
-        if said(&["VALID", "SYNCING", "ACCEPTED"]) {
-            self.change(|leader, now| leader.taken(hash, now));
+        let is_valid = said(&["VALID"]);
+        if is_valid || said(&["SYNCING", "ACCEPTED"]) {
+            self.change(|leader, now| leader.taken(hash, is_valid, now));
         } else if said(&["INVALID", "INVALID_BLOCK_HASH"]) {
             let is_head = Method::of(&round.method).family == Family::ForkchoiceUpdated;
             let known = || lock(&self.verdicts).of(hash).is_some_and(|v| v.status.vote() == Vote::Invalid);
@@ -554,10 +557,6 @@ impl Core {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
-}
-
-async fn come(mut coming: Coming) -> Option<Outcome> {
-    coming.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// What is told of a head to who doesn't lead: what is known of it. No build ever starts by that.

@@ -9,9 +9,11 @@
 //! * *behind* when its slot has been `max_lag` or more below the best of the live and unsuspected for two slots;
 //! * *fit* when it is live, unsuspected and not behind.
 //!
-//! The slot of a CL is the highest of the payloads it sent and, for heads whose payload it didn't send, the slot before the
-//! one its attributes are for: attributes show how late it is, not how far the CL has got. A slot that is one ahead is believed, and
-//! counts as the clock's until then, so that nobody is ever ahead of the honest. A payload that no EL takes counts for nothing.
+//! The slot of a CL is that of its head, by the payload, whoever sent it; before it names a head the highest of the payloads that it
+//! sent. Attributes show how late it is, which who is cut off knows too, and not how far a CL has got: they tell nothing but a slot that
+//! can't be. A slot that is one ahead is believed, and counts as the clock's until then, so that nobody is ever ahead of the honest.
+//! A payload that no EL takes counts for nothing, and one that none calls VALID counts only while nobody has shown a VALID
+//! one of the last three slots: who makes up heads is behind those whose blocks are there.
 //!
 //! 1. The first fit CL leads at once. From then on there is always one leader, if need be one that isn't fit.
 //! 2. The lead is sticky. It changes, if another CL is fit, when the leader is gone, suspect, silent for `leader_timeout`,
@@ -34,21 +36,25 @@
 //! operator named them all the first named leads in the end, whatever happened before.
 
 mod record;
+mod rules;
 mod words;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use self::rules::Rules;
 pub use self::words::{Change, State, Suspicion, Why};
 
-use self::record::Record;
+use self::record::{Count, Record, Worth};
 use crate::client::Client;
 use crate::hash::Hash;
 use crate::slots::believable;
 
-/// Refused hashes that are remembered.
-const REFUSED_KEPT: usize = 64;
+/// Hashes that are remembered as refused, and as VALID.
+const JUDGED_KEPT: usize = 64;
+/// For so many slots after one was shown that is VALID other blocks don't count.
+const VALID_FOR: u32 = 3;
 
 /// What time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,52 +86,6 @@ pub enum Heard {
     },
     /// Anything else: a sign of life.
     Call,
-}
-
-/// The rules' figures.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// A slot's length.
-    pub slot: Duration,
-    /// A CL that sent nothing for so long isn't live.
-    pub leader_timeout: Duration,
-    /// So many slots below the best is behind, if it lasts; 0 is taken as 1.
-    pub max_lag: u64,
-    /// How long who was unfit or lost the lead has to be fit until it takes the lead back.
-    pub failback_after: Duration,
-    /// Follow the head that most name.
-    pub agreement: bool,
-    /// CLs in the operator's order of preference; they are always remembered.
-    pub order: Vec<Client>,
-    /// Others that are remembered at most; at least one is.
-    pub max_strangers: usize,
-}
-
-impl Rules {
-    /// The defaults for slots of this length: `leader_timeout` two slots, `max_lag` one, `failback_after` 30 s, no
-    /// agreement, nobody named, 64 strangers.
-    #[must_use]
-    pub fn new(slot: Duration) -> Self {
-        Self {
-            slot,
-            leader_timeout: slot * 2,
-            max_lag: 1,
-            failback_after: Duration::from_secs(30),
-            agreement: false,
-            order: Vec::new(),
-            max_strangers: 64,
-        }
-    }
-
-    /// How long a CL may be `max_lag` below the best.
-    fn lag_for(&self) -> Duration {
-        self.slot * 2
-    }
-
-    /// How long a leader may say nothing after another has shown a later slot.
-    fn silent_for(&self) -> Duration {
-        self.slot / 3
-    }
 }
 
 /// A CL as it is shown.
@@ -161,9 +121,15 @@ pub struct Leader {
     now: Now,
     records: BTreeMap<Client, Record>,
     refused: VecDeque<Hash>,
+    valid: VecDeque<Hash>,
     leader: Option<Client>,
     /// The best slot by the last review.
     best: Option<u64>,
+    /// The highest slot of a VALID block so far, and when it was shown.
+    valid_slot: Option<u64>,
+    valid_since: Option<Instant>,
+    /// What counts by the last review.
+    count: Count,
     favourite: Option<Favourite>,
     turned_away: u64,
 }
@@ -179,8 +145,12 @@ impl Leader {
             now,
             records: BTreeMap::new(),
             refused: VecDeque::new(),
+            valid: VecDeque::new(),
             leader: None,
             best: None,
+            valid_slot: None,
+            valid_since: None,
+            count: Count { clock: now.slot, valid_only: false },
             favourite: None,
             turned_away: 0,
         }
@@ -207,14 +177,16 @@ impl Leader {
             return self.review();
         }
         record.listen(at);
-        let is_refused = |hash| self.refused.contains(&hash);
+        let worth = |hash: Hash| match () {
+            () if self.refused.contains(&hash) => Worth::Refused,
+            () if self.valid.contains(&hash) => Worth::Valid,
+            () => Worth::Unknown,
+        };
         match heard {
             Heard::Payload { hash, parent, slot } => {
-                record.sent(hash, parent, slot.min(clock), is_refused(hash));
+                record.sent(hash, parent, slot.min(clock), worth(hash));
             }
-            Heard::Head { hash, building } if hash != Hash::ZERO => {
-                record.named(hash, building.map(|slot| slot.saturating_sub(1)), is_refused(hash), at);
-            }
+            Heard::Head { hash, .. } if hash != Hash::ZERO => record.named(hash, worth(hash), at),
             Heard::Head { .. } | Heard::Call => {}
         }
         self.review()
@@ -225,22 +197,22 @@ impl Leader {
     /// anything about the block of that hash, and the second any stranger can send.
     pub fn refused(&mut self, hash: Hash, now: Now) -> Option<Change> {
         self.advance(now);
-        if !self.refused.contains(&hash) {
-            if self.refused.len() == REFUSED_KEPT {
-                self.refused.pop_front();
-            }
-            self.refused.push_back(hash);
-        }
+        self.valid.retain(|valid| *valid != hash);
+        keep(&mut self.refused, hash);
         let at = self.now.at;
         self.records.values_mut().for_each(|record| record.refused(hash, at));
         self.review()
     }
 
-    /// An EL took this block after all, for VALID or SYNCING.
-    pub fn taken(&mut self, hash: Hash, now: Now) -> Option<Change> {
+    /// An EL takes this block, for VALID (`is_valid`) or SYNCING.
+    pub fn taken(&mut self, hash: Hash, is_valid: bool, now: Now) -> Option<Change> {
         self.advance(now);
         self.refused.retain(|refused| *refused != hash);
-        self.records.values_mut().for_each(|record| record.taken(hash));
+        if is_valid {
+            keep(&mut self.valid, hash);
+        }
+        let worth = if self.valid.contains(&hash) { Worth::Valid } else { Worth::Unknown };
+        self.records.values_mut().for_each(|record| record.taken(hash, worth));
         self.review()
     }
 
@@ -285,7 +257,8 @@ impl Leader {
             ];
             waits.into_iter().filter_map(|(since, wait)| since?.checked_add(wait))
         };
-        self.records.values().flat_map(due).filter(|at| *at > self.now.at).min()
+        let valid = self.valid_since.and_then(|since| since.checked_add(self.valid_for()));
+        self.records.values().flat_map(due).chain(valid).filter(|at| *at > self.now.at).min()
     }
 
     /// Who leads; `None` until the first believable call.
@@ -304,7 +277,7 @@ impl Leader {
     pub fn view(&self) -> impl Iterator<Item = Seen<'_>> {
         self.records.iter().map(|(client, record)| Seen {
             client,
-            slot: record.slot(self.now.slot),
+            slot: self.slot(record),
             head: record.head,
             last: record.last,
             state: self.state(record),
@@ -356,6 +329,28 @@ impl Leader {
         let offence = record.offence.filter(|(_, since)| !self.is_past(*since, self.rules.leader_timeout));
         let head = record.head.filter(|_| record.head_refused);
         offence.map(|(suspicion, _)| suspicion).or(head.map(|head| Suspicion::Refused { head }))
+    }
+
+    /// Whose block is the best there is doesn't hang on what no EL knows, as long as there are blocks that one knows.
+    fn weigh(&mut self) {
+        let valid = Count { clock: self.now.slot, valid_only: true };
+        let best = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.highest(valid)).max();
+        if best > self.valid_slot {
+            (self.valid_slot, self.valid_since) = (best, Some(self.now.at));
+        }
+        let valid_only = self.valid_since.is_some_and(|since| !self.is_past(since, self.valid_for()));
+        self.count = Count { valid_only, ..valid };
+    }
+
+    fn valid_for(&self) -> Duration {
+        self.rules.slot.saturating_mul(VALID_FOR)
+    }
+
+    /// How far a CL has got: to its head, whoever sent that; to the highest block that it sent if it names none.
+    fn slot(&self, record: &Record) -> Option<u64> {
+        let Some(head) = record.head else { return record.highest(self.count) };
+        let of = |record: &Record| record.slot_of(head, self.count);
+        of(record).or_else(|| self.records.values().find_map(of))
     }
 
     /// Live and unsuspected: what it says counts for comparing.
@@ -420,14 +415,16 @@ impl Leader {
 
     /// Brings everything that hangs on several CLs or on time up to date, and decides.
     fn review(&mut self) -> Option<Change> {
-        let Now { at, slot: clock } = self.now;
+        let at = self.now.at;
         self.favourite = self.find_favourite();
+        self.weigh();
         let peers = self.records.values().filter(|r| self.counts(r) && self.names_favourite(r));
-        let best = peers.filter_map(|r| r.slot(clock)).max();
+        let best = peers.filter_map(|r| self.slot(r)).max();
         let rose = best > self.best;
         self.best = best;
-        for record in self.records.values_mut() {
-            record.compare(best, rose, self.rules.max_lag, self.now);
+        let slots: Vec<Option<u64>> = self.records.values().map(|r| self.slot(r)).collect();
+        for (record, slot) in self.records.values_mut().zip(slots) {
+            record.compare(slot, best, rose, self.rules.max_lag, self.now);
         }
         let fit: Vec<(bool, bool)> =
             self.records.values().map(|r| (self.is_fit(r), self.agrees(r))).collect();
@@ -453,7 +450,7 @@ impl Leader {
         };
         let next = || {
             let worth = |(client, record): &(&Client, &Record)| {
-                let slot = record.slot(self.now.slot);
+                let slot = self.slot(record);
                 (slot, self.is_steady(record), Reverse(record.rank), Reverse((*client).clone()))
             };
             candidates().max_by_key(worth).map(|(client, _)| client.clone())
@@ -465,7 +462,7 @@ impl Leader {
             return Some((next()?, why));
         }
         let (client, record) = candidates()
-            .filter(|(_, r)| r.rank < leading.rank && r.slot(self.now.slot) >= self.best && self.is_steady(r))
+            .filter(|(_, r)| r.rank < leading.rank && self.slot(r) >= self.best && self.is_steady(r))
             .min_by_key(|(_, r)| r.rank)?;
         let well_for = record.fell.then_some(self.rules.failback_after);
         Some((client.clone(), Why::Preferred { well_for }))
@@ -480,7 +477,7 @@ impl Leader {
         } else if !self.is_live(record) {
             Some(Why::Silent { wait: self.rules.leader_timeout })
         } else if self.is_behind(record) {
-            let slot = record.slot(self.now.slot);
+            let slot = self.slot(record);
             let by = slot.and_then(|slot| Some(self.best?.saturating_sub(slot)));
             Some(Why::Behind { by, wait: self.rules.lag_for() })
         } else if record.overtaken.is_some_and(|since| self.is_past(since, self.rules.silent_for())) {
@@ -489,6 +486,16 @@ impl Leader {
             let favourite = self.favourite.filter(|_| !self.agrees(record))?;
             Some(Why::Disagrees { head: favourite.head, by: favourite.by, of: favourite.of })
         }
+    }
+}
+
+/// Keeps a hash among the last ones.
+fn keep(judged: &mut VecDeque<Hash>, hash: Hash) {
+    if !judged.contains(&hash) {
+        if judged.len() == JUDGED_KEPT {
+            judged.pop_front();
+        }
+        judged.push_back(hash);
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod client;
 mod clock;
+pub mod coming;
 pub mod config;
 pub mod connections;
 mod core;

@@ -6,10 +6,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use bytes::Bytes;
 use mainstay_execution::reply::Answer;
 use mainstay_execution::status::Status;
-use tokio::sync::watch;
 
 use crate::client::Client;
+use crate::coming::{self, Tell};
 use crate::hash::Hash;
+use crate::reading::Payload;
 
 /// Blocks that are remembered.
 const BLOCKS: usize = 1024;
@@ -36,13 +37,13 @@ pub struct Outcome {
 }
 
 /// What is to come of asking, for all who wait for it.
-pub type Coming = watch::Receiver<Option<Outcome>>;
+pub type Coming = coming::Coming<Outcome>;
 
 /// What to do with a payload.
 #[derive(Debug)]
 pub enum Step {
     /// Ask the ELs, and tell what comes of it.
-    Ask(watch::Sender<Option<Outcome>>),
+    Ask(Tell<Outcome>),
     /// They were asked and haven't answered yet.
     Wait(Coming),
     /// This is known.
@@ -53,6 +54,7 @@ pub enum Step {
 struct Block {
     verdict: Option<Verdict>,
     coming: Option<Coming>,
+    payload: Option<Payload>,
     askers: BTreeSet<Client>,
 }
 
@@ -70,13 +72,13 @@ impl Verdicts {
         let block = self.block(hash);
         let first_time = block.askers.len() < ASKERS && block.askers.insert(who.clone());
         // Whoever was to tell may be gone.
-        if let Some(coming) = block.coming.clone().filter(|coming| coming.has_changed().is_ok()) {
+        if let Some(coming) = block.coming.clone().filter(|coming| !coming.is_in_vain()) {
             return Step::Wait(coming);
         }
         match &block.verdict {
             Some(verdict) if verdict.status == Status::Valid || first_time => Step::Known(verdict.clone()),
             _ => {
-                let (tell, coming) = watch::channel(None);
+                let (tell, coming) = coming::pair();
                 block.coming = Some(coming);
                 Step::Ask(tell)
             }
@@ -86,6 +88,16 @@ impl Verdicts {
     /// The ELs said this of a block.
     pub fn told(&mut self, hash: Hash, verdict: Verdict) {
         self.block(hash).verdict = Some(verdict);
+    }
+
+    /// The ELs were asked about this, which is what its hash says.
+    pub(crate) fn asked(&mut self, payload: &Payload) {
+        self.block(payload.hash).payload = Some(*payload);
+    }
+
+    /// What they were asked about.
+    pub(crate) fn payload_of(&self, hash: Hash) -> Option<Payload> {
+        self.blocks.get(&hash)?.payload
     }
 
     /// The ELs have answered about a block's payload. Gives who has sent it.
@@ -142,8 +154,8 @@ mod tests {
         assert_eq!(verdicts.of(HASH), None);
         verdicts.told(HASH, verdict(Status::Valid));
         assert_eq!(verdicts.answered(HASH), [cl("a"), cl("b")]);
-        tell.send_replace(Some(outcome(true)));
-        assert!(coming.borrow().as_ref().unwrap().of_block);
+        tell.tell(outcome(true));
+        assert!(coming.now().unwrap().of_block);
         for who in ["a", "b", "c"] {
             assert!(matches!(verdicts.payload(HASH, &cl(who)), Step::Known(_)), "{who}");
         }
@@ -156,7 +168,7 @@ mod tests {
             let Step::Ask(tell) = verdicts.payload(HASH, &cl("a")) else { panic!("asked") };
             verdicts.told(HASH, verdict(status));
             verdicts.answered(HASH);
-            tell.send_replace(Some(outcome(true)));
+            tell.tell(outcome(true));
             assert!(matches!(verdicts.payload(HASH, &cl("b")), Step::Known(known) if known.status == status));
             assert!(matches!(verdicts.payload(HASH, &cl("b")), Step::Ask(_)));
         }
@@ -168,7 +180,7 @@ mod tests {
         let Step::Ask(tell) = verdicts.payload(HASH, &cl("forger")) else { panic!("asked") };
         assert!(matches!(verdicts.payload(HASH, &cl("b")), Step::Wait(_)));
         verdicts.answered(HASH);
-        tell.send_replace(Some(outcome(false)));
+        tell.tell(outcome(false));
         assert!(matches!(verdicts.payload(HASH, &cl("b")), Step::Ask(_)));
         // Who was to tell is gone without a word.
         assert!(matches!(verdicts.payload(HASH, &cl("b")), Step::Ask(_)));

@@ -170,6 +170,35 @@ async fn a_payload_that_lacks_a_field_keeps_no_place_of_the_true_one() {
     bed.followed(&[1], block.hash).await;
 }
 
+#[tokio::test]
+async fn what_is_said_of_other_content_under_a_true_hash_is_held_against_no_block() {
+    let bed = Setup::new(3).set("answer", "majority").set("straggler_wait", "10ms").ready().await;
+    let (forger, a) = (bed.cl("forger"), bed.cl("a"));
+    bed.leads(&a).await;
+    let block = next(&bed.genesis);
+    assert_eq!(forger.payload(&forged(&block)).await["status"], "INVALID");
+    // It can take nothing back in time.
+    bed.els[2].set(Fault::Lag(PATIENCE * 2).on(Family::NewPayload));
+    a.block(&block).await;
+}
+
+#[tokio::test]
+async fn an_el_that_lags_gets_no_vote_by_its_word_on_other_content_under_a_hash() {
+    let bed = Setup::new(2).ready().await;
+    let (forger, a) = (bed.cl("forger"), bed.cl("a"));
+    bed.leads(&a).await;
+    bed.els[1].set(Fault::LieSyncing.on(Family::ForkchoiceUpdated));
+    let block = next(&bed.genesis);
+    a.block(&block).await;
+    bed.until("it has lost its vote", |bed| bed.view("el2").standing == "muted").await;
+    let later = next(&block);
+    assert_eq!(forger.payload(&forged(&later)).await["status"], "INVALID");
+    bed.els[1].wait_for(PATIENCE, |calls| calls.iter().any(|c| holds_in(c, &later))).await.unwrap();
+    // Calls after it are answered in turn.
+    a.payload(&block).await;
+    assert_eq!(bed.view("el2").standing, "muted");
+}
+
 /// As many as could push everything else out, each VALID, of the past and under a hash of its own.
 #[tokio::test]
 async fn made_up_blocks_push_no_true_one_out_of_what_is_kept() {

@@ -13,7 +13,7 @@
 //! 6. Queues and memories are bounded.
 //!
 //! What nobody could tell apart is left out: a CL on a fork of its own, but for `agreement` with more than half honest, and an EL
-//! that calls VALID what isn't.
+//! that calls VALID what isn't. What no honest CL told of, and what is older than what is kept, ELs get from their peers.
 //!
 //! `cargo test -p mainstay-sync --test simulation` takes runs of 500 slots from fixed seeds. Each run draws all from its seed, and one
 //! thread runs all of it, so a seed is a run; `a_seed_is_a_run` proves it. Longer:

@@ -45,6 +45,7 @@ use pool::Pool;
 pub use crate::tls::BadTls;
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
+pub use outgoing::{Lines, Post};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use stream::{Dial, Dialled, Duplex};
@@ -141,18 +142,41 @@ impl Client {
         self.whole(Outgoing::of(&self.shared.endpoint, request), deadline).await
     }
 
-    /// Sends a request as [`Client::send`] does, and gives its reply as soon as the head is there; the body streams. A body
-    /// that makes no progress for as long as `stall` fails.
+    /// Posts, and gives the reply as soon as its head is there; the body streams. A body that makes no progress for as long as
+    /// `stall` fails.
+    ///
+    /// `host` and `content-length` are set, `accept-encoding: identity` and basic authorization where there is none in the lines.
     ///
     /// # Errors
     /// [`CallError`] if there is no head of a reply by `deadline`.
+    pub async fn open_post(
+        &self,
+        post: Post<'_>,
+        deadline: Instant,
+        stall: Duration,
+    ) -> Result<StreamedReply, CallError> {
+        self.streamed(Outgoing::post(&self.shared.endpoint, post), deadline, stall).await
+    }
+
+    /// As [`Client::open_post`], for any request.
+    ///
+    /// # Errors
+    /// The same.
     pub async fn open(
         &self,
         request: Request<Bytes>,
         deadline: Instant,
         stall: Duration,
     ) -> Result<StreamedReply, CallError> {
-        let request = Outgoing::of(&self.shared.endpoint, request);
+        self.streamed(Outgoing::of(&self.shared.endpoint, request), deadline, stall).await
+    }
+
+    async fn streamed(
+        &self,
+        request: Outgoing,
+        deadline: Instant,
+        stall: Duration,
+    ) -> Result<StreamedReply, CallError> {
         let (link, begun) = within(deadline, |started| self.begin(&request, started, deadline)).await?;
         let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
         Ok(StreamedReply { status: begun.status, fields: begun.fields, body })

@@ -38,16 +38,40 @@ impl Follower {
     /// If the binary is missing or does not serve in time.
     pub async fn start(lab: &Lab, chain: &Chain, nodes: &[(&str, &str)], more: &[&str]) -> Result<Follower> {
         let nodes: Vec<String> = nodes.iter().map(|(name, url)| format!("{url}#name={name}")).collect();
-        let mut flags = Vec::new();
-        for (flag, value) in [
+        let mut flags: Vec<String> = [
             ("--nodes", nodes.join(",")),
             ("--jwt-secret", lab.secret.path().display().to_string()),
             ("--genesis-time", chain.genesis_time().to_string()),
             ("--seconds-per-slot", chain.slot().as_secs().to_string()),
-        ] {
-            flags.extend([flag.to_owned(), value]);
-        }
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
         flags.extend(more.iter().map(|&flag| flag.to_owned()));
+        Follower::run(lab, flags).await
+    }
+
+    /// Starts `mainstay sync` before the execution client at `url` for consensus clients with a secret of their own, and tokens for them
+    /// at `/tokens/` under `host`.
+    ///
+    /// # Errors
+    /// As [`Follower::start`].
+    pub async fn start_with_tokens(lab: &Lab, url: &str, host: &str) -> Result<Follower> {
+        const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let paths = ["clients.hex", "tokens.json", "tokens.toml"].map(|name| lab.path(name));
+        let [secret, hosts, config] = &paths;
+        std::fs::write(secret, SECRET)?;
+        std::fs::write(hosts, format!("{{\"{host}\":\"{SECRET}\"}}"))?;
+        let table =
+            format!("[sync.tokens]\nconfig = {hosts:?}\npeers = [\"127.0.0.1\"]\nclient_id = \"nginx\"\n");
+        std::fs::write(config, table)?;
+        let node = format!("{url}#jwt-secret={}", lab.secret.path().display());
+        let flags = ["--config", &config.display().to_string(), "--nodes", &node, "--jwt-secret"];
+        let flags = flags.into_iter().map(str::to_owned).chain([secret.display().to_string()]);
+        Follower::run(lab, flags.collect()).await
+    }
+
+    async fn run(lab: &Lab, flags: Vec<String>) -> Result<Follower> {
         let program = Program::start(lab, "sync", flags).await?;
         let engine = Endpoint::new(program.url(), &lab.secret);
         Ok(Follower { program, engine })

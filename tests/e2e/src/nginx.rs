@@ -27,25 +27,26 @@ impl Deref for Nginx {
 }
 
 impl Nginx {
-    /// Starts it with the config `name` of `tests/e2e/devnet`, each of `addresses` put in place of the word before it and its own
+    /// Starts it with the config `name`.conf of `tests/e2e/devnet`, each of `addresses` put in place of the word before it and its own
     /// one in place of `LISTEN`, and waits until it listens.
     ///
     /// # Errors
     /// If it is not installed or does not start.
     pub async fn start(lab: &Lab, name: &str, addresses: &[(&str, &str)]) -> Result<Nginx> {
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let mut site = std::fs::read_to_string(lab.tools.devnet.join(name))?;
+        let mut site = std::fs::read_to_string(lab.tools.devnet.join(format!("{name}.conf")))?;
         for (word, address) in addresses.iter().copied().chain([("LISTEN", listen.as_str())]) {
             site = site.replace(word, address.trim_start_matches("http://").trim_end_matches('/'));
         }
-        let folder = lab.path("nginx");
+        let name = format!("nginx-{name}");
+        let folder = lab.path(&name);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("site.conf"), site)?;
         let main = folder.join("nginx.conf");
         std::fs::write(&main, around(&folder))?;
         let mut command = Command::new(program()?);
         command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(&main);
-        let mut process = Process::spawn(lab, "nginx", command)?;
+        let mut process = Process::spawn(lab, &name, command)?;
         until("nginx to listen", START_LIMIT, async || {
             process.must_run()?;
             Ok(Some(TcpStream::connect(&listen).await?))

@@ -313,17 +313,20 @@ async fn wiped_too_late(lab: &Lab, net: &mut Network) -> Result<()> {
 fn behind_the_nginx_mirror_that_sync_proxy_was_announced_with_execution_clients_follow() {
     scenario("sync-nginx", Duration::from_secs(150), async |lab| {
         let geth = async |name| geth::start(lab, name, Genesis::Shanghai).await;
-        let (own, one, two, three) =
-            tokio::try_join!(geth("own"), geth(GETHS[0]), geth(GETHS[1]), geth(GETHS[2]))?;
+        let (own, one, two, three, four) =
+            tokio::try_join!(geth("own"), geth(GETHS[0]), geth(GETHS[1]), geth(GETHS[2]), geth("geth-4"))?;
         // The third geth hears of the chain through both.
         let last = SyncProxy::start(lab, "sync-proxy-2", &[three.endpoint().url()], &[]).await?;
         let builders = [one.endpoint().url(), two.endpoint().url()];
         let mut sync = SyncProxy::start(lab, "sync-proxy-1", &builders, &[last.url()]).await?;
-        let addresses = [("MAIN", own.endpoint().url()), ("SYNC", sync.url())];
-        let nginx = Nginx::start(lab, "mirror.conf", &addresses).await?;
+        // To the fourth the beacon node's tokens are no good, nor to mainstay before it.
+        let with_tokens = Follower::start_with_tokens(lab, four.endpoint().url(), "sync-proxy-1").await?;
+        let addresses = [("MAIN", own.endpoint().url()), ("SYNC", with_tokens.url())];
+        let inner = Nginx::start(lab, "mirror-tokens", &addresses).await?;
+        let nginx = Nginx::start(lab, "mirror", &[("MAIN", inner.url()), ("SYNC", sync.url())]).await?;
         let chain = Chain::soon(&own.head().await?.hash, SLOT, 1);
         let lodestar = Lodestar::start_producer(lab, "lodestar", nginx.url(), &chain).await?;
-        let heads = Heads::watch(&lodestar, &chain, &[&one, &two, &three]);
+        let heads = Heads::watch(&lodestar, &chain, &[&one, &two, &three, &four]);
         let kept = async |what: &str, names: &[&str], first: u64, count: u64| {
             let last = chain.now() + count;
             let worst = heads.kept(&chain, names, first, last, LAG).await;
@@ -332,19 +335,22 @@ fn behind_the_nginx_mirror_that_sync_proxy_was_announced_with_execution_clients_
             Ok::<_, Failure>(())
         };
         tokio::time::sleep(chain.time_to(1)).await;
-        kept("mirrored", &GETHS, 1, 3).await?;
+        let all = [GETHS[0], GETHS[1], GETHS[2], "geth-4"];
+        kept("mirrored", &all, 1, 3).await?;
+        let leader = with_tokens.leader().await?;
+        ensure!(leader.as_deref() == Some("nginx"), "{leader:?} leads");
 
         // The first one's answer is what it would wait for, and nginx waits 100 ms.
         let first = chain.now();
         one.freeze()?;
-        kept("the first geth is hung", &GETHS[1..], first, FAULT).await?;
+        kept("the first geth is hung", &all[1..], first, FAULT).await?;
         one.thaw()?;
         let head = lodestar.head().await?;
         one.reaches(head.number, &head.hash, CATCH_UP).await?;
 
         let first = chain.now();
         sync.crash().await?;
-        kept("mainstay is killed and restarted", &GETHS, first, 3).await?;
+        kept("mainstay is killed and restarted", &all, first, 3).await?;
 
         let slots = watch::slots(&lodestar, 1, chain.now() - 1).await?;
         ensure!(slots.missed.is_empty(), "what is mirrored hurt the chain itself: {slots}");

@@ -59,8 +59,8 @@ fn config(url: &str) -> LinkConfig {
 
 /// A link over sockets.
 fn link_to(address: SocketAddr, clear: Clear, timeout: Duration) -> (Link, Arc<Told>, CancellationToken) {
-    let config = LinkConfig { timeout, ..config(&format!("http://{address}")) };
-    let transport = config.transport(None, clear).unwrap();
+    let config = LinkConfig { timeout, clear, ..config(&format!("http://{address}")) };
+    let transport = config.transport().unwrap();
     let (told, stop) = (Told::new(), CancellationToken::new());
     (Link::start(config, transport, told.clone(), &stop), told, stop)
 }

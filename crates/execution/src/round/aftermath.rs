@@ -28,7 +28,7 @@ impl Conductor {
             tokio::select! {
                 biased;
                 report = reports.recv() => match report {
-                    Some(report) => self.take(report),
+                    Some(report) => self.take(report).await,
                     None => break,
                 },
                 () = tokio::time::sleep_until(tell_at), if !watched => {

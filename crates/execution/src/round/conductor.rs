@@ -33,6 +33,8 @@ pub(super) struct Conductor {
     pub(super) said: Vec<Option<Result<Bytes, String>>>,
     pub(super) told: Option<(String, bool, Duration)>,
     pub(super) late_invalid: bool,
+    /// Whether an INVALID is about the block, once that is known: a payload may not be what its hash says.
+    of_block: Option<bool>,
     /// Nodes that lost their vote by this round already, and may have it back by now.
     muted: Vec<usize>,
     /// Nodes that this round has asked a replay for.
@@ -68,6 +70,7 @@ impl Conductor {
             method,
             request: call.raw.clone(),
             params: call.params.clone().unwrap_or_default(),
+            of_block: subject.relied_on.then_some(true),
             subject,
             started,
             said,
@@ -85,7 +88,7 @@ impl Conductor {
                 Next::WaitUntil(until) => tokio::select! {
                     biased;
                     report = reports.recv() => match report {
-                        Some(report) => self.take(report),
+                        Some(report) => self.take(report).await,
                         None => break,
                     },
                     () = tokio::time::sleep_until(self.started + until) => {}
@@ -99,7 +102,7 @@ impl Conductor {
     }
 
     /// Takes a reply, early or late.
-    pub(super) fn take(&mut self, report: Report) {
+    pub(super) async fn take(&mut self, report: Report) {
         let at = self.started.elapsed();
         let Report { index, heard, said, took } = report;
         let Some(node) = self.nodes.get(index).cloned() else { return };
@@ -107,7 +110,8 @@ impl Conductor {
             *slot = Some(said);
         }
         if let Some(vote) = heard.vote() {
-            self.learn(&node, vote, took, at);
+            let of_block = vote != Vote::Invalid || self.is_of_block().await;
+            self.learn(&node, vote, of_block, took, at);
         }
         if let Heard::Status(_, Some(id)) = &heard
             && let Some(ours) = &self.subject.build
@@ -119,11 +123,21 @@ impl Conductor {
         self.lead_the_syncing();
     }
 
-    fn learn(&mut self, node: &Arc<Node>, vote: Vote, took: Duration, at: Duration) {
+    async fn is_of_block(&mut self) -> bool {
+        match self.of_block {
+            Some(known) => known,
+            None => {
+                let of_block = unvoted::status(&self.params).await == Some(PayloadStatus::SYNCING);
+                *self.of_block.insert(of_block)
+            }
+        }
+    }
+
+    fn learn(&mut self, node: &Arc<Node>, vote: Vote, of_block: bool, took: Duration, at: Duration) {
         if vote == Vote::Valid
             && let Some(payload) = self.subject.unproved.take()
         {
-            lock(&self.core.blocks).keep_recent(payload);
+            lock(&self.core.blocks).keep_recent(payload, true);
         }
         let mut state = node.state();
         if self.method.family == Family::NewPayload {
@@ -137,7 +151,7 @@ impl Conductor {
         } else {
             state.standing.arrived(true);
         }
-        if state.standing.voted(vote) {
+        if of_block && state.standing.voted(vote) {
             self.core.telemetry.standing(node.name(), "votes", "it answers VALID or INVALID again");
         }
         if vote == Vote::Valid {
@@ -146,7 +160,7 @@ impl Conductor {
         }
         let may_vote = state.standing.part(state.health.condition()) != Part::Never;
         drop(state);
-        let Some(block) = &self.subject.block else { return };
+        let Some(block) = self.subject.block.as_ref().filter(|_| of_block) else { return };
         self.core.remember(block, node.id, vote);
         let told_valid = self.told.as_ref().is_some_and(|(verdict, ..)| verdict == "VALID");
         if vote == Vote::Invalid && may_vote && told_valid {

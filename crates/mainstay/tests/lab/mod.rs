@@ -14,6 +14,12 @@ use tokio::runtime::Runtime;
 use crate::support::SOON;
 use crate::support::http::{Reply, answer};
 
+/// The wall clock, for tokens and slots.
+#[allow(clippy::disallowed_methods)] // consensus clients have a clock too
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 /// ELs, and a chain whose next blocks are of the slots of now.
 pub struct Lab {
     pub runtime: Runtime,
@@ -28,8 +34,7 @@ impl Lab {
 
     pub fn with_secret(els: usize, secret: Option<&Secret>) -> Self {
         let runtime = Runtime::new().unwrap();
-        #[allow(clippy::disallowed_methods)] // a test has a clock too
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = wall().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let first = genesis(7, now - 120);
         let start = |at: usize| {
             let el = El::new(&format!("el{}", at + 1), first.clone());

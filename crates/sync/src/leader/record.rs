@@ -9,14 +9,45 @@ use crate::slots::believable;
 /// Blocks of a CL that are remembered: those of its highest slots.
 pub(super) const CLAIMS: usize = 8;
 
-/// A block that a CL spoke of.
+/// A block whose payload a CL sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) hash: Hash,
     slot: u64,
-    /// Known if the CL sent the payload; then the slot is the payload's.
-    parent: Option<Hash>,
-    refused: bool,
+    parent: Hash,
+    worth: Worth,
+}
+
+/// What the ELs think of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// They don't know it, or haven't said.
+    Unknown,
+    /// None takes it.
+    Refused,
+    /// One called it VALID.
+    Valid,
+}
+
+/// Which claims count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count {
+    /// The clock's slot.
+    pub(super) clock: u64,
+    /// Only blocks that an EL called VALID.
+    pub(super) valid_only: bool,
+}
+
+impl Claim {
+    /// Whether it counts. The clock may have been set back, so it is asked again.
+    fn counts(&self, count: Count) -> bool {
+        let is_enough = match self.worth {
+            Worth::Refused => false,
+            Worth::Valid => true,
+            Worth::Unknown => !count.valid_only,
+        };
+        is_enough && believable(self.slot, count.clock)
+    }
 }
 
 /// A CL.
@@ -63,15 +94,19 @@ impl Record {
         }
     }
 
-    /// The highest slot that counts. The clock may have been set back, so it is asked again.
-    pub(super) fn slot(&self, clock: u64) -> Option<u64> {
-        let counts = |claim: &&Claim| !claim.refused && believable(claim.slot, clock);
-        self.claims.iter().filter(counts).map(|claim| claim.slot).max()
+    /// The highest slot that counts.
+    pub(super) fn highest(&self, count: Count) -> Option<u64> {
+        self.claims.iter().filter(|claim| claim.counts(count)).map(|claim| claim.slot).max()
+    }
+
+    /// The slot of a block, if this CL told of it.
+    pub(super) fn slot_of(&self, hash: Hash, count: Count) -> Option<u64> {
+        self.claims.iter().find(|claim| claim.hash == hash && claim.counts(count)).map(|claim| claim.slot)
     }
 
     /// The parent of a block whose payload this CL sent.
     pub(super) fn parent_of(&self, hash: Hash) -> Option<Hash> {
-        self.claims.iter().find(|claim| claim.hash == hash)?.parent
+        self.claims.iter().find(|claim| claim.hash == hash).map(|claim| claim.parent)
     }
 
     /// A call that counts.
@@ -82,27 +117,20 @@ impl Record {
     }
 
     /// It sent this payload.
-    pub(super) fn sent(&mut self, hash: Hash, parent: Hash, slot: u64, refused: bool) {
+    pub(super) fn sent(&mut self, hash: Hash, parent: Hash, slot: u64, worth: Worth) {
         match self.claims.iter_mut().find(|claim| claim.hash == hash) {
             // The clock bounds the first, so that the same payload may count for more a moment later.
-            Some(claim) if claim.parent.is_some() => claim.slot = claim.slot.max(slot),
-            Some(claim) => *claim = Claim { hash, slot, parent: Some(parent), refused },
-            None => self.claim(Claim { hash, slot, parent: Some(parent), refused }),
+            Some(claim) => claim.slot = claim.slot.max(slot),
+            None => self.claim(Claim { hash, slot, parent, worth }),
         }
     }
 
-    /// It named this head; `slot` is what its attributes say of it.
-    pub(super) fn named(&mut self, hash: Hash, slot: Option<u64>, refused: bool, at: Instant) {
+    /// It named this head.
+    pub(super) fn named(&mut self, hash: Hash, worth: Worth, at: Instant) {
         self.head = Some(hash);
-        self.head_refused = refused;
-        if refused {
+        self.head_refused = worth == Worth::Refused;
+        if self.head_refused {
             self.suspect(Suspicion::Refused { head: hash }, at);
-        }
-        let Some(slot) = slot else { return };
-        match self.claims.iter_mut().find(|claim| claim.hash == hash) {
-            Some(claim) if claim.parent.is_some() => {}
-            Some(claim) => claim.slot = claim.slot.max(slot),
-            None => self.claim(Claim { hash, slot, parent: None, refused }),
         }
     }
 
@@ -121,7 +149,7 @@ impl Record {
 
     /// No execution client takes this block.
     pub(super) fn refused(&mut self, hash: Hash, at: Instant) {
-        self.claims.iter_mut().filter(|claim| claim.hash == hash).for_each(|claim| claim.refused = true);
+        self.judge(hash, Worth::Refused);
         if self.head == Some(hash) {
             self.head_refused = true;
             self.suspect(Suspicion::Refused { head: hash }, at);
@@ -129,17 +157,28 @@ impl Record {
     }
 
     /// An execution client takes it after all.
-    pub(super) fn taken(&mut self, hash: Hash) {
-        self.claims.iter_mut().filter(|claim| claim.hash == hash).for_each(|claim| claim.refused = false);
+    pub(super) fn taken(&mut self, hash: Hash, worth: Worth) {
+        self.judge(hash, worth);
         if self.head == Some(hash) {
             self.head_refused = false;
         }
         self.offence.take_if(|(suspicion, _)| *suspicion == Suspicion::Refused { head: hash });
     }
 
-    /// How it stands against the best slot, which has just risen or not.
-    pub(super) fn compare(&mut self, best: Option<u64>, rose: bool, max_lag: u64, now: Now) {
-        let lag = match (best, self.slot(now.slot)) {
+    fn judge(&mut self, hash: Hash, worth: Worth) {
+        self.claims.iter_mut().filter(|claim| claim.hash == hash).for_each(|claim| claim.worth = worth);
+    }
+
+    /// How it stands, being at `slot`, against the best slot, which has just risen or not.
+    pub(super) fn compare(
+        &mut self,
+        slot: Option<u64>,
+        best: Option<u64>,
+        rose: bool,
+        max_lag: u64,
+        now: Now,
+    ) {
+        let lag = match (best, slot) {
             (None, _) => 0,
             (Some(_), None) => u64::MAX,
             (Some(best), Some(slot)) => best.saturating_sub(slot),

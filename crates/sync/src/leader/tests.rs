@@ -293,16 +293,17 @@ fn attributes_tell_how_late_it_is_and_not_how_far_one_has_got() {
         assert_eq!(s.slot("a"), Some(FIRST));
     }
     assert_eq!(only(&s.pass(3 * SLOT)).0, 3 * SLOT);
-    // A head whose payload it didn't send: the slot before the one that it builds for, until the payload tells better.
+    // A head that nobody has sent, from before this process began, tells nothing until the payload does.
     let mut s = Scene::new();
     s.heard(0, "a", Heard::Head { hash: block(95), building: Some(FIRST) });
-    assert_eq!(s.slot("a"), Some(FIRST - 1));
+    s.leader.taken(block(95), true, s.now(0));
+    assert_eq!(s.slot("a"), None);
     s.payload(1, "a", 95);
     assert_eq!(s.slot("a"), Some(95));
     s.heard(2, "a", Heard::Head { hash: block(95), building: Some(FIRST + 1) });
     assert_eq!(s.slot("a"), Some(95));
     s.heard(3, "a", Heard::Head { hash: block(7), building: Some(0) });
-    assert_eq!(s.slot("a"), Some(95));
+    assert_eq!(s.slot("a"), None);
 }
 
 #[test]

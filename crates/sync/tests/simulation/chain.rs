@@ -14,6 +14,8 @@ pub type Id = usize;
 pub struct Block {
     pub parent: Id,
     pub number: u64,
+    /// The slot of its time.
+    pub slot: u64,
     pub hash: String,
     /// Whether it keeps the protocol's rules.
     pub sound: bool,
@@ -51,7 +53,7 @@ impl Chain {
         let params =
             params.replacen(&format!(r#""blockHash":"{zero}""#), &format!(r#""blockHash":"{hash}""#), 1);
         self.by_hash.insert(hash.clone(), id);
-        self.blocks.push(Block { parent, number, hash, sound, params: params.into() });
+        self.blocks.push(Block { parent, number, slot, hash, sound, params: params.into() });
         id
     }
 

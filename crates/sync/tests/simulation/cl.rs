@@ -62,7 +62,7 @@ pub async fn slot(sim: Arc<Sim>, cl: usize, slot: u64, mut rng: Rng) {
     let canon = sim.lock().canon;
     match like {
         Like::Away => {}
-        Like::Flapping if slot % 2 == 0 => {}
+        Like::Flapping if slot.is_multiple_of(2) => {}
         Like::Honest | Like::Flapping => {
             catch_up(&sim, cl, canon).await;
             if rng.chance(300) {

@@ -2,6 +2,7 @@
 //! goes wrong with them, and the judge.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,10 @@ use crate::{GENESIS, SLOT};
 pub const CONVERGED: u64 = 7;
 /// So many slots after an EL is well it has what it missed.
 pub const RECOVERED: u64 = 8;
+/// So many slots after a leader that misled them ELs are back.
+const BACK: u64 = 3;
+/// Blocks that an EL may lack of those that mainstay keeps.
+const MOST_BEHIND: u64 = 40;
 /// A call is answered within this many milliseconds.
 const ANSWERED: u64 = 2_000;
 
@@ -148,6 +153,10 @@ pub struct World {
     pub violation: Option<String>,
     pub traced: Option<Vec<String>>,
     leader: Option<String>,
+    /// Slots whose block no honest CL told.
+    untold: HashSet<u64>,
+    /// The last slot in which one led that had become unfit for it.
+    misled: Option<u64>,
     /// Since when all ELs are well, in milliseconds.
     calm_since: u64,
 }
@@ -186,6 +195,8 @@ impl Sim {
             violation: None,
             traced: traced.then(Vec::new),
             leader: None,
+            misled: None,
+            untold: HashSet::new(),
             calm_since: 0,
         };
         let sim = Arc::new(Self { world: Mutex::new(world), sync: Mutex::new(None), started });
@@ -296,25 +307,35 @@ impl Sim {
         let canon = world.canon;
         world.canon_at.push(canon);
         world.count.slots += 1;
+        if !world.cls.iter().any(|cl| cl.like == Like::Honest) {
+            world.untold.insert(slot);
+        }
         let well = |since: u64, slots: u64| since + slots * SLOT <= now;
         let fresh = world.cls.iter().any(|cl| cl.like == Like::Honest && well(cl.since, CONVERGED));
+        let mut misled = world.misled;
         let mut violation = None;
         let mut fails = |what: String| {
             violation.get_or_insert(what);
         };
         let leading: Vec<_> = snapshot.clients.iter().filter(|client| client.leads).collect();
-        if leading.len() > 1 || leading.is_empty() == (fresh || world.leader.is_some()) {
+        if leading.len() > 1 || (leading.is_empty() && (fresh || world.leader.is_some())) {
             fails(format!("{} leaders", leading.len()));
         }
         if let Some(leader) = leading.first() {
             let name = leader.name.trim_start_matches('n').to_owned();
             let cl = &world.cls[name.parse::<usize>().unwrap()];
             let stale = match cl.like {
-                Like::Away | Like::Cut | Like::Future | Like::MadeUp | Like::OldHeads | Like::Bad => true,
+                Like::Honest | Like::Flapping => false,
                 Like::Behind(by) => by > 2,
-                Like::Honest | Like::Flapping | Like::Fork | Like::Forger => false,
+                _ => true,
             };
-            if fresh && stale && well(cl.since, CONVERGED) {
+            if stale && !well(cl.since, CONVERGED) {
+                // It has its time; and the ELs have theirs to come back from where it led them.
+                misled = Some(slot);
+            } else if fresh
+                && stale
+                && world.els.iter().any(|el| el.mode == Mode::Well && well(el.since, CONVERGED))
+            {
                 fails(format!("cl{name} leads, which is {:?} since {} ms", cl.like, cl.since));
             }
             world.count.leaders_judged += 1;
@@ -326,18 +347,37 @@ impl Sim {
         if snapshot.clients.len() > world.cls.len() || snapshot.nodes.iter().any(|node| node.queued > 256) {
             fails("more is kept than may be".to_owned());
         }
+        world.misled = misled;
+        let followed = fresh && misled.is_none_or(|misled| misled + BACK <= slot);
         let last = world.canon_at.len() - 1;
         for el in 0..world.els.len() {
             let (mode, since, head) = (world.els[el].mode, world.els[el].since, world.els[el].head);
-            if !fresh || mode != Mode::Well || !well(since, RECOVERED) {
+            if !followed || mode != Mode::Well || !well(since, RECOVERED) {
                 continue;
             }
             world.count.heads_judged += 1;
             if !world.canon_at[last.saturating_sub(2)..].contains(&head) {
                 let number = |block| world.chain.get(block).number;
                 let (wrong, right) = (number(head), number(canon));
+                let sync = self.sync();
+                let blocks = sync.execution().blocks.lock().unwrap_or_else(PoisonError::into_inner);
+                let line = world.chain.back_from(canon).take_while(|block| number(*block) > wrong);
+                let missing: Vec<(Id, u64)> = line
+                    .filter(|block| blocks.get(&world.chain.get(*block).hash).is_none())
+                    .map(|block| (block, world.chain.get(block).slot))
+                    .collect();
+                drop(blocks);
+                if missing.iter().any(|(_, slot)| world.untold.contains(slot)) {
+                    // Its peers have it.
+                    let World { els, chain, .. } = &mut *world;
+                    els[el].head = canon;
+                    els[el].restart(1, chain);
+                    els[el].since = now;
+                    continue;
+                }
                 fails(format!(
-                    "el{el}, well since {since} ms, is at {head} (number {wrong}), not {canon} ({right})"
+                    "el{el}, well since {since} ms, is at {head} (number {wrong}), not {canon} ({right}), \
+                     not kept are (block, slot) {missing:?}"
                 ));
             }
         }
@@ -350,7 +390,12 @@ impl Sim {
     /// A payload came to an EL once more than it should.
     fn came_again(&self, el: usize, block: Id) {
         let now = self.now();
-        let calm = self.lock().calm_since + 2 * SLOT <= now;
+        let calm = {
+            let world = self.lock();
+            // One that was sent while nobody could say anything of it may be asked about again.
+            let made = world.chain.get(block).slot.saturating_mul(SLOT).min(now);
+            world.calm_since + 2 * SLOT <= made
+        };
         if calm {
             self.fails(|| format!("el{el} got the payload of {block} twice"));
         }
@@ -359,7 +404,18 @@ impl Sim {
     pub fn set_el(&self, el: usize, mode: Mode) {
         let now = self.now();
         self.trace(|| format!("el{el} is {mode:?}"));
-        let mut world = self.lock();
+        let mut guard = self.lock();
+        let world = &mut *guard;
+        if mode == Mode::Well {
+            // What is more than mainstay keeps it has of its peers.
+            let (canon, chain) = (world.canon, &world.chain);
+            let at = chain.get(canon).number.saturating_sub(MOST_BEHIND);
+            if chain.get(world.els[el].head).number < at {
+                let behind = usize::try_from(MOST_BEHIND).unwrap();
+                world.els[el].head = canon;
+                world.els[el].restart(behind, chain);
+            }
+        }
         world.els[el].mode = mode;
         world.els[el].since = now;
         let calm = world.els.iter().all(|el| el.mode == Mode::Well);

@@ -49,13 +49,16 @@ impl Fields {
 
     /// The value of the first field of this name.
     pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
+        let (mut left, name) = (&self.0[..], name.as_str().as_bytes());
         // Names hold no colon and values no line feed: httparse has seen to that.
-        let mut fields = self.0.split(|byte| *byte == b'\n').filter_map(|line| {
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            Some((&line[..colon], &line[colon + 1..]))
-        });
-        let (_, value) = fields.find(|(given, _)| given.eq_ignore_ascii_case(name.as_str().as_bytes()))?;
-        HeaderValue::from_bytes(value.trim_ascii()).ok()
+        while let Some(end) = memchr::memchr(b'\n', left) {
+            let line = &left[..end];
+            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name) {
+                return HeaderValue::from_bytes(line[name.len() + 1..].trim_ascii()).ok();
+            }
+            left = &left[end + 1..];
+        }
+        None
     }
 
     /// The fields as a map.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::io::AsyncWrite;
 
 use super::endpoint::Endpoint;
@@ -22,6 +22,43 @@ pub(super) struct Outgoing {
     body: Bytes,
     /// Whether replies to it have no body (HEAD).
     pub(super) is_head: bool,
+}
+
+/// Header fields as they go out: written once, however often they are sent. What is of the connection, `host` and the body's length, is
+/// left out.
+#[derive(Clone, Default)]
+pub struct Lines {
+    text: Vec<u8>,
+    has_encoding: bool,
+    has_authorization: bool,
+}
+
+impl Lines {
+    /// None, with room for as many as most requests have.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { text: Vec::with_capacity(256), ..Self::default() }
+    }
+
+    /// Adds a field.
+    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if !is_of_the_connection(name) {
+            self.has_encoding |= name == ACCEPT_ENCODING;
+            self.has_authorization |= name == AUTHORIZATION;
+            field(&mut self.text, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+}
+
+/// A POST, all of whose parts are the caller's.
+#[derive(Clone, Copy)]
+pub struct Post<'a> {
+    /// Only path and query are used, and as they are: the endpoint's own path is not put before them.
+    pub target: &'a Uri,
+    /// Its header fields.
+    pub lines: &'a Lines,
+    /// Its body.
+    pub body: &'a Bytes,
 }
 
 /// How far it has been written on one connection.
@@ -52,10 +89,25 @@ impl Outgoing {
         let (parts, body) = request.into_parts();
         let mut head = start(endpoint, &parts, small(&body).len());
         if !parts.headers.contains_key(ACCEPT_ENCODING) {
-            field(&mut head, ACCEPT_ENCODING.as_str().as_bytes(), b"identity");
+            identity(&mut head);
         }
         let tells_length = tells_length(&parts.method, body.len());
         Self::finish(head, body, tells_length, parts.method == Method::HEAD)
+    }
+
+    /// A POST. `host`, the body's length, and what the endpoint asks for are set here.
+    pub(super) fn post(endpoint: &Endpoint, post: Post<'_>) -> Self {
+        let Post { target, lines, body } = post;
+        let mut head = Vec::with_capacity(256 + lines.text.len() + small(body).len());
+        start_line(&mut head, endpoint, &Method::POST, target);
+        head.extend_from_slice(&lines.text);
+        if let Some(basic) = endpoint.authorization().filter(|_| !lines.has_authorization) {
+            field(&mut head, AUTHORIZATION.as_str().as_bytes(), basic.as_bytes());
+        }
+        if !lines.has_encoding {
+            identity(&mut head);
+        }
+        Self::finish(head, body.clone(), true, false)
     }
 
     fn finish(mut head: Vec<u8>, body: Bytes, tells_length: bool, is_head: bool) -> Self {
@@ -102,14 +154,9 @@ impl Outgoing {
 /// The head of a request but for how its body is framed. `room` is made for that many bytes behind it.
 pub(super) fn start(endpoint: &Endpoint, parts: &Parts, room: usize) -> Vec<u8> {
     let mut head = Vec::with_capacity(512 + room);
-    head.extend_from_slice(parts.method.as_str().as_bytes());
-    head.push(b' ');
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    head.extend_from_slice(target.as_bytes());
-    head.extend_from_slice(b" HTTP/1.1\r\n");
-    field(&mut head, HOST.as_str().as_bytes(), endpoint.host_header().as_bytes());
+    start_line(&mut head, endpoint, &parts.method, &parts.uri);
     for (name, value) in &parts.headers {
-        if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+        if !is_of_the_connection(name) {
             field(&mut head, name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -117,6 +164,23 @@ pub(super) fn start(endpoint: &Endpoint, parts: &Parts, room: usize) -> Vec<u8> 
         field(&mut head, AUTHORIZATION.as_str().as_bytes(), basic.as_bytes());
     }
     head
+}
+
+fn start_line(head: &mut Vec<u8>, endpoint: &Endpoint, method: &Method, target: &Uri) {
+    head.extend_from_slice(method.as_str().as_bytes());
+    head.push(b' ');
+    let target = target.path_and_query().map_or("/", |target| target.as_str());
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    field(head, HOST.as_str().as_bytes(), endpoint.host_header().as_bytes());
+}
+
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+}
+
+fn identity(head: &mut Vec<u8>) {
+    field(head, ACCEPT_ENCODING.as_str().as_bytes(), b"identity");
 }
 
 /// RFC 9110 section 8.6: methods that give a body a meaning tell that it is empty, others don't.
@@ -149,4 +213,51 @@ pub(super) fn field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);
     head.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use http::header::ACCEPT;
+    use url::Url;
+
+    /// What a POST with these fields looks like to the node, in lines.
+    fn post(url: &str, fields: &[(HeaderName, &'static str)]) -> Vec<String> {
+        let endpoint = Endpoint::new(&Url::parse(url).unwrap(), None).unwrap();
+        let mut lines = Lines::new();
+        fields.iter().for_each(|(name, value)| lines.add(name, &HeaderValue::from_static(value)));
+        let (target, body) = (Uri::from_static("/a?b"), Bytes::from("{}"));
+        let sent = Outgoing::post(&endpoint, Post { target: &target, lines: &lines, body: &body });
+        String::from_utf8(sent.head).unwrap().split("\r\n").map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn lines_go_out_as_they_were_given_but_for_those_of_the_connection() {
+        let sent =
+            post("http://x:1/", &[(ACCEPT, "a"), (HOST, "evil"), (CONTENT_LENGTH, "9"), (ACCEPT, "b")]);
+        assert_eq!(
+            sent,
+            [
+                "POST /a?b HTTP/1.1",
+                "host: x:1",
+                "accept: a",
+                "accept: b",
+                "accept-encoding: identity",
+                "content-length: 2",
+                "",
+                "{}"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_endpoints_own_fields_are_for_who_has_none() {
+        let own = post("http://u:p@x/", &[]);
+        assert!(own.contains(&"authorization: Basic dTpw".to_owned()), "{own:?}");
+        let sent = post("http://u:p@x/", &[(AUTHORIZATION, "Bearer t"), (ACCEPT_ENCODING, "gzip")]);
+        let of = |name: &str| sent.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+        assert_eq!(of("authorization"), ["authorization: Bearer t"]);
+        assert_eq!(of("accept-encoding"), ["accept-encoding: gzip"]);
+    }
 }

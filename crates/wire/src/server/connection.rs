@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(super) async fn serve<H: Handler>(
         let handler = handler.clone();
         async move {
             let mut response = match suspect::flaw(&request) {
-                None => guarded(handler, request, peer).await,
+                None => guarded(pin!(handler.call(request, peer))).await,
                 Some(flaw) => suspect::refusal(flaw, request.version()),
             };
             if in_flight.is_last() {
@@ -137,9 +137,7 @@ fn builder(options: &Options) -> auto::Builder<TokioExecutor> {
 }
 
 /// The handler's answer, or a 500 if it panics.
-async fn guarded<H: Handler>(handler: H, request: Request<Incoming>, peer: SocketAddr) -> Response {
-    let call = async { handler.call(request, peer).await };
-    let mut call = pin!(call);
+async fn guarded(mut call: Pin<&mut impl Future<Output = Response>>) -> Response {
     // A future that has panicked is not polled again; the handler's shared state is its own care.
     let answered = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),

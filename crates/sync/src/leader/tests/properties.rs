@@ -65,7 +65,7 @@ impl Scene {
             }
             Event::Gone(who) => self.leader.gone(&cl(NAMES[who]), now),
             Event::Refused(lag) => self.leader.refused(block(slot(lag)), now),
-            Event::Taken(lag) => self.leader.taken(block(slot(lag)), now),
+            Event::Taken(lag) => self.leader.taken(block(slot(lag)), lag % 2 == 0, now),
         }
     }
 }

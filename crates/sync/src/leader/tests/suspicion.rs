@@ -145,7 +145,7 @@ fn a_head_that_is_taken_after_all_is_as_good_as_any() {
     s.block(0, "a", FIRST);
     s.leader.refused(block(FIRST), s.now(1));
     assert_eq!(s.state("a").word(), "suspect");
-    s.leader.taken(block(FIRST), s.now(2));
+    s.leader.taken(block(FIRST), true, s.now(2));
     assert_eq!((s.state("a"), s.slot("a")), (State::Well, Some(FIRST)));
     s.block(3, "b", FIRST);
     assert_eq!(s.state("b"), State::Well);
@@ -194,7 +194,7 @@ fn refused_blocks_are_remembered_within_bounds() {
     for n in 0..10_000 {
         s.leader.refused(block(n), s.now(n));
     }
-    assert_eq!(s.leader.refused.len(), REFUSED_KEPT);
+    assert_eq!(s.leader.refused.len(), JUDGED_KEPT);
     // One that is refused again and again pushes out no other.
     (0..1_000).for_each(|n| drop(s.leader.refused(block(9_999), s.now(10_000 + n))));
     assert!(s.leader.refused.contains(&block(9_998)));
@@ -217,4 +217,75 @@ fn whose_token_is_refused_doesnt_keep_the_lead() {
     assert_eq!(s.state("a"), State::Suspect(Suspicion::Unauthorized), "it says much, and can do nothing");
     s.pass(24_001);
     assert_eq!(s.state("a"), State::Well);
+}
+
+/// The leader does `what` in each slot, another is well; when the other leads, in milliseconds.
+fn until_another_leads(what: impl Fn(&mut Scene, u64, u64)) -> u64 {
+    let mut s = Scene::new();
+    for n in 0..20 {
+        let at = n * SLOT;
+        let mut changes = s.pass(at + 1_000);
+        what(&mut s, at + 1_000, FIRST + n);
+        changes.extend(s.pass(at + 2_000));
+        s.block(at + 2_000, "well", FIRST + n);
+        s.leader.taken(block(FIRST + n), true, s.now(at + 2_000));
+        if s.leads() == "well" {
+            return changes.first().map_or(at, |(ms, _)| *ms);
+        }
+    }
+    panic!("{:?}", s.leader);
+}
+
+#[test]
+fn who_sends_all_payloads_and_names_old_heads_is_no_further_than_they_are() {
+    let at = until_another_leads(|s, at, n| {
+        s.payload(at, "liar", n);
+        s.head(at, "liar", block(FIRST));
+    });
+    assert!(at <= 3 * SLOT + 2_000, "{at}");
+    // It speaks in time, so that it isn't its silence that tells.
+    let at = until_another_leads(|s, at, n| {
+        s.payload(at, "liar", n);
+        s.head(at, "liar", block(FIRST));
+        s.payload(at, "well", n);
+        s.leader.taken(block(n), true, s.now(at));
+        s.head(at + 1, "well", block(n));
+        s.call(at + 2, "liar");
+    });
+    assert_eq!(at, 3 * SLOT, "with its first call of that slot");
+    // Nor is who goes back further than its payloads are remembered.
+    until_another_leads(|s, at, n| {
+        s.payload(at, "liar", n);
+        s.head(at, "liar", block(n - 50));
+    });
+}
+
+#[test]
+fn heads_that_no_el_knows_are_worth_nothing_beside_those_that_are_there() {
+    // With attributes of now, or with payloads that nobody can judge.
+    until_another_leads(|s, at, n| {
+        s.heard(at, "liar", Heard::Head { hash: block(n + 1_000_000), building: Some(n + 1) });
+    });
+    until_another_leads(|s, at, n| {
+        let (hash, parent) = (block(n + 1_000_000), block(n + 2_000_000));
+        s.heard(at, "liar", Heard::Payload { hash, parent, slot: n });
+        s.leader.taken(hash, false, s.now(at));
+        s.head(at, "liar", hash);
+    });
+}
+
+#[test]
+fn while_no_el_knows_anything_payloads_count_all_the_same() {
+    let mut s = Scene::new();
+    s.block(0, "a", FIRST);
+    s.leader.taken(block(FIRST), true, s.now(0));
+    s.block(0, "b", FIRST);
+    // All ELs are syncing from now on, and the leader is cut off.
+    for n in 1..8 {
+        s.pass(n * SLOT);
+        s.head(n * SLOT, "a", block(FIRST));
+        s.block(n * SLOT, "b", FIRST + n);
+        s.leader.taken(block(FIRST + n), false, s.now(n * SLOT));
+    }
+    assert_eq!(s.leads(), "b");
 }

@@ -10,7 +10,8 @@ impl Handler for Relay {
     async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
         let (parts, body) = request.into_parts();
         let body = body::read(body, LARGE).await.unwrap();
-        match self.0.open(Request::from_parts(parts, body), soon(), STALL).await {
+        let (lines, target) = (client::Lines::new(), &parts.uri);
+        match self.0.open_post(client::Post { target, lines: &lines, body: &body }, soon(), STALL).await {
             Ok(reply) => {
                 let mut response = Response::new(ReplyBody::streamed(reply.body));
                 *response.status_mut() = reply.status;

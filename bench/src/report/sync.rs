@@ -1,0 +1,108 @@
+//! The section of `sync`.
+
+use std::fmt::Write as _;
+
+use super::{Target, bytes, plural};
+use crate::single::CONNECTIONS;
+use crate::stats::median;
+use crate::sync::{Call, Path, Round, Series};
+
+/// Calls per second of sync-proxy (commit 5c0ab8f) with two execution clients on two shared cores, by connections, and how many times
+/// as many there shall be.
+const TO_BEAT: [(Call, [f64; 3], f64); 2] =
+    [(Call::Head, [2242.0, 2376.0, 1466.0], 3.0), (Call::Payload, [153.0, 143.0, 158.0], 5.0)];
+/// Most that p99 may grow where one of two nodes hangs.
+const HUNG: f64 = 1.1;
+
+pub(super) fn targets(found: &[Series]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (call, theirs, times) in TO_BEAT {
+        for (connections, theirs) in CONNECTIONS.into_iter().zip(theirs) {
+            let ours = rounds(found, call, connections, Path::Two);
+            let ours = ours.map(|rounds| median(rounds.iter().map(|round| round.per_second)));
+            targets.push(Target {
+                what: format!("{} a second, {}", name(call), plural(connections)),
+                wanted: format!("at least {times} × sync-proxy's {theirs:.0}"),
+                found: ours
+                    .map(|ours| (format!("{ours:.0}, {:.1} ×", ours / theirs), ours >= times * theirs)),
+            });
+        }
+    }
+    for call in Call::ALL {
+        for connections in CONNECTIONS {
+            let grown = grown(found, call, connections);
+            targets.push(Target {
+                what: format!("p99 of {} while one of two nodes hangs, {}", name(call), plural(connections)),
+                wanted: format!("at most {HUNG} × that without"),
+                found: grown.map(|grown| (format!("{grown:.2} ×"), grown <= HUNG)),
+            });
+        }
+    }
+    targets
+}
+
+pub(super) fn section(found: &[Series]) -> String {
+    let mut text = format!(
+        "## `sync`: two execution clients\n\n\
+         Direct: one of them. mainstay: each gets every call, the first answer is told, everything on all cores. forkchoiceUpdated of\n\
+         {} goes to the same head over and over, as within a slot; each newPayload of {} is of another block. The figures of\n\
+         sync-proxy (its commit 5c0ab8f, two nodes) are from another machine with two shared cores, where a node called directly\n\
+         answered 8,516 to 14,553 small calls and 1,530 to 1,978 large ones a second.\n\n\
+         | call | connections | | calls/s | of direct | p50 | p99 |\n|---|---|---|---|---|---|---|\n",
+        bytes(Call::Head.bytes()),
+        bytes(Call::Payload.bytes())
+    );
+    for call in Call::ALL {
+        for connections in CONNECTIONS {
+            for path in Path::ALL {
+                let Some(of_path) = rounds(found, call, connections, path) else { continue };
+                let of = |part: fn(&Round) -> f64| median(of_path.iter().map(part));
+                let ratio = paired(found, call, connections, (path, Path::Direct), |round| round.per_second);
+                let ratio = ratio.filter(|_| path != Path::Direct).map(|ratio| format!("{ratio:.2} ×"));
+                let _ = writeln!(
+                    text,
+                    "| {} | {connections} | {} | {:.0} | {} | {:.3} ms | {:.3} ms |",
+                    name(call),
+                    match path {
+                        Path::Direct => "direct",
+                        Path::Two => "mainstay",
+                        Path::OneHangs => "mainstay, one node hangs",
+                    },
+                    of(|round| round.per_second),
+                    ratio.unwrap_or_else(|| "–".into()),
+                    of(|round| round.p50),
+                    of(|round| round.p99),
+                );
+            }
+        }
+    }
+    text
+}
+
+fn name(call: Call) -> String {
+    match call {
+        Call::Head => format!("forkchoiceUpdated of {}", bytes(call.bytes())),
+        Call::Payload => format!("newPayload of {}", bytes(call.bytes())),
+    }
+}
+
+fn grown(found: &[Series], call: Call, connections: usize) -> Option<f64> {
+    paired(found, call, connections, (Path::OneHangs, Path::Two), |round| round.p99)
+}
+
+fn rounds(found: &[Series], call: Call, connections: usize, path: Path) -> Option<&[Round]> {
+    let is_it = |s: &&Series| (s.call, s.connections, s.path) == (call, connections, path);
+    found.iter().find(is_it).map(|series| series.rounds.as_slice())
+}
+
+/// The median over the rounds of what one path has against the other in the same round.
+fn paired(
+    found: &[Series],
+    call: Call,
+    connections: usize,
+    (one, other): (Path, Path),
+    part: fn(&Round) -> f64,
+) -> Option<f64> {
+    let (one, other) = (rounds(found, call, connections, one)?, rounds(found, call, connections, other)?);
+    Some(median(one.iter().zip(other).map(|(a, b)| part(a) / part(b))))
+}

@@ -219,6 +219,13 @@ fn what_nodes_say_of_their_chain_is_heard() {
     }
     legs.in_a(&frame(Message::SyncRequest(SyncRequest { start: 1, end: 2 })));
     assert_eq!(legs.out_a(&bytes), Outward::Block(own, Step::Settled(pass)));
+    // What a node holds irreversible is its word in a notice too.
+    let (old, bytes) = block(Slot(SLOT.0 - 1_000_000), Id([0; 32]), 1);
+    let none = IdList { mode: Mode::NONE, pending: 0, ids: List::EMPTY };
+    let known_trx = IdList { mode: Mode::LAST_IRR_CATCH_UP, pending: 1, ids: List::EMPTY };
+    legs.out_b(&frame(Message::Notice(Notice { known_trx, known_blocks: none })));
+    let history = Step::Settled(Verdict::Pass(Pass::History));
+    assert_eq!(legs.out_b(&bytes), Outward::Block(old, history));
 }
 
 #[test]
@@ -273,6 +280,8 @@ fn nobody_gets_a_type_that_it_does_not_know() {
     assert_eq!((legs.in_a(&vote(PARENT, 1)), legs.in_a(&unknown)), (Inward::Pass, dropped_in));
     assert_eq!(legs.in_a(&frame(Message::BlockNack(BlockNack { id: PARENT }))), dropped_in);
     // The last one counts; one that can't be read changes nothing.
+    legs.out_a(&empty(0));
+    assert_eq!(legs.in_a(&unknown), dropped_in);
     legs.in_a(&handshake(Version(Version::NEWEST.0 + 1), PARENT));
     legs.in_a(&empty(0));
     assert_eq!((legs.out_a(&vote(PARENT, 7)), legs.out_a(&unknown)), (Outward::Pass, Outward::Pass));

@@ -82,7 +82,12 @@ impl Blocks {
             max_blocks: max_blocks.div_ceil(part),
             max_bytes: max_bytes / part,
         };
-        Self { by_hash: HashMap::new(), relied: shelf(1), proved: shelf(OTHERS_PART), unproved: shelf(OTHERS_PART) }
+        Self {
+            by_hash: HashMap::new(),
+            relied: shelf(1),
+            proved: shelf(OTHERS_PART),
+            unproved: shelf(OTHERS_PART),
+        }
     }
 
     /// Keeps a payload; one known already keeps its place.
@@ -139,7 +144,10 @@ impl Blocks {
         let shelf = if is_valid { &self.proved } else { &self.unproved };
         let beside = shelf.order.iter().filter(|hash| number(hash) == Some(payload.number)).count();
         if is_recent && beside < MOST_OF_A_NUMBER && !self.by_hash.contains_key(&payload.hash) {
-            self.put(payload, if is_valid { |blocks| &mut blocks.proved } else { |blocks| &mut blocks.unproved });
+            self.put(
+                payload,
+                if is_valid { |blocks| &mut blocks.proved } else { |blocks| &mut blocks.unproved },
+            );
         }
     }
 
@@ -150,7 +158,8 @@ impl Blocks {
         else {
             return;
         };
-        let _ = self.relied.take(hash, size) || self.proved.take(hash, size) || self.unproved.take(hash, size);
+        let _ =
+            self.relied.take(hash, size) || self.proved.take(hash, size) || self.unproved.take(hash, size);
         self.by_hash.remove(hash);
     }
 

@@ -332,7 +332,10 @@ impl Sim {
             if stale && !well(cl.since, CONVERGED) {
                 // It has its time; and the ELs have theirs to come back from where it led them.
                 misled = Some(slot);
-            } else if fresh && stale && world.els.iter().any(|el| el.mode == Mode::Well && well(el.since, CONVERGED)) {
+            } else if fresh
+                && stale
+                && world.els.iter().any(|el| el.mode == Mode::Well && well(el.since, CONVERGED))
+            {
                 fails(format!("cl{name} leads, which is {:?} since {} ms", cl.like, cl.since));
             }
             world.count.leaders_judged += 1;

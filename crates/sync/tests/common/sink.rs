@@ -34,10 +34,19 @@ pub struct Sink {
 
 impl Sink {
     pub async fn start(hangs: bool) -> Self {
+        Self::start_over(None, hangs).await
+    }
+
+    /// Over TLS, if given, for `localhost`.
+    pub async fn start_over(tls: Option<server::Tls>, hangs: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = match &tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let sink = Self { url, hangs, seen: Arc::default() };
-        let options = server::Options { max_connections: 4096, ..server::Options::default() };
+        let options = server::Options { max_connections: 4096, tls, ..server::Options::default() };
         tokio::spawn(server::serve(listener, sink.clone(), options, CancellationToken::new(), ms(1)));
         sink
     }

@@ -87,3 +87,31 @@ fn an_only_el_that_was_away_is_led_to_the_head() {
         });
     }
 }
+
+/// Found by the simulation: what the only EL that was up called INVALID, or had an error for, was kept by nobody, and the other EL
+/// could not be led over the hole.
+#[test]
+fn what_the_only_el_that_is_up_wont_take_leaves_no_hole() {
+    for mode in [Mode::Lying("INVALID"), Mode::Erring] {
+        scene(Setup::plain(2, 3), 35, |sim, slot| match slot {
+            5 => sim.set_el(1, Mode::Hung),
+            6 => sim.set_el(0, mode),
+            9 => sim.set_el(0, Mode::Well),
+            15 => sim.set_el(1, Mode::Well),
+            _ => {}
+        });
+    }
+}
+
+/// Found by the simulation: blocks that are INVALID took the place of the true one of their number.
+#[test]
+fn bad_blocks_take_no_place_of_a_true_one() {
+    scene(Setup::plain(2, 5), 40, |sim, slot| match slot {
+        5 => {
+            sim.set_el(1, Mode::Down);
+            (1..4).for_each(|cl| sim.set_cl(cl, Like::Bad));
+        }
+        20 => sim.set_el(1, Mode::Well),
+        _ => {}
+    });
+}

@@ -115,3 +115,21 @@ fn bad_blocks_take_no_place_of_a_true_one() {
         _ => {}
     });
 }
+
+/// Found by the simulation: where an EL that was wrong was always the first to answer, nobody got on by what the others took, and
+/// the one that was behind led on.
+#[test]
+fn an_el_that_is_wrong_and_quick_keeps_no_leader_that_is_behind() {
+    let former = std::cell::Cell::new(None);
+    scene(Setup::plain(2, 3), 30, |sim, slot| match slot {
+        5 => {
+            sim.set_el(0, Mode::Lying("INVALID"));
+            sim.set_el(1, Mode::Slow(300));
+            let leader = sim.leader().unwrap();
+            sim.set_cl(leader, Like::Behind(8));
+            former.set(Some(leader));
+        }
+        30 => assert_ne!(sim.leader(), former.get()),
+        _ => {}
+    });
+}

@@ -337,6 +337,11 @@ impl Core {
         let is_valid = said(&["VALID"]);
         if is_valid || said(&["SYNCING", "ACCEPTED"]) {
             self.change(|leader, now| leader.taken(hash, is_valid, now));
+            // The EL that was first with its answer may be the one that is wrong.
+            let known = lock(&self.verdicts).taken(hash);
+            if let Some((payload, senders)) = known {
+                self.credit(&payload, &senders);
+            }
         } else if said(&["INVALID", "INVALID_BLOCK_HASH"]) {
             let is_head = Method::of(&round.method).family == Family::ForkchoiceUpdated;
             let known = || lock(&self.verdicts).of(hash).is_some_and(|v| v.status.vote() == Vote::Invalid);

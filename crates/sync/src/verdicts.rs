@@ -55,6 +55,7 @@ struct Block {
     verdict: Option<Verdict>,
     coming: Option<Coming>,
     payload: Option<Payload>,
+    is_taken: bool,
     askers: BTreeSet<Client>,
 }
 
@@ -98,6 +99,18 @@ impl Verdicts {
     /// What they were asked about.
     pub(crate) fn payload_of(&self, hash: Hash) -> Option<Payload> {
         self.blocks.get(&hash)?.payload
+    }
+
+    /// Some EL takes this block, whatever was told of it. Gives what it is and who has sent it, if that is known.
+    pub(crate) fn taken(&mut self, hash: Hash) -> Option<(Payload, Vec<Client>)> {
+        let block = self.blocks.get_mut(&hash)?;
+        block.is_taken = true;
+        Some((block.payload?, block.askers.iter().cloned().collect()))
+    }
+
+    /// Whether some EL takes this block.
+    pub(crate) fn is_taken(&self, hash: Hash) -> bool {
+        self.blocks.get(&hash).is_some_and(|block| block.is_taken)
     }
 
     /// The ELs have answered about a block's payload. Gives who has sent it.

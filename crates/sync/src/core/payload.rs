@@ -51,7 +51,7 @@ impl Core {
             let (coming, asked) = match step {
                 Step::Known(verdict) => {
                     self.telemetry.answered(call, "known");
-                    if verdict.status.vote() != Vote::Invalid {
+                    if verdict.status.vote() != Vote::Invalid || lock(&self.verdicts).is_taken(hash) {
                         self.credit_known(call, &payload, who).await;
                     }
                     // Whoever called it INVALID may take that back; and its sender may lead by now.
@@ -154,7 +154,7 @@ impl Core {
     }
 
     /// The ELs have taken this block: whoever sent it has got so far.
-    fn credit(self: &Arc<Self>, payload: &reading::Payload, senders: &[Client]) {
+    pub(super) fn credit(self: &Arc<Self>, payload: &reading::Payload, senders: &[Client]) {
         let slot = lock(&self.clock).slots().at(payload.timestamp);
         let heard = leader::Heard::Payload { hash: payload.hash, parent: payload.parent, slot };
         for client in senders {

@@ -87,3 +87,49 @@ fn an_only_el_that_was_away_is_led_to_the_head() {
         });
     }
 }
+
+/// Found by the simulation: what the only EL that was up called INVALID, or had an error for, was kept by nobody, and the other EL
+/// could not be led over the hole.
+#[test]
+fn what_the_only_el_that_is_up_wont_take_leaves_no_hole() {
+    for mode in [Mode::Lying("INVALID"), Mode::Erring] {
+        scene(Setup::plain(2, 3), 35, |sim, slot| match slot {
+            5 => sim.set_el(1, Mode::Hung),
+            6 => sim.set_el(0, mode),
+            9 => sim.set_el(0, Mode::Well),
+            15 => sim.set_el(1, Mode::Well),
+            _ => {}
+        });
+    }
+}
+
+/// Found by the simulation: blocks that are INVALID took the place of the true one of their number.
+#[test]
+fn bad_blocks_take_no_place_of_a_true_one() {
+    scene(Setup::plain(2, 5), 40, |sim, slot| match slot {
+        5 => {
+            sim.set_el(1, Mode::Down);
+            (1..4).for_each(|cl| sim.set_cl(cl, Like::Bad));
+        }
+        20 => sim.set_el(1, Mode::Well),
+        _ => {}
+    });
+}
+
+/// Found by the simulation: where an EL that was wrong was always the first to answer, nobody got on by what the others took, and
+/// the one that was behind led on.
+#[test]
+fn an_el_that_is_wrong_and_quick_keeps_no_leader_that_is_behind() {
+    let former = std::cell::Cell::new(None);
+    scene(Setup::plain(2, 3), 30, |sim, slot| match slot {
+        5 => {
+            sim.set_el(0, Mode::Lying("INVALID"));
+            sim.set_el(1, Mode::Slow(300));
+            let leader = sim.leader().unwrap();
+            sim.set_cl(leader, Like::Behind(8));
+            former.set(Some(leader));
+        }
+        30 => assert_ne!(sim.leader(), former.get()),
+        _ => {}
+    });
+}

@@ -326,7 +326,6 @@ impl Sim {
             let cl = &world.cls[name.parse::<usize>().unwrap()];
             let stale = match cl.like {
                 Like::Honest | Like::Flapping => false,
-                Like::Behind(by) => by > 2,
                 _ => true,
             };
             if stale && !well(cl.since, CONVERGED) {

@@ -324,10 +324,7 @@ impl Sim {
         if let Some(leader) = leading.first() {
             let name = leader.name.trim_start_matches('n').to_owned();
             let cl = &world.cls[name.parse::<usize>().unwrap()];
-            let stale = match cl.like {
-                Like::Honest | Like::Flapping => false,
-                _ => true,
-            };
+            let stale = !matches!(cl.like, Like::Honest | Like::Flapping);
             if stale && !well(cl.since, CONVERGED) {
                 // It has its time; and the ELs have theirs to come back from where it led them.
                 misled = Some(slot);

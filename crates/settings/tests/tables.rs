@@ -133,7 +133,9 @@ fn they_are_listed_and_in_the_schema() {
     assert_eq!(json["rule"][0]["lane"]["value"], "low");
     assert!(!json.to_string().contains("hunter2"));
     let schema = schema("all", &[&RPC]);
-    assert_eq!(schema["$defs"]["rpc"]["properties"]["rule"]["items"]["$ref"], "#/$defs/rpc.rule");
+    let rule = &schema["$defs"]["rpc"]["properties"]["rule"]["anyOf"];
+    assert_eq!(rule[0]["items"]["$ref"], "#/$defs/rpc.rule", "several");
+    assert_eq!(rule[1]["$ref"], "#/$defs/rpc.rule", "or one");
     assert_eq!(schema["$defs"]["rpc.rule"]["additionalProperties"], false);
     let description = &schema["$defs"]["rpc.rule"]["properties"]["lane"]["description"];
     assert_eq!(description, "Required. Lane");

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method as HttpMethod, Request, StatusCode};
 use hyper::body::Incoming;
+use mainstay_execution::Core;
 use mainstay_execution::calls::{self, Answers, answer_body};
 use mainstay_execution::http::{empty, json, not_allowed, read_body, text};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::Answer;
-use mainstay_execution::{Core, links};
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::local;
@@ -63,7 +63,7 @@ impl Service {
 
     /// Answers a body whose sender may call.
     pub async fn body(&self, body: &Bytes, caller: &Caller) -> (StatusCode, Bytes) {
-        answer_body(self, body, caller).await
+        answer_body(&Calls { core: &self.shared.core, caller }, body).await
     }
 
     fn authorize(&self, headers: &HeaderMap) -> Result<Claims, TokenError> {
@@ -101,15 +101,15 @@ impl Handler for Service {
     }
 }
 
-impl Answers for Service {
-    async fn answer(&self, call: &Call, caller: &Caller) -> Answer {
-        let core = &self.shared.core;
-        if call.method.starts_with("engine_") && !core.links.is_empty() {
-            let mut copy = links::Call::new(&call.method, call.raw.clone());
-            (copy.id, copy.clv) = (caller.id.clone(), caller.clv.clone());
-            let copy = Arc::new(copy);
-            core.links.iter().for_each(|link| link.copy(&copy));
-        }
-        calls::ask(core, call, caller).await
+/// The calls of one body, with who sent it.
+struct Calls<'a> {
+    core: &'a Arc<Core>,
+    caller: &'a Caller,
+}
+
+impl Answers for Calls<'_> {
+    async fn answer(&self, call: &Call) -> Answer {
+        self.core.copy(call, self.caller, |_| {});
+        calls::ask(self.core, call, self.caller).await
     }
 }

@@ -16,32 +16,32 @@ use crate::reads;
 use crate::reply::{Answer, SERVER_ERROR};
 use crate::round::{self, Keep};
 
-/// Who answers calls.
+/// Who answers the calls of one body; knows who sent it.
 pub trait Answers: Sync {
     /// Answers one.
-    fn answer(&self, call: &Call, caller: &Caller) -> impl Future<Output = Answer> + Send;
+    fn answer(&self, call: &Call) -> impl Future<Output = Answer> + Send;
 }
 
 /// Answers a body with one call, or a batch of them, whose sender may call: HTTP status and JSON.
-pub async fn answer_body(answers: &impl Answers, body: &Bytes, caller: &Caller) -> (StatusCode, Bytes) {
+pub async fn answer_body(answers: &impl Answers, body: &Bytes) -> (StatusCode, Bytes) {
     match envelope::parse_request(body) {
         Err(error) => (StatusCode::BAD_REQUEST, envelope::error_body(None, error.code, &error.message)),
         Ok(Message::Single(Err(bad))) => (StatusCode::BAD_REQUEST, refusal(&bad)),
         Ok(Message::Single(Ok(call))) => {
-            let answer = answers.answer(&call, caller).await;
+            let answer = answers.answer(&call).await;
             (answer.status(), answer.body(call.id.as_ref()))
         }
         Ok(Message::Batch(calls)) => {
-            let calls = calls.into_iter().map(|call| one_of_batch(answers, call, caller));
+            let calls = calls.into_iter().map(|call| one_of_batch(answers, call));
             let bodies = Box::pin(all(calls.collect())).await;
             (StatusCode::OK, merge::array(bodies.iter().map(AsRef::as_ref)))
         }
     }
 }
 
-async fn one_of_batch(answers: &impl Answers, call: Result<Call, BadCall>, caller: &Caller) -> Bytes {
+async fn one_of_batch(answers: &impl Answers, call: Result<Call, BadCall>) -> Bytes {
     match call {
-        Ok(call) => answers.answer(&call, caller).await.body(call.id.as_ref()),
+        Ok(call) => answers.answer(&call).await.body(call.id.as_ref()),
         Err(bad) => refusal(&bad),
     }
 }

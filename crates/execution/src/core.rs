@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
 use mainstay_wire::client::{self, Client, Transport};
+use mainstay_wire::envelope;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocks::Blocks;
 use crate::config::{Config, NodeConfig, NodeError};
 use crate::feed::{self, Feed};
-use crate::links::{Link, LinkConfig};
+use crate::links::{self, Link, LinkConfig};
 use crate::memory::InvalidMemory;
 use crate::node::{Caller, Node, Passed, lock};
 use crate::payloads::PayloadIds;
@@ -379,6 +380,18 @@ impl Core {
             _ => {}
         }
         self.primary();
+    }
+
+    /// Sends a copy of an Engine API call to all who get such; `and` puts more into it. Waits for nothing.
+    pub fn copy(&self, call: &envelope::Call, caller: &Caller, and: impl FnOnce(&mut links::Call)) {
+        if self.links.is_empty() || !call.method.starts_with("engine_") {
+            return;
+        }
+        let mut copy = links::Call::new(&call.method, call.raw.clone());
+        (copy.id, copy.clv) = (caller.id.clone(), caller.clv.clone());
+        and(&mut copy);
+        let copy = Arc::new(copy);
+        self.links.iter().for_each(|link| link.copy(&copy));
     }
 
     /// The next round's number.

@@ -13,13 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
+use mainstay_execution::calls;
 use mainstay_execution::method::{Family, Method};
 use mainstay_execution::node::Caller;
-use mainstay_execution::reply::{Answer, UNKNOWN_PAYLOAD};
+use mainstay_execution::reply::{Answer, INVALID_PARAMS, UNKNOWN_PAYLOAD};
 use mainstay_execution::round::{self, Keep, Round, Told};
 use mainstay_execution::status::{self, PayloadStatus, Status};
 use mainstay_execution::verdict::Vote;
-use mainstay_execution::{calls, links};
 use mainstay_wire::envelope::{self, Call};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -183,7 +183,7 @@ impl Core {
         }
     }
 
-    fn may_build(self: &Arc<Self>, client: &Client) -> bool {
+    fn may_build(&self, client: &Client) -> bool {
         self.execution.config.allow_building && lock(&self.leader).leads(client)
     }
 
@@ -195,20 +195,12 @@ impl Core {
     }
 
     fn copy(&self, call: &Call, who: &Who) {
-        if call.method.starts_with("engine_") {
-            let links = &self.execution.links;
-            if links.is_empty() {
-                return;
-            }
-            let mut copy = links::Call::new(&call.method, call.raw.clone());
-            (copy.id, copy.clv) = (who.caller.id.clone(), who.caller.clv.clone());
+        self.execution.copy(call, &who.caller, |copy| {
             if let Some(arrived) = &who.arrived {
                 (copy.target, copy.headers) = (arrived.target.clone(), arrived.headers.clone());
                 copy.peer = Some(arrived.peer);
             }
-            let copy = Arc::new(copy);
-            links.iter().for_each(|link| link.copy(&copy));
-        }
+        });
     }
 
     fn heard(self: &Arc<Self>, who: &Who, heard: leader::Heard) {
@@ -240,12 +232,9 @@ impl Core {
         let Some(head) = read else {
             self.heard(who, leader::Heard::Call);
             if !lock(&self.leader).leads(&who.client) {
-                return Answer::Error(
-                    mainstay_execution::reply::INVALID_PARAMS,
-                    "no head can be read".into(),
-                );
+                return Answer::Error(INVALID_PARAMS, "no head can be read".into());
             }
-            return calls::ask(&self.execution, call, &who.caller).await;
+            return self.pass_on(call, method, who).await;
         };
         let building = head.building.map(|timestamp| lock(&self.clock).slots().at(timestamp));
         let now = self.now();
@@ -279,6 +268,13 @@ impl Core {
         // On a task of its own: the verdict is learned though the CL goes away.
         let learn = tokio::spawn(self.clone().learn_head(who.client.clone(), Some(head.hash), told));
         learn.await.unwrap_or(Answer::NoNode("mainstay is stopping"))
+    }
+
+    /// A call that can't be read: the ELs say best what is wrong with it. Not to be kept for others.
+    async fn pass_on(&self, call: &Call, method: Method, who: &Who) -> Answer {
+        self.copy(call, who);
+        let told = round::begin(&self.execution, call, method, &who.caller, Keep::Never).await;
+        told.map_or(Answer::NoNode("mainstay is stopping"), Answer::from)
     }
 
     /// Keeps a head for when its sender begins to lead.

@@ -8,6 +8,7 @@ use mainstay_execution::NodeView;
 use mainstay_node::{Action, Level, Operated, Refused};
 use serde::Serialize;
 
+use crate::client::Client;
 use crate::config::SECTION;
 use crate::core::Core;
 use crate::leader::{Leader, State};
@@ -115,15 +116,24 @@ impl Operated for Handle {
 
     fn health(&self) -> (Level, Vec<String>) {
         let (mut level, mut reasons) = self.execution.health();
-        let clients = self.core.view(|leader| self.clients(leader));
-        if !clients.iter().any(|client| client.state == "well") {
+        self.core.view(|leader| {
+            if !leader.view().any(|seen| seen.state == State::Well) {
+                reasons.push("no consensus client is well".into());
+            }
+            let is_named = |client: &Client| self.core.names.clients().any(|named| named == client);
+            for seen in leader.view() {
+                let why = match &seen.state {
+                    State::Well => continue,
+                    // Whoever called once from somewhere isn't missed.
+                    State::Silent | State::Gone if !seen.leads && !is_named(seen.client) => continue,
+                    State::Suspect(suspicion) => suspicion.to_string(),
+                    state => state.word().to_owned(),
+                };
+                reasons.push(format!("consensus client {}: {why}", self.core.names.of(seen.client)));
+            }
+        });
+        if !reasons.is_empty() {
             level = level.max(Level::Degraded);
-            reasons.push("no consensus client is well".into());
-        }
-        for client in clients.iter().filter(|client| client.state != "well") {
-            level = level.max(Level::Degraded);
-            let why = if client.reason.is_empty() { client.state } else { &client.reason };
-            reasons.push(format!("consensus client {}: {why}", client.name));
         }
         (level, reasons)
     }

@@ -9,6 +9,7 @@ use mainstay_execution::clock::wall;
 use mainstay_execution::core::{Connect, over_http};
 use mainstay_wire::server;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::core::{Core, Who};
 use crate::handle::Handle;
-use crate::service::{Service, Shared};
+use crate::service::{MIRRORED, Service, Shared};
 use crate::telemetry::{Metrics, Telemetry};
 
 /// The role, built.
@@ -65,7 +66,7 @@ impl Sync {
             tokens: config.tokens,
             max_body: config.max_body,
             mirror_mode: config.mirror_mode,
-            mirrored: Shared::mirrored(),
+            mirrored: Arc::new(Semaphore::new(MIRRORED)),
         };
         let service = Service { shared: Arc::new(shared) };
         Ok(Self { service, listen: config.listen, max_connections: config.max_connections })

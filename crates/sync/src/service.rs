@@ -25,8 +25,8 @@ use crate::core::{Arrived, Core, Who};
 use crate::tokens::Tokens;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Calls under way that nobody waits for any more: more are refused.
-const MIRRORED: usize = 256;
+/// Calls under way that nobody waits for any more; more are refused.
+pub(crate) const MIRRORED: usize = 256;
 
 /// Answers consensus clients (CL).
 #[derive(Clone)]
@@ -42,23 +42,18 @@ pub(crate) struct Shared {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) max_body: usize,
     pub(crate) mirror_mode: bool,
+    /// Who is treated in mirror mode.
     pub(crate) mirrored: Arc<Semaphore>,
 }
 
-impl Shared {
-    pub(crate) fn mirrored() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MIRRORED))
-    }
-}
-
 /// The calls of one body, with who sent it.
-struct Calls {
-    core: Arc<Core>,
+struct Calls<'a> {
+    core: &'a Arc<Core>,
     who: Who,
 }
 
-impl Answers for Calls {
-    async fn answer(&self, call: &Call, _: &Caller) -> Answer {
+impl Answers for Calls<'_> {
+    async fn answer(&self, call: &Call) -> Answer {
         self.core.answer(call, &self.who).await
     }
 }
@@ -89,8 +84,7 @@ impl Service {
 
     /// Answers a body.
     pub async fn body(&self, body: &Bytes, who: Who) -> (StatusCode, Bytes) {
-        let caller = who.caller.clone();
-        answer_body(&Calls { core: self.shared.core.clone(), who }, body, &caller).await
+        answer_body(&Calls { core: &self.shared.core, who }, body).await
     }
 
     /// Does what the body asks for, and answers before that is done.

@@ -1,7 +1,9 @@
 //! What the role says of the consensus clients (CL): metrics, and events that log and count at once. Of the execution clients and
 //! their calls `mainstay_execution` tells.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mainstay_execution::{method, telemetry};
 use mainstay_wire::envelope::Call;
@@ -89,12 +91,14 @@ impl Metrics {
 pub struct Telemetry {
     name: String,
     metrics: Metrics,
+    /// The CLs that have gauges.
+    shown: Arc<Mutex<HashSet<ClientLabels>>>,
 }
 
 impl Telemetry {
     /// That of the role called `name`.
     pub fn new(name: &str, metrics: Metrics) -> Self {
-        Self { name: name.to_owned(), metrics }
+        Self { name: name.to_owned(), metrics, shown: Arc::default() }
     }
 
     /// Another CL leads.
@@ -121,15 +125,53 @@ impl Telemetry {
     /// Brings the CLs' gauges up to date; those of who is forgotten go.
     pub(crate) fn clients(&self, names: &Names, leader: &Leader) {
         let m = &self.metrics;
-        let mut shown = Vec::new();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = std::mem::take(&mut *shown);
         for seen in leader.view() {
             let labels = ClientLabels { sync: self.name.clone(), client: names.of(seen.client) };
             m.leader.get_or_create(&labels).set(i64::from(seen.leads));
             m.client_slot.get_or_create(&labels).set(seen.slot.unwrap_or_default());
             m.client_well.get_or_create(&labels).set(i64::from(seen.state == State::Well));
-            shown.push(labels);
+            shown.insert(labels);
+        }
+        for labels in forgotten.difference(&shown) {
+            m.leader.remove(labels);
+            m.client_slot.remove(labels);
+            m.client_well.remove(labels);
         }
         let sync = SyncLabels { sync: self.name.clone() };
         m.turned_away.get_or_create(&sync).set(leader.turned_away());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, Instant};
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::leader::{Heard, Now, Rules};
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // where time starts
+    fn strangers_leave_no_labels_behind() {
+        let mut registry = Registry::default();
+        let telemetry = Telemetry::new("sync", Metrics::new(&mut registry));
+        let mut now = Now { at: Instant::now(), slot: 7 };
+        let rules = Rules { max_strangers: 2, ..Rules::new(Duration::from_secs(12)) };
+        let mut leader = Leader::new(rules, now);
+        for stranger in 0..50 {
+            leader.heard(&Client::id(&format!("s{stranger}")).unwrap(), Heard::Call, now);
+            telemetry.clients(&Names::default(), &leader);
+            now.at += Duration::from_secs(60);
+            leader.look(now);
+        }
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        assert_eq!(page.matches("mainstay_sync_client_well{").count(), 2, "{page}");
+        assert!(page.contains(r#"client="s49""#), "{page}");
     }
 }

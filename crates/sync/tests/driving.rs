@@ -153,3 +153,22 @@ async fn health_and_snapshot_say_who_leads_and_what_is_wrong() {
         bed.metrics()
     );
 }
+
+#[tokio::test]
+async fn who_called_once_is_missed_only_if_the_operator_named_him() {
+    let bed = Setup::new(1).quick_slots(100).set("clients", "named=b").ready().await;
+    let (a, b, stranger) = (bed.cl("a"), bed.cl("b"), bed.cl("stranger"));
+    let mut at = next(&bed.genesis);
+    for cl in [&b, &stranger] {
+        cl.block(&at).await;
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while ["named", "stranger"].iter().any(|cl| bed.client(cl).unwrap().state != "silent") {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", bed.handle.snapshot().clients);
+        at = next(&at);
+        a.block(&at).await;
+    }
+    let reasons = bed.handle.health().1;
+    assert!(reasons.contains(&"consensus client named: silent".to_owned()), "{reasons:?}");
+    assert!(!reasons.iter().any(|why| why.contains("stranger")), "{reasons:?}");
+}

@@ -87,13 +87,6 @@ impl Core {
         }
     }
 
-    /// A payload that can't be read: the ELs say best what is wrong with it. Not to be kept for others.
-    async fn pass_on(&self, call: &Call, method: Method, who: &Who) -> Answer {
-        self.copy(call, who);
-        let told = round::begin(&self.execution, call, method, &who.caller, Keep::Never).await;
-        told.map_or(Answer::NoNode("mainstay is stopping"), Answer::from)
-    }
-
     /// Puts a payload to the ELs. What comes of it is learned, and told to all who wait, though the CL goes away.
     fn ask(
         self: &Arc<Self>,

@@ -1,15 +1,14 @@
 use mainstay_antelope::{
-    BlockNotice, Frame, GoAway, Handshake, IdList, List, Message, Mode, Nanos, Notice, PublicKey, Reason,
-    Request, Signature, SyncRequest, Text,
+    BlockNotice, Frame, GoAway, IdList, List, Message, Mode, Notice, Reason, Request, SyncRequest, Version,
 };
 
 use super::*;
 use crate::claims::MemoryClaims;
+use crate::greeting::{CHAIN, greeting};
 
 mod heard;
 mod ranks;
 
-const CHAIN: Id = Id([9; 32]);
 const OURS: Name = Name(1);
 const THEIRS: Name = Name(2);
 const A: Leg = Leg(1);
@@ -102,23 +101,7 @@ fn away() -> Unavailable {
 }
 
 fn handshake(lib: Id, head: Id) -> Message<'static> {
-    Message::Handshake(Handshake {
-        network_version: 1212,
-        chain_id: CHAIN,
-        node_id: Id([5; 32]),
-        key: PublicKey::EMPTY,
-        time: Nanos(1),
-        token: Id::ZERO,
-        sig: Signature::EMPTY,
-        p2p_address: Text(b"node:9876 - 0505050"),
-        lib_num: lib.block_num(),
-        lib_id: lib,
-        head_num: head.block_num(),
-        head_id: head,
-        os: Text(b"linux"),
-        agent: Text(b"test"),
-        generation: 1,
-    })
+    greeting(Version::LEAP_INITIAL, lib, head)
 }
 
 fn list(mode: Mode, pending: u32, ids: &[Id]) -> IdList<'_> {

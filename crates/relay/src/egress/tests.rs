@@ -30,7 +30,7 @@ fn block(slot: u32, previous: Id, mark: u8) -> Block {
 
 /// When a slot begins, and some milliseconds.
 fn at(slot: u32, millis: i64) -> SystemTime {
-    let begins = UNIX_EPOCH + Duration::from_millis(Slot(FIRST + slot).unix_millis());
+    let begins = begins(Slot(FIRST + slot));
     let span = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { begins - span } else { begins + span }
 }
@@ -54,8 +54,7 @@ impl Relay {
 
     /// What becomes of a block that comes when its slot begins.
     fn send(&mut self, leg: Leg, block: &Block) -> Verdict {
-        let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-        self.send_at(leg, block, now)
+        self.send_at(leg, block, begins(block.slot))
     }
 
     fn send_at(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Verdict {
@@ -79,8 +78,7 @@ impl Relay {
 
     /// The same while nobody answers.
     fn send_alone(&mut self, leg: Leg, block: &Block) -> Verdict {
-        let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-        match self.egress.before_claim(leg, block, now) {
+        match self.egress.before_claim(leg, block, begins(block.slot)) {
             Step::Claim(bid) => self.answer(leg, block, &bid, Err(away())),
             Step::Settled(verdict) => verdict,
             Step::Hold(wait) => panic!("held for {wait:?}"),

@@ -9,7 +9,7 @@ use mainstay_antelope::{
 };
 
 use super::*;
-use crate::egress::Rules;
+use crate::egress::{Rules, begins};
 use crate::greeting::{CHAIN, greeting};
 use crate::{Pass, Suppress, Verdict};
 
@@ -29,8 +29,7 @@ impl Legs {
     fn new() -> Self {
         let mut shared = Shared { egress: Egress::new(CHAIN, Rules::of([OURS])), votes: Votes::default() };
         let (a, b) = (shared.opened(Leg(1)), shared.opened(Leg(2)));
-        let clock = UNIX_EPOCH + Duration::from_millis(SLOT.unix_millis());
-        Self { shared, a, b, now: Now { clock, instant: Instant::now() } }
+        Self { shared, a, b, now: Now { clock: begins(SLOT), instant: Instant::now() } }
     }
 
     fn out_a(&mut self, frame: &Frame) -> Outward {

@@ -7,6 +7,7 @@ mod limit;
 mod logfmt;
 mod logrus;
 mod output;
+mod visit;
 mod zap;
 
 use std::fmt;

@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_admin::{BoxFuture, Role, Token};
+use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Section, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::dropin::Extra;
-use crate::probe::Target;
+use crate::probe::{Asked, Target};
 
 /// A role that this binary has.
 pub(crate) struct RoleKind {
@@ -131,6 +132,17 @@ impl Built {
 fn count(nodes: usize) -> String {
     let s = if nodes == 1 { "" } else { "s" };
     format!("{nodes} node{s}")
+}
+
+/// The execution clients of a role; `unsigned` is what one without a secret is asked.
+fn targets(execution: &mainstay_execution::Config, unsigned: Asked) -> Vec<Target> {
+    let target = |node: &NodeConfig| Target {
+        group: execution.name.clone(),
+        name: node.spec.name.clone(),
+        url: node.spec.url.clone(),
+        asked: node.secret.clone().map_or_else(|| unsigned.clone(), Asked::Engine),
+    };
+    execution.nodes.iter().map(target).collect()
 }
 
 #[cfg(test)]

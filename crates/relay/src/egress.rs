@@ -200,18 +200,15 @@ impl Egress {
         if let Some(doom) = doom {
             return Step::Settled(self.bury(block, doom));
         }
-        let latest = ours.latest;
         if let Some(wait) = self.hold(leg, block, now) {
             return Step::Hold(wait);
         }
-        let may_win = latest.is_none_or(|latest| latest.is_below(block.number(), block.slot))
-            && block.number() > self.floor;
         Step::Claim(Bid {
             key: Key { chain: self.chain, producer: block.producer, slot: block.slot },
             id: block.id,
             previous: block.previous,
             parent_public: self.public.has(&block.previous),
-            may_win,
+            may_win: self.comes_after(block) && block.number() > self.floor,
         })
     }
 
@@ -317,8 +314,7 @@ impl Egress {
 
     /// Step 3.
     fn untimely(&self, slot: Slot, now: SystemTime) -> Option<Suppress> {
-        let at = UNIX_EPOCH + Duration::from_millis(slot.unix_millis());
-        match at.duration_since(now) {
+        match begins(slot).duration_since(now) {
             Ok(ahead) if ahead > self.rules.early => Some(Suppress::Future),
             Err(ago) if ago.duration() > self.rules.late => Some(Suppress::Old),
             _ => None,
@@ -390,6 +386,11 @@ impl Egress {
         told.sent.insert(block.id, ());
         Verdict::Pass(why)
     }
+}
+
+/// The time of day at which a slot begins.
+pub(crate) fn begins(slot: Slot) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(slot.unix_millis())
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@
 pub mod claims;
 pub mod egress;
 pub mod filter;
+#[cfg(test)]
+#[path = "../tests/common/greeting.rs"]
+mod greeting;
 mod highest;
 mod once;
 pub mod replay;

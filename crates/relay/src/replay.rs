@@ -6,13 +6,13 @@ mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use mainstay_antelope::{Frame, Id, Name, Slot};
 use serde::Serialize;
 
 use crate::claims::MemoryClaims;
-use crate::egress::{Block, Egress, Leg, Rules, Step};
+use crate::egress::{Block, Egress, Leg, Rules, Step, begins};
 use crate::{Pass, Suppress, Verdict};
 
 pub use read::{Wrong, read};
@@ -212,7 +212,7 @@ impl Recording {
             _ => None,
         });
         let (at, slot) = first.unwrap_or((0.0, Slot(0)));
-        after(UNIX_EPOCH + Duration::from_millis(slot.unix_millis()), -at)
+        after(begins(slot), -at)
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use serde_json::Value;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -15,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::logfmt::write_quoted;
+use super::visit::Fields;
 
 /// In every line of sync-proxy.
 const MODULE: &str = "sync-proxy";
@@ -38,7 +38,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Line::default();
-        event.record(&mut line);
+        event.record(&mut Fields(|name: &str, value| line.put(name, value)));
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
             Level::WARN => "warning",
@@ -71,8 +71,8 @@ struct Line {
 }
 
 impl Line {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        match (field.name(), value.into()) {
+    fn put(&mut self, name: &str, value: Value) {
+        match (name, value) {
             ("message", Value::String(text)) => self.message = text,
             (name, value) if RESERVED.contains(&name) => {
                 self.fields.insert(format!("fields.{name}"), value);
@@ -113,32 +113,6 @@ impl Line {
 fn write_value(writer: &mut impl Write, value: &str) -> fmt::Result {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
     if value.chars().all(plain) { writer.write_str(value) } else { write_quoted(writer, value) }
-}
-
-impl Visit for Line {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
 }
 
 #[cfg(test)]

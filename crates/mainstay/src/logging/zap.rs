@@ -6,13 +6,13 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::visit::Fields;
 use super::write_spans;
 
 /// The line of an event: its own fields, then those of the spans around it, outermost first.
@@ -58,7 +58,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Line::default();
-        event.record(&mut line);
+        event.record(&mut Fields(|name: &str, value| line.put(name, value)));
         writer.write_str(&self.line(*event.metadata().level(), since_1970(), &line))?;
         write_spans(context, &mut writer)?;
         writer.write_str("}\n")
@@ -68,7 +68,7 @@ where
 impl<'a> FormatFields<'a> for ZapFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'a>, fields: R) -> fmt::Result {
         let mut line = Line::default();
-        fields.record(&mut line);
+        fields.record(&mut Fields(|name: &str, value| line.put(name, value)));
         writer.write_str(&line.fields)
     }
 }
@@ -88,39 +88,12 @@ struct Line {
 }
 
 impl Line {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        let value = value.into();
-        match (field.name(), value) {
+    fn put(&mut self, name: &str, value: Value) {
+        match (name, value) {
             ("message", Value::String(text)) => self.message = text,
             ("service", value) => self.service = Some(format!(",\"service\":{value}")),
             (name, value) => self.fields.push_str(&format!(",\"{name}\":{value}")),
         }
-    }
-}
-
-impl Visit for Line {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
     }
 }
 

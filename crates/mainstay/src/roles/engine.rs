@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 
 use mainstay_admin::Token;
 use mainstay_engine::{Config, Engine};
-use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Settings};
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count, targets};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
 pub(crate) const KIND: RoleKind = RoleKind {
@@ -41,13 +40,7 @@ impl Configured for Config {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let target = |node: &NodeConfig| Target {
-            group: self.execution.name.clone(),
-            name: node.spec.name.clone(),
-            url: node.spec.url.clone(),
-            asked: node.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
-        };
-        self.execution.nodes.iter().map(target).collect()
+        targets(&self.execution, Asked::Ethereum)
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 
 use mainstay_admin::Token;
-use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Settings};
 use mainstay_sync::{Config, Sync};
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count, targets};
 
 /// The sync role among the roles; with sync-proxy's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -40,13 +39,7 @@ impl Configured for Config {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let target = |node: &NodeConfig| Target {
-            group: self.execution.name.clone(),
-            name: node.spec.name.clone(),
-            url: node.spec.url.clone(),
-            asked: node.secret.clone().map_or(Asked::Passage, Asked::Engine),
-        };
-        self.execution.nodes.iter().map(target).collect()
+        targets(&self.execution, Asked::Passage)
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

@@ -1,10 +1,10 @@
 //! What the decision learns from what passes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use mainstay_antelope::{DecodeError, Frame, Handshake, Id, Kind, Message, Mode, Name, Notice, Slot};
 
-use super::{Block, Egress, Leg};
+use super::{Block, Egress, Leg, begins};
 
 /// Two public blocks for one slot of ours: what is never to happen. Somebody publishes who doesn't ask the same claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +109,7 @@ impl Egress {
     pub fn seen(&mut self, block: &Block, now: SystemTime) -> Option<Double> {
         self.make_public(block.id);
         // It would put an end to all that comes before it. But a clock may be wrong, which mustn't keep a slot's winner from being known.
-        let at = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-        if at.duration_since(now).is_ok_and(|ahead| ahead > self.rules.late) {
+        if begins(block.slot).duration_since(now).is_ok_and(|ahead| ahead > self.rules.late) {
             return None;
         }
         let ours = self.ours.get(&block.producer)?;

@@ -1,15 +1,14 @@
 use mainstay_antelope::{
-    BlockNotice, Frame, GoAway, Handshake, IdList, List, Message, Mode, Nanos, Notice, PublicKey, Reason,
-    Request, Signature, SyncRequest, Text,
+    BlockNotice, Frame, GoAway, IdList, List, Message, Mode, Notice, Reason, Request, SyncRequest, Version,
 };
 
 use super::*;
 use crate::claims::MemoryClaims;
+use crate::greeting::{CHAIN, greeting};
 
 mod heard;
 mod ranks;
 
-const CHAIN: Id = Id([9; 32]);
 const OURS: Name = Name(1);
 const THEIRS: Name = Name(2);
 const A: Leg = Leg(1);
@@ -31,7 +30,7 @@ fn block(slot: u32, previous: Id, mark: u8) -> Block {
 
 /// When a slot begins, and some milliseconds.
 fn at(slot: u32, millis: i64) -> SystemTime {
-    let begins = UNIX_EPOCH + Duration::from_millis(Slot(FIRST + slot).unix_millis());
+    let begins = begins(Slot(FIRST + slot));
     let span = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { begins - span } else { begins + span }
 }
@@ -55,8 +54,7 @@ impl Relay {
 
     /// What becomes of a block that comes when its slot begins.
     fn send(&mut self, leg: Leg, block: &Block) -> Verdict {
-        let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-        self.send_at(leg, block, now)
+        self.send_at(leg, block, begins(block.slot))
     }
 
     fn send_at(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Verdict {
@@ -80,8 +78,7 @@ impl Relay {
 
     /// The same while nobody answers.
     fn send_alone(&mut self, leg: Leg, block: &Block) -> Verdict {
-        let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
-        match self.egress.before_claim(leg, block, now) {
+        match self.egress.before_claim(leg, block, begins(block.slot)) {
             Step::Claim(bid) => self.answer(leg, block, &bid, Err(away())),
             Step::Settled(verdict) => verdict,
             Step::Hold(wait) => panic!("held for {wait:?}"),
@@ -102,23 +99,7 @@ fn away() -> Unavailable {
 }
 
 fn handshake(lib: Id, head: Id) -> Message<'static> {
-    Message::Handshake(Handshake {
-        network_version: 1212,
-        chain_id: CHAIN,
-        node_id: Id([5; 32]),
-        key: PublicKey::EMPTY,
-        time: Nanos(1),
-        token: Id::ZERO,
-        sig: Signature::EMPTY,
-        p2p_address: Text(b"node:9876 - 0505050"),
-        lib_num: lib.block_num(),
-        lib_id: lib,
-        head_num: head.block_num(),
-        head_id: head,
-        os: Text(b"linux"),
-        agent: Text(b"test"),
-        generation: 1,
-    })
+    greeting(Version::LEAP_INITIAL, lib, head)
 }
 
 fn list(mode: Mode, pending: u32, ids: &[Id]) -> IdList<'_> {

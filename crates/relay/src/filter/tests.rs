@@ -3,16 +3,16 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use mainstay_antelope::{
-    Blob, BlockNack, BlockNotice, ChainSize, Fixed, GoAway, Gossip, Handshake, Header, Id, IdList, List,
-    Mode, Name, Nanos, Notice, PackedTransaction, PublicKey, Reason, Request, Signature, SignedBlock, Slot,
-    Splitter, SyncRequest, Text, Time, TransactionNotice, Vote,
+    Blob, BlockNack, BlockNotice, ChainSize, Fixed, GoAway, Gossip, Header, Id, IdList, List, Mode, Name,
+    Nanos, Notice, PackedTransaction, Reason, Request, Signature, SignedBlock, Slot, Splitter, SyncRequest,
+    Time, TransactionNotice, Vote,
 };
 
 use super::*;
-use crate::egress::Rules;
+use crate::egress::{Rules, begins};
+use crate::greeting::{CHAIN, greeting};
 use crate::{Pass, Suppress, Verdict};
 
-const CHAIN: Id = Id([9; 32]);
 const OURS: Name = Name(1);
 const SLOT: Slot = Slot(1_700_000_000);
 const PARENT: Id = Id([1; 32]);
@@ -29,8 +29,7 @@ impl Legs {
     fn new() -> Self {
         let mut shared = Shared { egress: Egress::new(CHAIN, Rules::of([OURS])), votes: Votes::default() };
         let (a, b) = (shared.opened(Leg(1)), shared.opened(Leg(2)));
-        let clock = UNIX_EPOCH + Duration::from_millis(SLOT.unix_millis());
-        Self { shared, a, b, now: Now { clock, instant: Instant::now() } }
+        Self { shared, a, b, now: Now { clock: begins(SLOT), instant: Instant::now() } }
     }
 
     fn out_a(&mut self, frame: &Frame) -> Outward {
@@ -66,23 +65,7 @@ fn empty(kind: u8) -> Frame {
 }
 
 fn handshake(version: Version, head: Id) -> Frame {
-    frame(Message::Handshake(Handshake {
-        network_version: version.network_version(),
-        chain_id: CHAIN,
-        node_id: Id([5; 32]),
-        key: PublicKey::EMPTY,
-        time: Nanos(1),
-        token: Id::ZERO,
-        sig: Signature::EMPTY,
-        p2p_address: Text(b"node:9876 - 0505050"),
-        lib_num: 0,
-        lib_id: Id::ZERO,
-        head_num: head.block_num(),
-        head_id: head,
-        os: Text(b"linux"),
-        agent: Text(b"test"),
-        generation: 1,
-    }))
+    frame(greeting(version, Id::ZERO, head))
 }
 
 /// A block of ours; `content` makes it another one.

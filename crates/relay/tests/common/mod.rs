@@ -5,12 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_antelope::{
-    Frame, Handshake, Id, IdList, List, Message, Mode, Name, Nanos, Notice, PublicKey, Request, Signature,
-    Slot, SyncRequest, Text,
+    Frame, Id, IdList, List, Message, Mode, Name, Notice, Request, Slot, SyncRequest, Version,
 };
 use mainstay_relay::egress::Block;
 
-pub const CHAIN: Id = Id([9; 32]);
+mod greeting;
+
+pub use greeting::{CHAIN, greeting};
+
 /// The producer whose nodes are behind relays.
 pub const OURS: Name = Name(1);
 
@@ -33,24 +35,7 @@ pub fn time(slot: u32, millis: i64) -> SystemTime {
 
 /// What a node says that holds `lib` irreversible and has this head.
 pub fn handshake(lib: Id, head: Id) -> Frame {
-    let message = Message::Handshake(Handshake {
-        network_version: 1212,
-        chain_id: CHAIN,
-        node_id: Id([5; 32]),
-        key: PublicKey::EMPTY,
-        time: Nanos(1),
-        token: Id::ZERO,
-        sig: Signature::EMPTY,
-        p2p_address: Text(b"node:9876 - 0505050"),
-        lib_num: lib.block_num(),
-        lib_id: lib,
-        head_num: head.block_num(),
-        head_id: head,
-        os: Text(b"linux"),
-        agent: Text(b"test"),
-        generation: 1,
-    });
-    message.frame().unwrap()
+    greeting(Version::LEAP_INITIAL, lib, head).frame().unwrap()
 }
 
 /// What a node says that has this head.

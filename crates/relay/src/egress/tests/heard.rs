@@ -155,7 +155,7 @@ fn a_block_is_read_from_its_header() {
 
     // What comes of it from outside.
     let mut egress = Egress::new(CHAIN, Rules::of([block.producer]));
-    let now = UNIX_EPOCH + Duration::from_millis(block.slot.unix_millis());
+    let now = begins(block.slot);
     assert_eq!(egress.hear_outer(A, &frame, now), Ok(None));
     assert!(egress.is_public(&block.id));
     assert_eq!(egress.ours[&block.producer].latest, Some(Published { number: 1496, slot: block.slot }));

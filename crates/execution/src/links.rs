@@ -26,20 +26,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use queue::Queue;
+use queue::{Bounds, Queue};
 use request::Target;
-
-pub use queue::Bounds;
 
 /// The largest answer that is read, in bytes; one that is larger costs its connection.
 const MAX_REPLY: usize = 32 * 1024 * 1024;
 
-impl Default for Bounds {
-    /// 64 copies and 64 MiB may wait, 8 copies are under way.
-    fn default() -> Self {
-        Self { waiting: 64, waiting_bytes: 64 * 1024 * 1024, in_flight: 8 }
-    }
-}
+/// How much may wait for a link, and be under way.
+const BOUNDS: Bounds = Bounds { waiting: 64, waiting_bytes: 64 * 1024 * 1024, in_flight: 8 };
 
 /// A link, checked.
 #[derive(Debug, Clone)]
@@ -50,8 +44,6 @@ pub struct LinkConfig {
     pub secret: Option<Secret>,
     /// How long one copy may take.
     pub timeout: Duration,
-    /// How much may wait, and be under way.
-    pub bounds: Bounds,
     /// Whom it is trusted to be, and as whom it is called; by what the system trusts without.
     pub tls: Option<Tls>,
     /// What is spoken in the clear.
@@ -59,11 +51,11 @@ pub struct LinkConfig {
 }
 
 impl LinkConfig {
-    /// A link with the usual bounds. Its own timeout lowers the general one.
+    /// A link by what the system trusts, over HTTP/1.1 in the clear. Its own timeout lowers the general one.
     #[must_use]
     pub fn new(spec: NodeSpec, secret: Option<Secret>, timeout: Duration) -> Self {
         let timeout = spec.timeout.map_or(timeout, |own| own.min(timeout));
-        Self { spec, secret, timeout, bounds: Bounds::default(), tls: None, clear: Clear::default() }
+        Self { spec, secret, timeout, tls: None, clear: Clear::default() }
     }
 
     /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if it is said to understand it.
@@ -71,8 +63,8 @@ impl LinkConfig {
     /// # Errors
     /// [`BadEndpoint`], which doesn't quote the URL.
     pub fn transport(&self) -> Result<Arc<dyn Transport>, BadEndpoint> {
-        let max_idle = self.bounds.in_flight;
-        let options = Options { max_idle, max_reply: MAX_REPLY, tls: self.tls.clone(), ..Options::default() };
+        let tls = self.tls.clone();
+        let options = Options { max_idle: BOUNDS.in_flight, max_reply: MAX_REPLY, tls, ..Options::default() };
         Ok(Arc::new(Uplink::new(&self.spec.url, options, self.clear)?))
     }
 }
@@ -188,14 +180,14 @@ impl Link {
         watch: Arc<dyn Watch>,
         stop: &CancellationToken,
     ) -> Self {
-        let LinkConfig { spec, secret, timeout, bounds, .. } = config;
+        let LinkConfig { spec, secret, timeout, .. } = config;
         let shared = Arc::new(Shared {
             name: spec.name,
             target: Target { url: spec.url, secret },
             timeout,
             transport,
             watch,
-            queue: Mutex::new(Queue::new(bounds)),
+            queue: Mutex::new(Queue::new(BOUNDS)),
             wake: Notify::new(),
             is_failing: AtomicBool::new(false),
         });
@@ -222,8 +214,8 @@ impl Link {
     }
 
     /// How many copies wait, and how many are under way.
-    #[must_use]
-    pub fn load(&self) -> (usize, usize) {
+    #[cfg(test)]
+    fn load(&self) -> (usize, usize) {
         let queue = self.shared.lock();
         (queue.waiting(), queue.in_flight())
     }

@@ -158,7 +158,7 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
     let rules = &core.config.retry;
     let post = Post { target: &node.target, lines: &job.lines, body: &job.body };
     let deadline = retry::try_deadline(rules, job.deadline, began);
-    let told = node.client.open_post(post, deadline.into(), rules.try_timeout).await;
+    let told = node.client.open(post, deadline.into(), rules.try_timeout).await;
     let now = clock::now();
     let took = now.saturating_duration_since(began);
     match &told {

@@ -149,34 +149,13 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`] if there is no head of a reply by `deadline`.
-    pub async fn open_post(
+    pub async fn open(
         &self,
         post: Post<'_>,
         deadline: Instant,
         stall: Duration,
     ) -> Result<StreamedReply, CallError> {
-        self.streamed(Outgoing::post(&self.shared.endpoint, post), deadline, stall).await
-    }
-
-    /// As [`Client::open_post`], for any request.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn open(
-        &self,
-        request: Request<Bytes>,
-        deadline: Instant,
-        stall: Duration,
-    ) -> Result<StreamedReply, CallError> {
-        self.streamed(Outgoing::of(&self.shared.endpoint, request), deadline, stall).await
-    }
-
-    async fn streamed(
-        &self,
-        request: Outgoing,
-        deadline: Instant,
-        stall: Duration,
-    ) -> Result<StreamedReply, CallError> {
+        let request = Outgoing::post(&self.shared.endpoint, post);
         let (link, begun) = within(deadline, |started| self.begin(&request, started, deadline)).await?;
         let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
         Ok(StreamedReply { status: begun.status, fields: begun.fields, body })

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
+use http_body_util::Empty;
 use mainstay_beacon::{Beacon, Config, Handle, Listeners, Metrics, SECTION};
 use mainstay_node::Operated as _;
 use mainstay_settings::{File, Sources, resolve};
-use mainstay_wire::client::{CallError, Client, HttpReply, Options, StreamedReply};
+use mainstay_wire::client::{CallError, Client, HttpReply, Options, Pass, StreamedReply};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -94,8 +95,9 @@ impl Running {
     }
 
     pub async fn open(&self, guard: usize, path: &str) -> StreamedReply {
-        let request = Request::get(path).body(Bytes::new()).unwrap();
-        self.client(guard).open(request, Instant::now() + SOON, SOON).await.unwrap()
+        let request = Request::get(path).body(Empty::new()).unwrap();
+        let limits = Pass { head_within: Some(SOON), read_stall: Some(SOON), ..Pass::default() };
+        self.client(guard).pass(request, limits).await.unwrap()
     }
 }
 

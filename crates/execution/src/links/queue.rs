@@ -10,13 +10,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// How much may wait, and how much may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// Copies that wait.
-    pub waiting: usize,
+    pub(super) waiting: usize,
     /// Bytes of their bodies.
-    pub waiting_bytes: usize,
+    pub(super) waiting_bytes: usize,
     /// Copies that are under way at once. With one they go strictly in the order in which they came.
-    pub in_flight: usize,
+    pub(super) in_flight: usize,
 }
 
 /// What waits for a link and what is under way. `T` is a copy.
@@ -87,11 +87,13 @@ impl<T> Queue<T> {
     }
 
     /// How many wait.
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many are under way.
+    #[cfg(test)]
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }

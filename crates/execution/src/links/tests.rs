@@ -229,6 +229,16 @@ async fn a_head_waits_for_what_came_before_it_and_payloads_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_that_has_nothing_to_do_wakes_for_a_copy() {
+    let mut bed = bed(StatusCode::OK);
+    for name in ["first", "second"] {
+        assert_eq!(bed.begun().await, [""; 0], "its task waits");
+        bed.copy(name, false);
+        assert_eq!(bed.begun().await, [name]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_hangs_is_given_up_in_time_and_what_has_no_room_is_dropped() {
     let mut bed = bed(StatusCode::OK);
     let started = Instant::now();

@@ -54,3 +54,30 @@ impl Transport for Uplink {
         Box::pin(Uplink::send(self, request, deadline))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+
+    /// Answers with the token and the body that it was given.
+    struct Plain;
+
+    impl Transport for Plain {
+        fn post<'a>(&'a self, body: Bytes, token: Option<&'a str>, _: Instant) -> Posted<'a> {
+            let told = Bytes::from(format!("{token:?} {body:?}"));
+            Box::pin(async { Ok(HttpReply::new(StatusCode::OK, &HeaderMap::new(), told)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_way_without_header_fields_brings_body_and_token() {
+        for (authorization, told) in
+            [("Bearer a.b.c", "Some(\"a.b.c\") b\"{}\""), ("Basic eDp5", "None b\"{}\"")]
+        {
+            let request = Request::post("/").header(AUTHORIZATION, authorization).body("{}".into()).unwrap();
+            assert_eq!(Plain.send(request, Instant::now()).await.unwrap().body, told);
+        }
+    }
+}

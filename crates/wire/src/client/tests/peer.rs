@@ -17,6 +17,8 @@ pub(super) const CANCEL: u32 = 8;
 
 pub(super) struct Peer<S> {
     stream: S,
+    /// The header fields of the newest request, as HPACK has them.
+    pub(super) fields: Vec<u8>,
 }
 
 /// What the client wants.
@@ -33,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await.unwrap();
         assert_eq!(preface, PREFACE);
-        let mut peer = Self { stream };
+        let mut peer = Self { stream, fields: Vec::new() };
         peer.write(SETTINGS, 0, 0, &[]).await;
         peer
     }
@@ -47,6 +49,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
             self.stream.read_exact(&mut payload).await.ok()?;
             let id = u32::from_be_bytes(id);
+            if kind == HEADERS {
+                self.fields.clone_from(&payload);
+            }
             match kind {
                 SETTINGS if flags & ACK == 0 => self.write(SETTINGS, ACK, 0, &[]).await,
                 PING if flags & ACK == 0 => self.write(PING, ACK, 0, &payload).await,

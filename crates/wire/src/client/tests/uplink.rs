@@ -189,13 +189,40 @@ impl Dial for Line {
 
 /// An uplink, and the node's ends of its connections.
 fn line(options: Options) -> (Uplink, mpsc::Receiver<DuplexStream>) {
+    line_to("http://node.example/", options)
+}
+
+fn line_to(url: &str, options: Options) -> (Uplink, mpsc::Receiver<DuplexStream>) {
     let (dialled, ends) = mpsc::channel(100);
-    let url = Url::parse("http://node.example/").unwrap();
+    let url = Url::parse(url).unwrap();
     (Uplink::over(Arc::new(Line(dialled)), &url, options, Clear::Http2).unwrap(), ends)
 }
 
 async fn next(ends: &mut mpsc::Receiver<DuplexStream>) -> Peer<DuplexStream> {
     Peer::accept(ends.recv().await.unwrap()).await
+}
+
+/// RFC 7541, 7.1.3: whoever compresses the request anew keeps them out of its tables too.
+#[tokio::test(start_paused = true)]
+async fn tokens_and_passwords_are_never_indexed() {
+    // Such a field, of the name that is the 23rd in HPACK's static table: authorization (6.2.3).
+    const NEVER_INDEXED: &[u8] = &[0x1f, 23 - 15];
+    let (uplink, mut ends) = line_to("http://user:password@node.example/", Options::default());
+    let script = async {
+        let mut peer = next(&mut ends).await;
+        for _ in 0..4 {
+            let id = peer.request().await;
+            assert!(peer.fields.windows(2).any(|field| field == NEVER_INDEXED), "{:x?}", peer.fields);
+            peer.answer(id, b"ok").await;
+        }
+        peer
+    };
+    let calls = async {
+        for token in [Some("a.b.c"), None, Some("a.b.c"), None] {
+            uplink.post(Bytes::from_static(b"{}"), token, soon()).await.unwrap();
+        }
+    };
+    during(calls, script).await;
 }
 
 #[tokio::test(start_paused = true)]

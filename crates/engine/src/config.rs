@@ -79,7 +79,7 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     let mut execution = mainstay_execution::Config::read(s, signing, "mirror", problems)?;
     for mirror in &mut execution.links {
         // A mirror sees calls in the order in which the consensus client makes them.
-        mirror.bounds.in_flight = 1;
+        mirror.in_flight = 1;
     }
     let secret = match &execution.signing {
         Signing::Shared(secret) => secret.clone(),

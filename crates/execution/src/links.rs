@@ -32,8 +32,8 @@ use request::Target;
 /// The largest answer that is read, in bytes; one that is larger costs its connection.
 const MAX_REPLY: usize = 32 * 1024 * 1024;
 
-/// How much may wait for a link, and be under way.
-const BOUNDS: Bounds = Bounds { waiting: 64, waiting_bytes: 64 * 1024 * 1024, in_flight: 8 };
+/// Copies that may be under way at once, unless it is said otherwise.
+const IN_FLIGHT: usize = 8;
 
 /// A link, checked.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct LinkConfig {
     pub secret: Option<Secret>,
     /// How long one copy may take.
     pub timeout: Duration,
+    /// Copies that may be under way at once; 1 keeps them strictly in the order in which they came.
+    pub in_flight: usize,
     /// Whom it is trusted to be, and as whom it is called; by what the system trusts without.
     pub tls: Option<Tls>,
     /// What is spoken in the clear.
@@ -55,7 +57,7 @@ impl LinkConfig {
     #[must_use]
     pub fn new(spec: NodeSpec, secret: Option<Secret>, timeout: Duration) -> Self {
         let timeout = spec.timeout.map_or(timeout, |own| own.min(timeout));
-        Self { spec, secret, timeout, tls: None, clear: Clear::default() }
+        Self { spec, secret, timeout, in_flight: IN_FLIGHT, tls: None, clear: Clear::default() }
     }
 
     /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if it is said to understand it.
@@ -64,7 +66,7 @@ impl LinkConfig {
     /// [`BadEndpoint`], which doesn't quote the URL.
     pub fn transport(&self) -> Result<Arc<dyn Transport>, BadEndpoint> {
         let tls = self.tls.clone();
-        let options = Options { max_idle: BOUNDS.in_flight, max_reply: MAX_REPLY, tls, ..Options::default() };
+        let options = Options { max_idle: self.in_flight, max_reply: MAX_REPLY, tls, ..Options::default() };
         Ok(Arc::new(Uplink::new(&self.spec.url, options, self.clear)?))
     }
 }
@@ -180,14 +182,14 @@ impl Link {
         watch: Arc<dyn Watch>,
         stop: &CancellationToken,
     ) -> Self {
-        let LinkConfig { spec, secret, timeout, .. } = config;
+        let LinkConfig { spec, secret, timeout, in_flight, .. } = config;
         let shared = Arc::new(Shared {
             name: spec.name,
             target: Target { url: spec.url, secret },
             timeout,
             transport,
             watch,
-            queue: Mutex::new(Queue::new(BOUNDS)),
+            queue: Mutex::new(Queue::new(Bounds { waiting: 64, waiting_bytes: 64 * 1024 * 1024, in_flight })),
             wake: Notify::new(),
             is_failing: AtomicBool::new(false),
         });

@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods)] // some point in time
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use mainstay_antelope::{
     Blob, BlockNack, BlockNotice, ChainSize, Fixed, GoAway, Gossip, Header, Id, IdList, List, Mode, Name,

@@ -7,12 +7,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     (
         "mainstay",
         &[
             "admin",
             "antelope",
+            "attest",
             "beacon",
             "engine",
             "execution",
@@ -28,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ),
     ("admin", &["node", "wire"]),
     ("antelope", &[]),
+    ("attest", &[]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["rpc", "wire"]),
     ("engine", &["execution", "node", "settings", "wire"]),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_antelope::{Id, Name, Slot};
@@ -166,6 +166,39 @@ pub trait Claims: Send + Sync + 'static {
     /// # Errors
     /// The answer didn't come.
     fn latest(&self, chain: Id, producer: Name) -> BoxFuture<'_, Result<Option<Published>, Unavailable>>;
+}
+
+/// Why claims can't be kept where the settings say. No credentials in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPlace(pub String);
+
+impl fmt::Display for BadPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BadPlace {}
+
+/// Whether claims can be kept at a place, as far as its name tells: `memory`.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn check(place: &str) -> Result<(), BadPlace> {
+    match place {
+        "memory" => Ok(()),
+        // It may hold a password.
+        _ => Err(BadPlace("there is no such place: write memory".to_owned())),
+    }
+}
+
+/// Claims kept at a place ([`check`]). Needs a runtime; waits for nobody.
+///
+/// # Errors
+/// What is wrong with the place.
+pub fn open(place: &str) -> Result<Arc<dyn Claims>, BadPlace> {
+    check(place)?;
+    Ok(Arc::new(MemoryClaims::default()))
 }
 
 /// Claims of one process, gone with it.

@@ -112,7 +112,7 @@ fn it_has_to_be_told_where_and_for_whom() {
     let told: Vec<&str> = done.err.lines().collect();
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told[0].contains("--outer") && told[1].contains("--producer"), "{told:#?}");
-    let wrong = ["relay", "--outer", "sentry", "--producer", "PRODX", "--claims", "rediss://u:secret@h"];
+    let wrong = ["relay", "--outer", "sentry", "--producer", "PRODX", "--claims", "u:secret@h"];
     let done = place.run(&wrong, &[]);
     assert_eq!((done.status, done.out.as_str()), (Some(2), ""));
     for start in ["error: --outer: \"sentry\" is no HOST:PORT", "error: --producer: ", "error: --claims: "] {

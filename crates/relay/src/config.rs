@@ -11,6 +11,7 @@ use mainstay_antelope::Id;
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::network::Network;
 
+use crate::claims::Place;
 use crate::egress::Rules;
 use crate::peer::Peer;
 
@@ -53,8 +54,7 @@ pub struct Config {
     /// Producers, early, late, rank_hold, fail_open.
     pub rules: Rules,
     pub allow: Vec<Network>,
-    /// May hold credentials: never show it.
-    pub claims: String,
+    pub claims: Place,
     pub claims_timeout: Duration,
     /// `None`: what the first outer peer says that is heard.
     pub chain_id: Option<Id>,

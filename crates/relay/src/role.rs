@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::claims::{self, Claims};
+use crate::claims::Claims;
 use crate::clock::{Wall, wall};
 use crate::config::Config;
 use crate::core::Core;
@@ -29,7 +29,8 @@ impl Relay {
     /// # Errors
     /// Claims can't be kept where the settings say. Outer peers that don't answer, and claims that don't yet, are no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let claims = claims::open(&config.claims).map_err(|why| format!("claims: {why}"))?;
+        let place = config.claims.clone();
+        let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
         Ok(Self::over(config, metrics, claims, wall))
     }
 

@@ -11,7 +11,7 @@ use mainstay_settings::{Problem, Settings};
 use mainstay_wire::network::Network;
 
 use super::{Config, Node};
-use crate::claims::{self, CLAIM_TTL};
+use crate::claims::{CLAIM_TTL, Place};
 use crate::egress::Rules;
 
 /// A block's slot has to be over before it is old, and claims have to outlive what is let in.
@@ -34,10 +34,13 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     let producers: Vec<Name> = items(s, "producer", problems);
     let outer = outer(s, problems);
     let allow: Vec<Network> = items(s, "allow", problems);
-    let claims = s.text("claims")?.to_owned();
-    if let Err(why) = claims::check(&claims) {
-        problems.push(s.problem("claims", why.to_string()));
-    }
+    let claims = match Place::parse(s.text("claims")?) {
+        Ok(place) => Some(place),
+        Err(why) => {
+            problems.push(s.problem("claims", why.to_string()));
+            None
+        }
+    };
     let rules = Rules {
         early: s.duration("early")?,
         late: s.duration("late")?,
@@ -57,16 +60,17 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
             s.problem("rank_hold", format!("at most {LONGEST_HOLD:?}: other nodes wait for the block")),
         );
     }
+    let (chain_id, nodes) = (chain_id(s, problems), nodes(s, problems));
     Some(Config {
         name: s.text("name")?.to_owned(),
         listen: s.address("listen")?,
         outer,
         rules,
         allow,
-        claims,
+        claims: claims?,
         claims_timeout: s.duration("claims_timeout")?,
-        chain_id: chain_id(s, problems),
-        nodes: nodes(s, problems),
+        chain_id,
+        nodes,
         connect_timeout: s.duration("connect_timeout")?,
         first_frame_timeout: s.duration("first_frame_timeout")?,
         stall_timeout: s.duration("stall_timeout")?,

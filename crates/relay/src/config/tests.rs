@@ -31,7 +31,10 @@ fn outer_peers_and_producers_are_all_it_needs() {
     assert_eq!(config.outer, ["sentry-1:9876".into(), "[::1]:9877".into()] as [Arc<str>; 2]);
     let producers = ["prodx", "prody"].map(|name| name.parse().unwrap());
     assert_eq!(config.rules, Rules::of(producers));
-    assert_eq!((config.claims.as_str(), config.claims_timeout), ("memory", Duration::from_millis(40)));
+    assert_eq!(
+        (config.claims.to_string(), config.claims_timeout),
+        ("memory".to_owned(), Duration::from_millis(40))
+    );
     assert_eq!((config.chain_id, config.max_legs, config.nodes.len()), (None, 64, 0));
 }
 
@@ -88,7 +91,7 @@ fn what_is_wrong_is_told_with_its_place() {
 outer = ["sentry", "sentry:0", "sentry:99999", "::1:9876", "a b:1", "s:1", "s:1"]
 producer = ["prodx", "Prod!"]
 allow = ["10.0.0.0/33"]
-claims = "redis://user:secret@host"
+claims = "user:secret@host"
 claims_timeout = "0ms"
 chain_id = "abc"
 early = "7s"

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
         Some(("explain", matches)) => explain::command(matches),
-        Some(("relay", matches)) => relay::command(matches),
+        Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
-        Some(("relay", matches)) => relay::command(matches),
+        Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

@@ -8,6 +8,7 @@
 //! * [`claims`]: who has which slot; what relays share.
 //! * [`filter`]: what passes on a leg, which way; what is no block of ours mostly does.
 //! * [`replay`]: a recorded round through the decision.
+//! * [`tunnel`]: beside a node on another machine, for it knows no TLS.
 //!
 //! The rules as an operator reads them are in the README.
 
@@ -22,6 +23,7 @@ mod greeting;
 mod highest;
 mod once;
 pub mod replay;
+pub mod tunnel;
 mod verdict;
 pub mod votes;
 

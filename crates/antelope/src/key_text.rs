@@ -51,7 +51,9 @@ impl fmt::Display for NotAKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Prefix => "a public key is expected, PUB_K1_…, PUB_R1_… or EOS…",
-            Self::Private => "this is a private key: give the public one, and make a new pair, as this one has been shown",
+            Self::Private => {
+                "this is a private key: give the public one, and make a new pair, as this one has been shown"
+            }
             Self::Checksum => "a letter of this key is wrong or missing (its checksum doesn't fit)",
         })
     }

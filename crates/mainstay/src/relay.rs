@@ -1,4 +1,4 @@
-//! `mainstay relay`: what there is for Antelope nodes.
+//! `mainstay relay`: the role, and what else there is for Antelope nodes.
 
 mod inspect;
 mod replay;
@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 
 use crate::plan::Environment;
+use crate::{roles, run};
 
-/// Its command line.
-pub(crate) fn subcommand() -> Command {
-    Command::new("relay")
-        .about("Look at what Antelope nodes (EOSIO, Leap, Spring) tell each other, and at what a relay makes of it; carry a node's connections to its relay")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
+/// What the role's command does besides running the role.
+pub(crate) fn subcommands(command: Command) -> Command {
+    command
+        .args_conflicts_with_subcommands(true)
+        .subcommand_help_heading("Instead of running it")
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
         .subcommand(tunnel::subcommand())
@@ -24,9 +24,9 @@ pub(crate) fn subcommand() -> Command {
 /// Runs it.
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
     match matches.subcommand() {
+        Some(("inspect", inner)) => inspect::command(inner),
         Some(("replay", inner)) => replay::command(inner),
         Some(("tunnel", inner)) => tunnel::command(inner, environment),
-        Some((_, inner)) => inspect::command(inner),
-        None => ExitCode::from(crate::WRONG_CONFIG),
+        _ => run::command(roles::kind("relay"), matches, environment),
     }
 }

@@ -7,6 +7,9 @@ mod authority;
 mod support;
 
 use authority::Authority;
+use mainstay_antelope::{
+    Frame, Handshake, Id, Message, Nanos, OnCurve, OwnedKey, PublicKey, Signature, Text,
+};
 use mainstay_wire::server::Tls;
 use rustix::process::Signal;
 use support::{Place, SOON};
@@ -47,6 +50,118 @@ fn flags_that_are_wrong_are_told_all_at_once() {
         .refused(&["error: --ca: none.pem: cannot be read: No such file or directory (os error 2)"]);
     with(&["--relay", "10.0.0.1:1", "--cert", &cert, "--key", &key, "--name", "a b"])
         .refused(&["error: --name: \"a b\" is neither a DNS name nor an IP address"]);
+}
+
+/// What a node says first, with this key in it.
+fn handshake(key: PublicKey<'_>) -> Frame {
+    Message::Handshake(Handshake {
+        network_version: 1212,
+        chain_id: Id([9; 32]),
+        node_id: Id([5; 32]),
+        key,
+        time: Nanos(1),
+        token: Id::ZERO,
+        sig: Signature::EMPTY,
+        p2p_address: Text(b"node:9801 - 0505050"),
+        lib_num: 0,
+        lib_id: Id::ZERO,
+        head_num: 0,
+        head_id: Id::ZERO,
+        os: Text(b"linux"),
+        agent: Text(b"node-a"),
+        generation: 1,
+    })
+    .frame()
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_takes_nodes_by_certificate_by_socket_and_by_key() {
+    let (place, authority) = (Place::new(), Authority::new());
+    let outer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sentry = outer.local_addr().unwrap().to_string();
+    let text = |path: std::path::PathBuf| path.display().to_string();
+    let (relay_cert, relay_key) = authority.issue("relay.example");
+    let (relay_cert, relay_key, ca) = (text(relay_cert), text(relay_key), text(authority.file()));
+    let key = OwnedKey::K1([2; 33]).to_string();
+    let own = [
+        "relay",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "off",
+        "--log-format",
+        "logfmt",
+        "--outer",
+        &sentry,
+        "--producer",
+        "prodx",
+        "--tls-cert",
+        &relay_cert,
+        "--tls-key",
+        &relay_key,
+        "--tls-ca",
+        &ca,
+        "--allow-names",
+        "node-a",
+        "--unix",
+        "relay.sock",
+        "--allow-peer-keys",
+        &key,
+    ];
+    let mut relay = place.start(&own, &[]);
+    let address = relay.address("relay");
+    let start = |name: &str, far: &str| {
+        let (cert, key) = authority.issue(name);
+        let (cert, key) = (text(cert), text(key));
+        let flags = [
+            "--log-format",
+            "logfmt",
+            "--listen",
+            "127.0.0.1:0",
+            "--relay",
+            far,
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+            "--ca",
+            &ca,
+            "--name",
+            "relay.example",
+        ];
+        let mut tunnel = place.start(&tunnel(&flags), &[]);
+        let address = tunnel.address("tunnel");
+        (tunnel, address)
+    };
+
+    let ours = handshake(OnCurve::K1(&[2; 33]));
+    let (_a, near) = start("node-a", &address);
+    let (_local, nearest) = start("node-b", "unix:relay.sock");
+    let uid = format!("uid {}", rustix::process::getuid().as_raw());
+    for (address, name) in [(near, "node-a"), (nearest, uid.as_str())] {
+        let mut node = TcpStream::connect(&address).await.unwrap();
+        node.write_all(ours.bytes()).await.unwrap();
+        let (mut peer, _) = timeout(SOON, outer.accept()).await.unwrap().unwrap();
+        let mut heard = vec![0; ours.bytes().len()];
+        timeout(SOON, peer.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(heard, ours.bytes()[..]);
+        assert!(relay.line(&["leg opened"]).contains(name));
+        // A key that isn't on the list, later on.
+        node.write_all(handshake(OnCurve::K1(&[3; 33])).bytes()).await.unwrap();
+        let line = relay.line(&["the key in its handshake is not in allow_peer_keys"]);
+        assert!(line.contains("inner"), "{line}");
+        assert_eq!(timeout(SOON, peer.read(&mut heard)).await.unwrap().unwrap_or(0), 0);
+    }
+
+    let (_b, far) = start("node-b", &address);
+    let mut node = TcpStream::connect(&far).await.unwrap();
+    node.write_all(ours.bytes()).await.unwrap();
+    relay.line(&["inner connection refused", "no name of its certificate is in allow_names: node-b"]);
+    assert_eq!(timeout(SOON, node.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+    assert!(!place.path().join("relay.sock").exists());
 }
 
 #[test]

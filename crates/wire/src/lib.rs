@@ -7,6 +7,7 @@
 //! - [`body`]: reading a body with a limit
 //! - [`hop`]: header fields that end at the next hop
 //! - [`socket`]: sockets of long connections, unix sockets
+//! - [`network`]: networks of addresses, as settings name them
 //! - [`server`]: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds, deadlines and a graceful stop
 //!
 //! Nothing here knows what a method means: that is the roles' business.
@@ -18,6 +19,7 @@ pub mod hop;
 pub mod jwt;
 pub mod local;
 mod names;
+pub mod network;
 pub mod server;
 mod small_write;
 pub mod socket;

@@ -2,7 +2,7 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, haproxy, nginx
+#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, etcd, haproxy, nginx
 #   tests/tools.sh bench     haproxy and nginx alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
@@ -67,28 +67,32 @@ cargo_tool() {
   cargo install "$1" --version "$2" --locked --root "$root"
 }
 
-# apt_tool PROGRAM WHY: a program of the Debian package of the same name.
+# apt_tool PROGRAM WHY [PACKAGE]: a program of the Debian package of the same name, or of another one.
 apt_tool() {
+  local package=${3:-$1}
   if type -P "$1" >/dev/null || [[ -x /usr/sbin/$1 ]]; then return; fi
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
     fail "$1 is not installed: install it with your system's package manager ($2)"
   fi
-  say "installing $1"
-  apt-get install -y --no-install-recommends "$1" >/dev/null ||
-    { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
+  say "installing $package"
+  apt-get install -y --no-install-recommends "$package" >/dev/null ||
+    { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$package" >/dev/null; }
 }
 
 proxies() {
   apt_tool haproxy "the tests of agent checks and the benchmarks run it"
   apt_tool nginx "the tests of sync behind its mirror and the benchmarks run it"
 }
-redis() { apt_tool redis-server "the tests of what instances share run it"; }
+stores() {
+  apt_tool redis-server "the tests of what instances share run it"
+  apt_tool etcd "the tests of what relays share run it" etcd-server
+}
 
 clients() {
   geth
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
-  redis
+  stores
   proxies
 }
 

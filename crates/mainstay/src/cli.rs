@@ -7,6 +7,7 @@ use crate::check;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
+use crate::explain;
 use crate::relay;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, LOG, TOP};
@@ -61,6 +62,7 @@ pub(crate) fn command(name: &'static str) -> Command {
             "Print the role's as its flags say: ",
         ))
         .subcommand(evidence::subcommand())
+        .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }

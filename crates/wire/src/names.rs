@@ -23,9 +23,9 @@ impl PeerNames {
     /// Those of a certificate in DER; none of one that can't be read.
     pub(crate) fn of(der: &[u8]) -> Self {
         let Ok(certificate) = Certificate::from_der(der) else { return Self::default() };
-        let certificate = certificate.tbs_certificate;
+        let certificate = certificate.tbs_certificate();
         let mut names = Vec::new();
-        if let Ok(Some((_, SubjectAltName(alternatives)))) = certificate.get::<SubjectAltName>() {
+        if let Ok(Some((_, SubjectAltName(alternatives)))) = certificate.get_extension::<SubjectAltName>() {
             for name in &alternatives {
                 match name {
                     GeneralName::DnsName(name) => names.push(name.as_str().to_ascii_lowercase()),
@@ -34,7 +34,7 @@ impl PeerNames {
                 }
             }
         }
-        names.extend(common_names(&certificate.subject));
+        names.extend(common_names(certificate.subject()));
         names.retain(|name| !name.is_empty() && name.len() <= LONGEST && !name.chars().any(char::is_control));
         names.truncate(MOST);
         let mut told: Vec<String> = Vec::new();
@@ -72,7 +72,7 @@ impl<T: Into<String>> FromIterator<T> for PeerNames {
 }
 
 fn common_names(subject: &Name) -> impl Iterator<Item = String> + '_ {
-    let parts = subject.0.iter().flat_map(|part| part.0.iter()).filter(|part| part.oid == CN);
+    let parts = subject.iter().filter(|part| part.oid == CN);
     parts.filter_map(|part| {
         use x509_cert::der::Tag;
         match part.value.tag() {

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::check;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
@@ -38,14 +39,14 @@ pub(crate) fn command(name: &'static str) -> Command {
     }
     command
         .subcommand(dev::subcommand())
-        .subcommand(inspecting(
+        .subcommand(check::args(inspecting(
             Command::new("check")
                 .about("Check the configuration and its secrets without starting anything")
                 .arg(Arg::new("probe").long("probe").global(true).action(ArgAction::SetTrue).help(
                     "Ask every node too: reachable, secret accepted, clock, chain, client, capabilities",
                 )),
             "Check the role as its flags say: ",
-        ))
+        )))
         .subcommand(inspecting(
             Command::new("config")
                 .about(

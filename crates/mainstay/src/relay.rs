@@ -2,6 +2,7 @@
 
 mod inspect;
 mod replay;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ pub(crate) fn subcommands(command: Command) -> Command {
         .subcommand_help_heading("Instead of running it")
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
+        .subcommand(tunnel::subcommand())
 }
 
 /// Runs it.
@@ -24,6 +26,7 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
     match matches.subcommand() {
         Some(("inspect", inner)) => inspect::command(inner),
         Some(("replay", inner)) => replay::command(inner),
+        Some(("tunnel", inner)) => tunnel::command(inner, environment),
         _ => run::command(roles::kind("relay"), matches, environment),
     }
 }

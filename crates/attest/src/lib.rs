@@ -5,6 +5,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod measurements;
+mod tpm;
 mod verdict;
 
+pub use measurements::{Measurements, MeasurementsError, Platform, TdxMeasurements, encode};
+pub use tpm::{AttestationKey, Quote, SHA256, TpmError};
 pub use verdict::{Attested, Kind, Measured, Refusal, Steps};

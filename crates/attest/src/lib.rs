@@ -5,10 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod measurements;
-mod tpm;
+pub mod azure;
+mod checks;
+pub mod measurements;
+pub mod sev;
+pub mod tpm;
 mod verdict;
 
-pub use measurements::{Measurements, MeasurementsError, Platform, TdxMeasurements, encode};
-pub use tpm::{AttestationKey, Quote, SHA256, TpmError};
+pub use checks::Session;
 pub use verdict::{Attested, Kind, Measured, Refusal, Steps};

@@ -4,6 +4,7 @@
 //! says is laid over seven PCRs that are always enforced: 8, 11, 13 and 15 are zero where it is silent; 4, 9 and 12 are the image's own, so a
 //! part that leaves one of them out could never be met and is refused when the node is added. [`TdxMeasurements`] is what a `TDX_…` says.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the verification of TDX compares with it"))]
 mod flashbots;
 mod packed;
 #[cfg(test)]

@@ -267,14 +267,17 @@ pub struct Quote<'a> {
 }
 
 impl Quote<'_> {
-    /// Verifies that `key` signed a quote of exactly these PCRs for `extra_data`. Which signature it was, in words.
+    /// Verifies that `key` signed a quote of exactly these PCRs for `extra_data`. Which signature it was, in words. What it was made for isn't
+    /// asked without `extra_data`: that is for kept evidence only.
     ///
     /// # Errors
     /// The first of: signature, magic, type, extraData, selection, digest that doesn't hold, or what can't be read.
-    pub fn verify(&self, key: &AttestationKey, extra_data: &[u8]) -> Result<&'static str, TpmError> {
+    pub fn verify(&self, key: &AttestationKey, extra_data: Option<&[u8]>) -> Result<&'static str, TpmError> {
         let (hashed, shown) = key.verify(self.message, self.signature)?;
         let quoted = Quoted::parse(self.message)?;
-        if quoted.extra_data != extra_data {
+        if let Some(extra_data) = extra_data
+            && quoted.extra_data != extra_data
+        {
             return Err(TpmError::ExtraData {
                 found: const_hex::encode(quoted.extra_data),
                 expected: const_hex::encode(extra_data),
@@ -336,7 +339,7 @@ impl<'a> Quoted<'a> {
         reader.sized(MAX_NAME)?;
         let extra_data = reader.sized(MAX_NAME)?;
         // TPMS_CLOCK_INFO: clock, resetCount, restartCount, safe.
-        (reader.u64()?, reader.u32()?, reader.u32()?);
+        let _clock = (reader.u64()?, reader.u32()?, reader.u32()?);
         if reader.u8()? > 1 {
             return Err(reader.malformed("safe is neither yes nor no"));
         }

@@ -1,6 +1,8 @@
 //! Quotes of a real TPM in software (swtpm), made for each run: keys, PCR values and nonces that no vector has.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -8,7 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mainstay_attest::{AttestationKey, Quote, TpmError};
+use mainstay_attest::measurements::Measurements;
+use mainstay_attest::sev::{Policy, Roots};
+use mainstay_attest::tpm::{AttestationKey, Quote, TpmError};
+use mainstay_attest::{Session, azure};
 use tempfile::TempDir;
 
 /// Any answer, the making of an RSA key too.
@@ -148,19 +153,19 @@ fn quotes_of_every_kind_of_key_hold_and_nothing_beside_them() {
         let pcrs = tpm.read();
         let (message, signature) = tpm.quote(&handle, &extra, ALL);
         let quote = Quote { message: &message, signature: &signature, pcrs: &pcrs };
-        assert_eq!(quote.verify(&key, &extra), Ok(kind));
-        assert!(matches!(quote.verify(&key, &[0; 32]), Err(TpmError::ExtraData { .. })), "{kind}");
+        assert_eq!(quote.verify(&key, Some(&extra)), Ok(kind));
+        assert!(matches!(quote.verify(&key, Some(&[0; 32])), Err(TpmError::ExtraData { .. })), "{kind}");
 
         // What was true a moment ago isn't any more, and the other way round.
         tpm.extend(4, 0x33);
         let now = tpm.read();
         let stale = Quote { pcrs: &now, ..quote };
-        assert!(matches!(stale.verify(&key, &extra), Err(TpmError::PcrDigest { .. })), "{kind}");
+        assert!(matches!(stale.verify(&key, Some(&extra)), Err(TpmError::PcrDigest { .. })), "{kind}");
         let (message, signature) = tpm.quote(&handle, &extra, ALL);
         let fresh = Quote { message: &message, signature: &signature, pcrs: &now };
-        assert_eq!(fresh.verify(&key, &extra), Ok(kind));
+        assert_eq!(fresh.verify(&key, Some(&extra)), Ok(kind));
         let mixed = Quote { signature: quote.signature, ..fresh };
-        assert!(matches!(mixed.verify(&key, &extra), Err(TpmError::Signature(_))), "{kind}");
+        assert!(matches!(mixed.verify(&key, Some(&extra)), Err(TpmError::Signature(_))), "{kind}");
         tpm.command("8001", "00000165", &handle);
     }
 }
@@ -179,17 +184,59 @@ fn quotes_of_other_pcrs_and_keys_of_another_kind_are_refused() {
     ] {
         let (message, signature) = tpm.quote(&handle, &[1; 32], selection);
         let quote = Quote { message: &message, signature: &signature, pcrs: &pcrs };
-        let refused = quote.verify(&key, &[1; 32]);
+        let refused = quote.verify(&key, Some(&[1; 32]));
         assert!(matches!(refused, Err(TpmError::Selection(_))), "{selection}: {refused:?}");
     }
     let (message, signature) = tpm.quote(&handle, &[1; 32], "00000001 000b 03 ffff00");
     let some: BTreeMap<u8, [u8; 32]> = pcrs.into_iter().filter(|(pcr, _)| *pcr < 16).collect();
     let quote = Quote { message: &message, signature: &signature, pcrs: &some };
-    assert_eq!(quote.verify(&key, &[1; 32]), Ok("ECDSA P-256 with SHA-256"));
+    assert_eq!(quote.verify(&key, Some(&[1; 32])), Ok("ECDSA P-256 with SHA-256"));
 
     let (_, other) = tpm.create(P256.replace("0000 0000", "0001 01 0000").as_str());
     let other = AttestationKey::parse(&other).unwrap();
-    assert!(matches!(quote.verify(&other, &[1; 32]), Err(TpmError::Signature(_))));
+    assert!(matches!(quote.verify(&other, Some(&[1; 32])), Err(TpmError::Signature(_))));
     let (_, unrestricted) = tpm.create(UNRESTRICTED);
     assert!(matches!(AttestationKey::parse(&unrestricted), Err(TpmError::Key(_))));
+}
+
+#[test]
+fn a_whole_document_over_it_holds() {
+    let mut tpm = Tpm::start();
+    let (handle, public) = tpm.create(RSA);
+    // What the document expects is extended: zero, then the digest.
+    let mut scene = common::Scene { public: Some(public), ..common::Scene::good() };
+    for pcr in [4, 9, 12] {
+        tpm.extend(pcr, pcr);
+    }
+    scene.pcrs = tpm.read();
+    let (message, signature) = tpm.quote(&handle, &scene.extra_data(), ALL);
+    scene.quote = Some((message, signature));
+    let (step, reason) = scene.refused();
+    assert!(step == "measurements" && reason.starts_with("PCR 4 is "), "{step}: {reason}");
+
+    let expected = |pcr: u8| const_hex::encode(scene.pcrs[&pcr]);
+    let expected = serde_json::json!({"4": expected(4), "9": expected(9), "12": expected(12)}).to_string();
+    let expected = Measurements::from_json(expected.as_bytes()).unwrap();
+    let session = Session { nonce: Some(&scene.nonce), key: Some(&scene.key) };
+    let roots = Roots::from_pem(common::ARK).unwrap();
+    let judge = |scene: &common::Scene| {
+        let document = scene.document().to_string();
+        azure::verify(
+            document.as_bytes(),
+            &expected,
+            session,
+            &Policy::default(),
+            &roots,
+            common::at(common::NOW),
+        )
+    };
+    let attested = judge(&scene).unwrap();
+    assert!(attested.warnings.is_empty());
+    // The TPM goes on living; the document with its new values and the old quote doesn't hold.
+    tpm.extend(10, 1);
+    scene.pcrs = tpm.read();
+    assert_eq!(judge(&scene).unwrap_err().step, "pcr digest");
+    let (message, signature) = tpm.quote(&handle, &scene.extra_data(), ALL);
+    scene.quote = Some((message, signature));
+    judge(&scene).unwrap();
 }

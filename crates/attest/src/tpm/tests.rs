@@ -27,7 +27,7 @@ fn pcrs() -> BTreeMap<u8, [u8; 32]> {
 
 fn verify(public: &[u8], message: &[u8], signature: &[u8], extra: &[u8]) -> Result<&'static str, TpmError> {
     let key = AttestationKey::parse(public)?;
-    Quote { message, signature, pcrs: &pcrs() }.verify(&key, extra)
+    Quote { message, signature, pcrs: &pcrs() }.verify(&key, Some(extra))
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn another_nonce_is_told() {
 fn values_that_weren_t_signed_are_told() {
     let key = AttestationKey::parse(PUBLIC).unwrap();
     let judge = |pcrs: &BTreeMap<u8, [u8; 32]>| {
-        Quote { message: MESSAGE, signature: SIGNATURE, pcrs }.verify(&key, &extra()).unwrap_err()
+        Quote { message: MESSAGE, signature: SIGNATURE, pcrs }.verify(&key, Some(&extra())).unwrap_err()
     };
     for pcr in 0..24 {
         let mut other = pcrs();

@@ -1,11 +1,11 @@
 //! Whole documents of Azure SEV-SNP: the published stand-in, and forged ones that hold but for one thing.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod chips;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::{NOW, Scene, at};
+use chips::{NOW, Scene, at};
 use mainstay_attest::measurements::Measurements;
 use mainstay_attest::sev::{Policy, Roots};
 use mainstay_attest::{Attested, Kind, Refusal, Session, azure};
@@ -20,7 +20,7 @@ const NONCE: &str = "78377b525757b494427f89014f97d79928f3938d14eb51e20fb5dec9834
 
 fn synthetic(document: &str, expected: &[u8], roots: &Roots, now: &str) -> Result<Attested, Refusal> {
     let expected = Measurements::from_json(expected).unwrap();
-    let nonce = common::hex(NONCE);
+    let nonce = chips::hex(NONCE);
     let session = Session { nonce: Some(&nonce), key: Some(b"spki") };
     azure::verify(document.as_bytes(), &expected, session, &Policy::default(), roots, at(now))
 }
@@ -94,7 +94,7 @@ fn another_connection_s_nonce_or_key_is_refused() {
     let judge = |session| {
         azure::verify(DOCUMENT.as_bytes(), &expected, session, &Policy::default(), &root(), at(NOW))
     };
-    let nonce = common::hex(NONCE);
+    let nonce = chips::hex(NONCE);
     let other = Session { nonce: Some(&[7; 32]), key: Some(b"spki") };
     let refusal = judge(other).unwrap_err();
     assert!(refusal.step == "nonce" && refusal.reason.contains("extraData"), "{refusal}");
@@ -318,7 +318,7 @@ fn what_the_tpm_says_is_refused_by_name() {
     let cases: [(&str, Change, &str, &str); 8] = [
         (
             "key of another machine",
-            |scene| scene.other_key = Some(common::public().iter().map(|byte| byte ^ 1).collect()),
+            |scene| scene.other_key = Some(chips::public().iter().map(|byte| byte ^ 1).collect()),
             "attestation key",
             "isn't HCLAkPub",
         ),
@@ -342,8 +342,8 @@ fn what_the_tpm_says_is_refused_by_name() {
         (
             "old quote",
             |scene| {
-                let message = common::attest(&[1; 32], &scene.pcrs);
-                scene.quote = Some((message.clone(), common::sign(&message)));
+                let message = chips::attest(&[1; 32], &scene.pcrs);
+                scene.quote = Some((message.clone(), chips::sign(&message)));
             },
             "nonce",
             "not for this connection's",
@@ -351,9 +351,9 @@ fn what_the_tpm_says_is_refused_by_name() {
         (
             "no quote",
             |scene| {
-                let mut message = common::attest(&scene.extra_data(), &scene.pcrs);
+                let mut message = chips::attest(&scene.extra_data(), &scene.pcrs);
                 message[5] = 0x17;
-                scene.quote = Some((message.clone(), common::sign(&message)));
+                scene.quote = Some((message.clone(), chips::sign(&message)));
             },
             "quote",
             "is no quote",
@@ -361,9 +361,9 @@ fn what_the_tpm_says_is_refused_by_name() {
         (
             "not by a TPM",
             |scene| {
-                let mut message = common::attest(&scene.extra_data(), &scene.pcrs);
+                let mut message = chips::attest(&scene.extra_data(), &scene.pcrs);
                 message[0] = 0;
-                scene.quote = Some((message.clone(), common::sign(&message)));
+                scene.quote = Some((message.clone(), chips::sign(&message)));
             },
             "quote",
             "wasn't made by a TPM",
@@ -391,7 +391,7 @@ fn id_keys_and_minimum_are_settings() {
     scene.report[0xe0] ^= 1;
     let document = scene.document().to_string();
     let judge = |policy: &Policy| {
-        common::verify(&document, Session { nonce: Some(&scene.nonce), key: Some(&scene.key) }, policy, NOW)
+        chips::verify(&document, Session { nonce: Some(&scene.nonce), key: Some(&scene.key) }, policy, NOW)
     };
     let mut policy = Policy::default();
     policy.id_keys.push(scene.report[0xe0..0x110].try_into().unwrap());
@@ -406,7 +406,7 @@ fn id_keys_and_minimum_are_settings() {
 #[test]
 fn documents_are_bounded_and_no_nonsense() {
     let judge =
-        |document: &str| common::verify(document, Session::default(), &Policy::default(), NOW).unwrap_err();
+        |document: &str| chips::verify(document, Session::default(), &Policy::default(), NOW).unwrap_err();
     let spaces = " ".repeat(256 * 1024);
     for (document, says) in [
         ("", "can't be read"),

@@ -1,7 +1,7 @@
 //! Quotes of a real TPM in software (swtpm), made for each run: keys, PCR values and nonces that no vector has.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod chips;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -204,7 +204,7 @@ fn a_whole_document_over_it_holds() {
     let mut tpm = Tpm::start();
     let (handle, public) = tpm.create(RSA);
     // What the document expects is extended: zero, then the digest.
-    let mut scene = common::Scene { public: Some(public), ..common::Scene::good() };
+    let mut scene = chips::Scene { public: Some(public), ..chips::Scene::good() };
     for pcr in [4, 9, 12] {
         tpm.extend(pcr, pcr);
     }
@@ -218,8 +218,8 @@ fn a_whole_document_over_it_holds() {
     let expected = serde_json::json!({"4": expected(4), "9": expected(9), "12": expected(12)}).to_string();
     let expected = Measurements::from_json(expected.as_bytes()).unwrap();
     let session = Session { nonce: Some(&scene.nonce), key: Some(&scene.key) };
-    let roots = Roots::from_pem(common::ARK).unwrap();
-    let judge = |scene: &common::Scene| {
+    let roots = Roots::from_pem(chips::ARK).unwrap();
+    let judge = |scene: &chips::Scene| {
         let document = scene.document().to_string();
         azure::verify(
             document.as_bytes(),
@@ -227,7 +227,7 @@ fn a_whole_document_over_it_holds() {
             session,
             &Policy::default(),
             &roots,
-            common::at(common::NOW),
+            chips::at(chips::NOW),
         )
     };
     let attested = judge(&scene).unwrap();

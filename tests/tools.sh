@@ -2,7 +2,7 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, etcd, haproxy, nginx
+#   tests/tools.sh           geth, Lodestar, EthereumJS, redis-server, etcd, haproxy, nginx, swtpm
 #   tests/tools.sh bench     haproxy and nginx alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
@@ -87,12 +87,14 @@ stores() {
   apt_tool redis-server "the tests of what instances share run it"
   apt_tool etcd "the tests of what relays share run it" etcd-server
 }
+tpm() { apt_tool swtpm "the tests of attestation take quotes of it"; }
 
 clients() {
   geth
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
   stores
+  tpm
   proxies
 }
 

@@ -157,15 +157,18 @@ impl Feed {
 pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let serve = async {
         let mut not_before = Instant::now();
+        let mut is_back = false;
         loop {
             if node.feed.at_once.swap(false, Ordering::Relaxed) {
+                is_back = true;
                 not_before = Instant::now();
                 node.state().replays_in_vain = 0;
             }
             let wanted = node.feed.replay.load(Ordering::Relaxed);
             if wanted && Instant::now() >= not_before {
                 node.feed.replay.store(false, Ordering::Relaxed);
-                let end = replay(&core, &node).await;
+                let end = replay(&core, &node, is_back).await;
+                is_back &= matches!(end, Replayed::Failed);
                 let in_vain = count_in_vain(&node, &end);
                 if in_vain > 0 {
                     not_before = Instant::now() + pause_after(in_vain);
@@ -260,8 +263,9 @@ enum Replayed {
     Failed,
 }
 
-/// Sends what the node missed and then the head.
-async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
+/// Sends what the node missed and then the head. One that is back is asked first about what none of the others called VALID, too:
+/// that may say more of them than of the blocks.
+async fn replay(core: &Arc<Core>, node: &Arc<Node>, is_back: bool) -> Replayed {
     let (drained, down) = {
         let state = node.state();
         (
@@ -283,18 +287,22 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
         let blocks = lock(&core.blocks);
         blocks.plan((&hash, number), blocks.tip(&head.hash))
     };
-    let (payloads, gap) = match plan {
+    let (mut payloads, gap) = match plan {
         Plan::Replay(payloads) => (payloads, None),
         Plan::Gap(gap) => (Vec::new(), Some(gap)),
     };
     node.state().gap = gap;
+    if is_back {
+        let mut doubtful = lock(&core.blocks).unproved();
+        doubtful.retain(|doubtful| !payloads.contains(doubtful));
+        payloads.append(&mut doubtful);
+    }
     let mut sent = 0;
     for payload in payloads {
         let method = Method::of(&payload.method);
         let heard = send(core, node, payload.request, method, &head.caller).await;
-        // What it says in a replay counts as what it says in a round.
         if let Some(vote) = heard.vote() {
-            core.remember(&payload.hash, node.id, vote);
+            core.remember_replayed(&payload.hash, node.id, vote);
         }
         match heard {
             Heard::Silent(_) => {
@@ -318,7 +326,7 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
 async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
     let heard = send(core, node, head.request.clone(), Method::of(&head.method), &head.caller).await;
     let Some(vote) = heard.vote() else { return Replayed::Failed };
-    core.remember(&head.hash, node.id, vote);
+    core.remember_replayed(&head.hash, node.id, vote);
     if node.state().standing.voted(vote) {
         core.telemetry.standing(node.name(), "votes", "it follows the head again");
     }

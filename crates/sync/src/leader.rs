@@ -331,10 +331,12 @@ impl Leader {
         offence.map(|(suspicion, _)| suspicion).or(head.map(|head| Suspicion::Refused { head }))
     }
 
-    /// Whose block is the best there is doesn't hang on what no EL knows, as long as there are blocks that one knows.
+    /// Whose head is the best there is doesn't hang on what no EL knows, as long as there are heads that one knows. (A VALID block
+    /// that nobody makes its head is of no chain: anybody makes one in every slot.)
     fn weigh(&mut self) {
         let valid = Count { clock: self.now.slot, valid_only: true };
-        let best = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.highest(valid)).max();
+        let heads = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.head);
+        let best = heads.filter_map(|head| self.slot_of(head, valid)).max();
         if best > self.valid_slot {
             (self.valid_slot, self.valid_since) = (best, Some(self.now.at));
         }
@@ -348,9 +350,15 @@ impl Leader {
 
     /// How far a CL has got: to its head, whoever sent that; to the highest block that it sent if it names none.
     fn slot(&self, record: &Record) -> Option<u64> {
-        let Some(head) = record.head else { return record.highest(self.count) };
-        let of = |record: &Record| record.slot_of(head, self.count);
-        of(record).or_else(|| self.records.values().find_map(of))
+        match record.head {
+            Some(head) => record.slot_of(head, self.count).or_else(|| self.slot_of(head, self.count)),
+            None => record.highest(self.count),
+        }
+    }
+
+    /// The slot of a block by whoever sent it.
+    fn slot_of(&self, block: Hash, count: Count) -> Option<u64> {
+        self.records.values().find_map(|record| record.slot_of(block, count))
     }
 
     /// Live and unsuspected: what it says counts for comparing.

@@ -274,6 +274,27 @@ fn heads_that_no_el_knows_are_worth_nothing_beside_those_that_are_there() {
     });
 }
 
+/// Found by the simulation: a leader whose head stood still led on as long as it made a block of its own in every slot, which ELs
+/// called VALID, while they lacked a parent of what the others named.
+#[test]
+fn valid_blocks_that_nobody_makes_a_head_are_worth_nothing() {
+    let mut s = Scene::new();
+    s.block(0, "liar", FIRST);
+    s.leader.taken(block(FIRST), true, s.now(0));
+    s.block(0, "well", FIRST);
+    for n in 1..7 {
+        let at = n * SLOT;
+        s.pass(at);
+        let made_up = block(FIRST + n + 1_000_000);
+        s.heard(at, "liar", Heard::Payload { hash: made_up, parent: block(FIRST - 1), slot: FIRST + n });
+        s.leader.taken(made_up, true, s.now(at));
+        s.block(at, "well", FIRST + n);
+        s.leader.taken(block(FIRST + n), false, s.now(at));
+        s.call(at + 1, "liar");
+    }
+    assert_eq!(s.leads(), "well");
+}
+
 #[test]
 fn while_no_el_knows_anything_payloads_count_all_the_same() {
     let mut s = Scene::new();

@@ -3,7 +3,7 @@
 //! A real execution client without peers never recovers by itself from missed payloads: it says SYNCING to everything that
 //! follows while its `eth_syncing` says false. Replaying what it missed heals it within seconds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -257,6 +257,21 @@ impl Blocks {
         std::iter::successors(Some(block), parent).take(self.by_hash.len() + 1)
     }
 
+    /// The blocks up to `target` from where it leaves the line of `head`; none if they aren't all kept.
+    #[must_use]
+    pub fn branch(&self, head: &str, target: &str) -> Vec<Payload> {
+        let known: HashSet<&str> = self.line(head).collect();
+        let mut branch = Vec::new();
+        for block in self.line(target) {
+            if known.contains(block) {
+                branch.reverse();
+                return branch;
+            }
+            branch.extend(self.get(block).cloned());
+        }
+        Vec::new()
+    }
+
     /// The block kept last, if it comes after `head`; else `head`. A payload comes before the forkchoiceUpdated that makes it
     /// the head, so a node that is led to the head only would miss its successor.
     #[must_use]
@@ -367,6 +382,26 @@ mod tests {
         ring.keep(payload("a", "b", 1, 10));
         ring.keep(payload("b", "a", 2, 10));
         assert_eq!(ring.line("a").collect::<Vec<_>>(), ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn a_branch_begins_where_it_leaves_the_line_of_a_head() {
+        let mut blocks = Blocks::new(64, 1 << 20);
+        chain(5, &mut blocks);
+        for (hash, parent, number) in [("x4", "h3", 4), ("x5", "x4", 5), ("far", "?", 9)] {
+            blocks.keep_recent(payload(hash, parent, number, 10), false, Sender(1));
+        }
+        let branch = |head, target| {
+            blocks.branch(head, target).into_iter().map(|payload| payload.hash).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(branch("h5", "x5"), "x4 x5");
+        assert_eq!(branch("h3", "x5"), "x4 x5");
+        assert_eq!(branch("x4", "x5"), "x5");
+        assert_eq!(branch("h2", "h5"), "h3 h4 h5");
+        assert_eq!(branch("h0", "h1"), "h1", "the head itself needn't be kept");
+        for (head, target) in [("h5", "h2"), ("h5", "h5"), ("h5", "far"), ("h5", "?"), ("elsewhere", "h5")] {
+            assert_eq!(branch(head, target), "", "{head} {target}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mainstay_wire::envelope::{self, Outcome, Reply};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::blocks::Plan;
+use crate::blocks::{Payload, Plan};
 use crate::core::{Core, Head};
 use crate::method::{Family, Method};
 use crate::node::{Caller, Failed, Node, lock};
@@ -77,6 +77,8 @@ pub struct Feed {
     queue: Mutex<Fifo<Job>>,
     wake: Notify,
     replay: AtomicBool,
+    /// What it lacked the parents of.
+    lead_to: Mutex<Option<Payload>>,
     at_once: AtomicBool,
     closed: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl Default for Feed {
             queue: Mutex::new(Fifo::new(MAX_CALLS, MAX_BYTES)),
             wake: Notify::new(),
             replay: AtomicBool::new(false),
+            lead_to: Mutex::new(None),
             at_once: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
@@ -117,6 +120,12 @@ impl Feed {
     pub fn want_replay(&self) {
         self.replay.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// Asks for a replay that leads to this payload, too, which nobody may have made the head yet.
+    pub fn lead_to(&self, payload: Payload) {
+        *lock(&self.lead_to) = Some(payload);
+        self.want_replay();
     }
 
     /// The node is back: what it missed is replayed at once, whatever was in vain while it was away.
@@ -292,16 +301,29 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>, is_back: bool) -> Replayed {
         Plan::Gap(gap) => (Vec::new(), Some(gap)),
     };
     node.state().gap = gap;
-    if is_back {
-        let mut doubtful = lock(&core.blocks).unproved();
-        doubtful.retain(|doubtful| !payloads.contains(doubtful));
-        payloads.append(&mut doubtful);
+    let wanted = lock(&node.feed.lead_to).take();
+    {
+        let blocks = lock(&core.blocks);
+        let doubtful = if is_back { blocks.unproved() } else { Vec::new() };
+        let branch = wanted.iter().flat_map(|wanted| blocks.branch(&hash, &wanted.parent));
+        for payload in branch.chain(doubtful) {
+            if !payloads.contains(&payload) {
+                payloads.push(payload);
+            }
+        }
     }
+    let parents = payloads.iter().map(|payload| payload.hash.as_str());
+    let wanted = wanted.filter(|wanted| {
+        let is_sent = payloads.iter().any(|payload| payload.hash == wanted.hash);
+        !is_sent && parents.chain([hash.as_str()]).any(|parent| parent == wanted.parent)
+    });
     let mut sent = 0;
-    for payload in payloads {
+    let kept = payloads.len();
+    for (at, payload) in payloads.into_iter().chain(wanted).enumerate() {
         let method = Method::of(&payload.method);
         let heard = send(core, node, payload.request, method, &head.caller).await;
-        if let Some(vote) = heard.vote() {
+        // Whether the one that is wanted is what its hash says wasn't checked.
+        if let Some(vote) = heard.vote().filter(|vote| at < kept || *vote != Vote::Invalid) {
             core.remember_replayed(&payload.hash, node.id, vote);
         }
         match heard {

@@ -39,6 +39,8 @@ pub(super) struct Conductor {
     muted: Vec<usize>,
     /// Nodes that this round has asked a replay for.
     led: Vec<usize>,
+    /// [`Subject::unproved`] is kept.
+    is_kept: bool,
 }
 
 impl Conductor {
@@ -78,6 +80,7 @@ impl Conductor {
             late_invalid: false,
             muted: Vec::new(),
             led: Vec::new(),
+            is_kept: false,
         }
     }
 
@@ -138,9 +141,10 @@ impl Conductor {
 
     fn learn(&mut self, node: &Arc<Node>, vote: Vote, of_block: bool, took: Duration, at: Duration) {
         if vote == Vote::Valid
-            && let Some((payload, by)) = self.subject.unproved.take()
+            && let Some((payload, by)) = self.subject.unproved.as_ref().filter(|_| !self.is_kept)
         {
-            lock(&self.core.blocks).keep_recent(payload, true, by);
+            self.is_kept = true;
+            lock(&self.core.blocks).keep_recent(payload.clone(), true, *by);
         }
         let mut state = node.state();
         if self.method.family == Family::NewPayload {
@@ -188,7 +192,10 @@ impl Conductor {
             }
             if !self.led.contains(&index) {
                 self.led.push(index);
-                node.feed.want_replay();
+                match &self.subject.unproved {
+                    Some((payload, _)) => node.feed.lead_to(payload.clone()),
+                    None => node.feed.want_replay(),
+                }
             }
             if known && !self.muted.contains(&index) {
                 self.muted.push(index);

@@ -11,6 +11,8 @@ mod cli;
 mod dev;
 mod dropin;
 mod evidence;
+mod handover;
+mod listeners;
 mod logging;
 mod plan;
 mod probe;
@@ -21,6 +23,7 @@ mod run;
 mod sections;
 mod show;
 mod status;
+mod supervisor;
 
 use std::process::ExitCode;
 

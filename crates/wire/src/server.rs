@@ -115,11 +115,14 @@ pub async fn serve<H: Handler>(
             }
         }
     }
-    for (stream, peer) in accepted(listener) {
-        let Ok(place) = places.clone().try_acquire_owned() else { break };
+    let mut waiting = accepted(listener);
+    // Who finds no place stays where it is, for whoever else has this listener.
+    while let Ok(place) = places.clone().try_acquire_owned() {
+        let Some((stream, peer)) = waiting.next() else { break };
         let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
         connections.spawn(holding(place, served));
     }
+    drop(waiting);
 
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, all_ended).await.is_err() {

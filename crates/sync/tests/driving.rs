@@ -86,6 +86,27 @@ async fn an_el_that_is_back_is_asked_about_what_the_others_refused() {
     assert_eq!(bed.sent(1, &blocks[1]), 1);
 }
 
+/// Found by the simulation: the others' blocks were SYNCING for ever to an EL that had missed one of them.
+#[tokio::test]
+async fn an_el_is_led_to_what_it_lacks_the_parents_of_though_the_leader_is_elsewhere() {
+    let bed = Setup::new(2).ready().await;
+    let (a, b) = (bed.cl("a"), bed.cl("b"));
+    let blocks = chain(&bed.genesis, 3);
+    a.block(&blocks[0]).await;
+    bed.followed(&[0, 1], blocks[0].hash).await;
+    bed.els[1].set(Fault::Down);
+    bed.condition("el2", "unfit").await;
+    assert_eq!(b.payload(&blocks[1]).await["status"], "VALID");
+    bed.els[1].heal();
+    bed.condition("el2", "fit").await;
+    assert_eq!(b.payload(&blocks[2]).await["status"], "VALID");
+    bed.until("it has the parent and is asked again", |bed| {
+        (bed.sent(1, &blocks[1]), bed.sent(1, &blocks[2])) == (1, 2)
+    })
+    .await;
+    assert_eq!(bed.leader().as_deref(), Some("a"));
+}
+
 #[tokio::test]
 async fn what_is_told_while_all_els_are_away_is_no_verdict() {
     let bed = Setup::new(1).set("request_timeout", "200ms").ready().await;

@@ -26,6 +26,7 @@
 //! | [`forger`] | a consensus client that lies about the time and the head |
 //! | [`snapshot`] | an execution client's data as they were once |
 //! | [`connections`] | how many connections a process has to a port |
+//! | [`nodeos`] | nodes of an Antelope chain, and what became of it |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -53,6 +54,7 @@ pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
 pub mod nginx;
+pub mod nodeos;
 pub mod pair;
 pub mod peering;
 pub mod process;

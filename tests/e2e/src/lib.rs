@@ -23,6 +23,7 @@
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
 //! | [`mainstay`], [`balancer`], [`guards`] | the binary under test: `engine`, `rpc` and `beacon`; [`program`] is what all are |
 //! | [`follower`] | the same: `sync`; [`dropin`] is it in sync-proxy's stead, [`nginx`] what stands before that |
+//! | [`gate`] | the same: `relay`, before real nodeos |
 //! | [`forger`] | a consensus client that lies about the time and the head |
 //! | [`snapshot`] | an execution client's data as they were once |
 //! | [`connections`] | how many connections a process has to a port |
@@ -46,6 +47,7 @@ pub mod feed;
 pub mod fleet;
 pub mod follower;
 pub mod forger;
+pub mod gate;
 pub mod geth;
 pub mod guards;
 pub mod heads;

@@ -10,6 +10,8 @@ use crate::nodeos::tap::Tap;
 use crate::nodeos::{Nodeos, Part};
 use crate::{Lab, Result, until};
 
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Whose blocks two nodes make.
 pub const PRODUCER: &str = "prodx";
 /// All of the schedule, in its order.
@@ -119,7 +121,8 @@ impl Devnet {
         })
         .await?;
         let [a, b] = self.inner.each_ref().map(|taps| taps.each_ref());
-        let round = Round::of(first, name(PRODUCER), [&a, &b], &chain);
+        let mut round = Round::of(first, name(PRODUCER), [&a, &b], &self.outer.each_ref());
+        round.on(&chain)?;
         lab.say(format!("{what}: {round}"));
         self.one_block_a_slot()?;
         Ok(round)
@@ -134,6 +137,25 @@ impl Devnet {
             tap.polite()?;
         }
         one_block_a_slot(name(PRODUCER), &self.outer.each_ref())
+    }
+
+    /// The node whose block went out where the nodes' blocks differ, in the round from slot `first` on; `None` if the round is over and
+    /// they never did.
+    pub async fn winner(&self, first: u32) -> Option<usize> {
+        while now() < first + ROUND {
+            let [a, b] = self.inner.each_ref().map(|taps| taps.each_ref());
+            let round = Round::of(first, name(PRODUCER), [&a, &b], &self.outer.each_ref());
+            if let Some(winner) = round.winner() {
+                return Some(winner);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        None
+    }
+
+    /// Begins anew with what is known of every connection.
+    pub fn forget(&self) {
+        self.inner.iter().flatten().chain(&self.outer).for_each(Tap::forget);
     }
 
     /// Hands transactions to the public node from the beginning of the round from slot `first` on: enough to make the nodes' blocks

@@ -53,7 +53,7 @@ impl Cutter {
     ///
     /// # Errors
     /// If these are no frames.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn cut(&mut self) -> Result<Option<Frame>> {
         let Some(length) = self.0.first_chunk::<4>() else {
             return Ok(None);
         };
@@ -161,7 +161,7 @@ mod tests {
             let mut found = Vec::new();
             for bytes in stream.chunks(size) {
                 cutter.take(bytes);
-                while let Some(frame) = cutter.next().unwrap() {
+                while let Some(frame) = cutter.cut().unwrap() {
                     found.push(frame);
                 }
             }

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use tokio::time::Instant;
-
 use crate::nodeos::chain::Block;
 use crate::nodeos::frames::Header;
 use crate::nodeos::key::hex;
@@ -20,8 +18,10 @@ pub const ROUND: u32 = 12;
 pub struct Slot {
     /// The block that each node made.
     pub made: [Option<Header>; 2],
-    /// The block that the public chain has.
-    pub public: Option<String>,
+    /// The block that reached the public side.
+    pub public: Option<[u8; 32]>,
+    /// Whether it is on the public chain.
+    pub kept: bool,
 }
 
 /// A whole round.
@@ -34,33 +34,47 @@ pub struct Round {
 }
 
 impl Round {
-    /// Puts together what is known of the round from slot `first` on. `inner`: the taps of each node. `chain`: the public chain.
-    pub(crate) fn of(first: u32, producer: u64, inner: [&[&Tap]; 2], chain: &[Block]) -> Round {
+    /// Puts together what was seen of the round from slot `first` on. `inner`: the taps of each node. `outer`: those on the public side.
+    pub(crate) fn of(first: u32, producer: u64, inner: [&[&Tap]; 2], outer: &[&Tap]) -> Round {
         let mut slots = vec![Slot::default(); ROUND as usize];
-        let place = |slot: u32| slot.checked_sub(first).filter(|at| *at < ROUND).map(|at| at as usize);
         for (node, taps) in inner.into_iter().enumerate() {
             for Passed { block, .. } in made(taps) {
-                if let (true, Some(at)) = (block.producer == producer, place(block.slot)) {
+                if let (true, Some(at)) = (block.producer == producer, place(first, block.slot)) {
                     slots[at].made[node].get_or_insert(block);
                 }
             }
         }
-        for block in chain {
-            if let Some(at) = place(block.slot) {
-                slots[at].public = Some(block.id.clone());
+        for Passed { block, .. } in outward(producer, outer) {
+            if let Some(at) = place(first, block.slot) {
+                slots[at].public.get_or_insert(block.id);
             }
         }
         Round { first, slots }
     }
 
+    /// Looks which blocks the public chain has.
+    pub(crate) fn on(&mut self, chain: &[Block]) -> Result<()> {
+        for block in chain {
+            if let Some(at) = place(self.first, block.slot) {
+                let slot = &mut self.slots[at];
+                slot.kept = slot.public.is_some_and(|id| hex(&id) == block.id);
+                ensure!(
+                    slot.kept,
+                    "position {at}: the public chain has {block:?}, which nobody has seen come"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// How many slots have a block on the public chain.
     pub fn filled(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.public.is_some()).count()
+        self.slots.iter().filter(|slot| slot.kept).count()
     }
 
     /// The positions that have none.
     pub fn gaps(&self) -> Vec<usize> {
-        (0..self.slots.len()).filter(|at| self.slots[*at].public.is_none()).collect()
+        (0..self.slots.len()).filter(|at| !self.slots[*at].kept).collect()
     }
 
     /// How many blocks this node made.
@@ -76,11 +90,11 @@ impl Round {
         })
     }
 
-    /// The node whose block the public chain has where the nodes parted.
+    /// The node whose block reached the public side where the nodes parted.
     pub fn winner(&self) -> Option<usize> {
         let slot = &self.slots[self.parted()?];
-        let public = slot.public.as_ref()?;
-        slot.made.iter().position(|made| made.is_some_and(|made| hex(&made.id) == *public))
+        let public = slot.public?;
+        slot.made.iter().position(|made| made.is_some_and(|made| made.id == public))
     }
 }
 
@@ -126,9 +140,9 @@ pub fn one_block_a_slot(producer: u64, outer: &[&Tap]) -> Result<usize> {
     Ok(slots.len())
 }
 
-/// When the first block of this slot or a later one of `producer` reached the public side.
-pub fn public_since(producer: u64, slot: u32, outer: &[&Tap]) -> Option<Instant> {
-    outward(producer, outer).filter(|passed| passed.block.slot >= slot).map(|passed| passed.at).min()
+/// The position of a slot in the round from slot `first` on.
+fn place(first: u32, slot: u32) -> Option<usize> {
+    slot.checked_sub(first).filter(|at| *at < ROUND).map(|at| at as usize)
 }
 
 fn outward(producer: u64, outer: &[&Tap]) -> impl Iterator<Item = Passed> {

@@ -92,6 +92,11 @@ impl Tap {
         self.shared.record(|record| record.blocks.clone())
     }
 
+    /// Forgets what it has seen.
+    pub fn forget(&self) {
+        self.shared.record(|record| *record = Record::default());
+    }
+
     /// How many connections have been led on.
     pub fn connections(&self) -> u32 {
         self.shared.record(|record| record.connections)
@@ -164,7 +169,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, shared
 /// Notes down what has come; gives whether all of it were frames.
 fn witness(cutter: &mut Cutter, way: Way, shared: &Shared) -> bool {
     loop {
-        let next = cutter.next();
+        let next = cutter.cut();
         let go_on = shared.record(|record| match next {
             Ok(Some(Frame::Block(block))) => {
                 record.blocks.push(Passed { at: Instant::now(), way, block });

@@ -28,6 +28,7 @@
 //! | [`snapshot`] | an execution client's data as they were once |
 //! | [`connections`] | how many connections a process has to a port |
 //! | [`nodeos`] | nodes of an Antelope chain, and what became of it |
+//! | [`redis`] | a Redis for what several share |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -62,6 +63,7 @@ pub mod peering;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod redis;
 pub mod relay;
 pub mod rpc;
 pub mod snapshot;

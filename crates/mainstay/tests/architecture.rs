@@ -38,7 +38,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("relay", &["antelope", "node", "settings", "store", "wire"]),
     ("rpc", &["node", "settings", "store", "wire"]),
     ("settings", &[]),
-    ("sim", &["wire"]),
+    ("sim", &["antelope", "wire"]),
     ("store", &[]),
     ("sync", &["execution", "node", "settings", "wire"]),
     ("wire", &[]),

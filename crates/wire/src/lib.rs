@@ -6,6 +6,7 @@
 //! - [`client`]: a pool of keep-alive connections to one endpoint, or one HTTP/2 connection to one that is far away
 //! - [`body`]: reading a body with a limit
 //! - [`hop`]: header fields that end at the next hop
+//! - [`network`]: networks of addresses, as settings name them
 //! - [`server`]: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds, deadlines and a graceful stop
 //!
 //! Nothing here knows what a method means: that is the roles' business.
@@ -16,6 +17,7 @@ pub mod envelope;
 pub mod hop;
 pub mod jwt;
 pub mod local;
+pub mod network;
 pub mod server;
 mod small_write;
 mod tls;

@@ -98,11 +98,11 @@ pub async fn serve<H: Handler>(
     let options = Arc::new(options);
     let places = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
-    let mut pause = FIRST_PAUSE;
+    let mut acceptor = Acceptor::new(listener);
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.ok()?;
-            let (stream, peer) = accept(&listener, &mut pause).await;
+            let (stream, peer) = acceptor.accept().await;
             Some((stream, peer, place))
         };
         tokio::select! {
@@ -115,11 +115,14 @@ pub async fn serve<H: Handler>(
             }
         }
     }
-    for (stream, peer) in accepted(listener) {
-        let Ok(place) = places.clone().try_acquire_owned() else { break };
+    let mut waiting = accepted(acceptor.listener);
+    // Who finds no place stays where it is, for whoever else has this listener.
+    while let Ok(place) = places.clone().try_acquire_owned() {
+        let Some((stream, peer)) = waiting.next() else { break };
         let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
         connections.spawn(holding(place, served));
     }
+    drop(waiting);
 
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, all_ended).await.is_err() {
@@ -150,24 +153,38 @@ async fn holding(place: OwnedSemaphorePermit, served: impl Future<Output = ()>) 
     drop(place);
 }
 
-/// The next connection. Errors of the listener (no file descriptor left, say) pass with time, so it backs off and goes
-/// on.
-async fn accept(listener: &TcpListener, pause: &mut Duration) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Only latency is lost where it cannot be set.
-                let _ = stream.set_nodelay(true);
-                *pause = FIRST_PAUSE;
-                return (stream, peer);
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                if *pause == FIRST_PAUSE {
-                    tracing::warn!(%error, "cannot accept connections, trying on");
+/// Accepts connections, whatever the listener says.
+pub struct Acceptor {
+    listener: TcpListener,
+    pause: Duration,
+}
+
+impl Acceptor {
+    /// That of a listener.
+    #[must_use]
+    pub fn new(listener: TcpListener) -> Self {
+        Self { listener, pause: FIRST_PAUSE }
+    }
+
+    /// The next connection, which doesn't wait to fill packets (`TCP_NODELAY`). Errors of the listener (no file descriptor left, say)
+    /// pass with time, so it backs off and goes on.
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Only latency is lost where it cannot be set.
+                    let _ = stream.set_nodelay(true);
+                    self.pause = FIRST_PAUSE;
+                    return (stream, peer);
                 }
-                tokio::time::sleep(*pause).await;
-                *pause = (2 * *pause).min(LONGEST_PAUSE);
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if self.pause == FIRST_PAUSE {
+                        tracing::warn!(%error, "cannot accept connections, trying on");
+                    }
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+                }
             }
         }
     }

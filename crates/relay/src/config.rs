@@ -1,0 +1,89 @@
+//! The role's settings: their tables, and the validated form.
+
+mod read;
+mod table;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_antelope::Id;
+use mainstay_settings::{Problem, Settings};
+use mainstay_wire::network::Network;
+
+use crate::claims::Place;
+use crate::egress::Rules;
+use crate::peer::Peer;
+
+pub use table::{NODE, SECTION};
+
+/// What is told of an inner node, so that it has a name and a rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it is called in logs, metrics and the API.
+    pub name: Arc<str>,
+    /// Where it connects from, if that tells it from others.
+    pub address: Option<Network>,
+    /// The name in its certificate, if that does.
+    pub certificate: Option<String>,
+    /// What it calls itself (`agent-name` of nodeos), if that does. Whoever connects can say it, so it is for names and ranks only.
+    pub agent: Option<String>,
+    /// The lowest is the best.
+    pub rank: u8,
+}
+
+impl Node {
+    /// Whether a peer is this node; what it calls itself isn't known before its handshake.
+    #[must_use]
+    pub fn is(&self, peer: &Peer, agent: Option<&str>) -> bool {
+        let at = |address: IpAddr| self.address.is_some_and(|network| network.contains(address));
+        (self.address.is_none() || peer.address.is_some_and(|address| at(address.ip())))
+            && (self.certificate.is_none() || self.certificate == peer.certificate)
+            && (self.agent.is_none() || self.agent.as_deref() == agent)
+    }
+}
+
+/// The validated settings.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // each field is the key of the same name in SECTION
+pub struct Config {
+    pub name: String,
+    pub listen: SocketAddr,
+    /// `HOST:PORT` each.
+    pub outer: Vec<Arc<str>>,
+    /// Producers, early, late, rank_hold, fail_open.
+    pub rules: Rules,
+    pub allow: Vec<Network>,
+    pub claims: Place,
+    pub claims_timeout: Duration,
+    /// `None`: what the first outer peer says that is heard.
+    pub chain_id: Option<Id>,
+    pub nodes: Vec<Node>,
+    pub connect_timeout: Duration,
+    pub first_frame_timeout: Duration,
+    pub stall_timeout: Duration,
+    pub silence_timeout: Duration,
+    pub max_legs: usize,
+}
+
+impl Config {
+    /// Validates; every problem found is added to `problems`. `None` if something is wrong.
+    pub fn from_settings(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
+        settings.validate(problems, read::config)
+    }
+
+    /// Whether somebody may connect to the inner listener from there.
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.allow.iter().any(|network| network.contains(address))
+    }
+
+    /// What is told of a peer.
+    #[must_use]
+    pub fn node(&self, peer: &Peer, agent: Option<&str>) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.is(peer, agent))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Building and running the role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_wire::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::claims::Claims;
+use crate::clock::{Wall, wall};
+use crate::config::Config;
+use crate::core::Core;
+use crate::handle::Handle;
+use crate::leg;
+use crate::peer::Peer;
+use crate::telemetry::{Metrics, Telemetry};
+
+/// The role, built.
+pub struct Relay {
+    core: Arc<Core>,
+}
+
+impl Relay {
+    /// Builds the role; needs a runtime. `metrics` are those of all such roles of the process.
+    ///
+    /// # Errors
+    /// Claims can't be kept where the settings say. Outer peers that don't answer, and claims that don't yet, are no error.
+    pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
+        let place = config.claims.clone();
+        let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
+        Ok(Self::over(config, metrics, claims, wall))
+    }
+
+    /// As [`Relay::build`], with other claims than the settings name and another time of day: for tests and simulations.
+    #[must_use]
+    pub fn over(config: Config, metrics: &Metrics, claims: Arc<dyn Claims>, wall: Wall) -> Self {
+        let telemetry = Telemetry::new(&config.name, metrics);
+        Self { core: Core::start(config, claims, telemetry, wall) }
+    }
+
+    /// Serves inner nodes over TCP until `stop`; then closes all legs, plainly, for which `grace` is the longest.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+        let mut legs = Legs { core: self.core.clone(), serving: JoinSet::new() };
+        let mut acceptor = Acceptor::new(listener);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = legs.serving.join_next() => {}
+                (stream, address) = acceptor.accept() => {
+                    let peer = Peer::tcp(address);
+                    if self.core.config.allows(address.ip()) {
+                        legs.admit(stream, peer);
+                    } else {
+                        self.core.telemetry.refused(&peer, "not_allowed", "its address is not in allow");
+                    }
+                }
+            }
+        }
+        drop(acceptor);
+        self.core.stop.cancel();
+        legs.end(grace).await;
+    }
+
+    /// A handle for whoever watches and operates it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.core.clone())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}
+
+/// The inner connections of a relay.
+struct Legs {
+    core: Arc<Core>,
+    serving: JoinSet<()>,
+}
+
+impl Legs {
+    /// Serves a connection of somebody who may connect, over whatever it comes.
+    fn admit<S>(&mut self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Ok(place) = self.core.places.clone().try_acquire_owned() else {
+            self.core.telemetry.refused(&peer, "max_legs", "max_legs are connected already");
+            return;
+        };
+        let core = self.core.clone();
+        self.serving.spawn(async move {
+            leg::serve(core, stream, peer).await;
+            drop(place);
+        });
+    }
+
+    /// Waits until the last one has ended.
+    async fn end(mut self, grace: Duration) {
+        let ended = async { while self.serving.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(grace, ended).await;
+        self.serving.shutdown().await;
+    }
+}

@@ -169,9 +169,9 @@ impl Bench {
         Ok(proxy)
     }
 
-    /// `mainstay relay` with its defaults before `outer`, but for how old a block may be. Returns when it takes connections.
-    pub(crate) async fn relay(&self, outer: SocketAddr, producer: &str, late: &str) -> Result<Proxy> {
-        let flags = ["--outer", &outer.to_string(), "--producer", producer, "--late", late];
+    /// `mainstay relay` with its defaults before `outer`. Returns when it serves.
+    pub(crate) async fn relay(&self, outer: SocketAddr, producers: &str) -> Result<Proxy> {
+        let flags = ["--outer", &outer.to_string(), "--producer", producers];
         let (mut proxy, admin) = self.mainstay(None, "relay", &flags)?;
         proxy.until("the relay to serve", async || is_ok(admin, "/livez").await).await?;
         Ok(proxy)

@@ -25,10 +25,15 @@ pub(crate) const RATE: u32 = 2000;
 pub(crate) const NODES: usize = 4;
 /// Bytes of such a transaction, about.
 pub(crate) const TRANSACTION: usize = 250;
-pub(crate) const PRODUCER: &str = "benchx";
+/// Whose blocks they are, in turn: slots go by slower than blocks here, so each has one of everybody.
+pub(crate) const PRODUCERS: [&str; 24] = [
+    "bencha", "benchb", "benchc", "benchd", "benche", "benchf", "benchg", "benchh", "benchi", "benchj",
+    "benchk", "benchl", "benchm", "benchn", "bencho", "benchp", "benchq", "benchr", "benchs", "bencht",
+    "benchu", "benchv", "benchw", "benchx",
+];
 const WARM_UP: usize = 50;
-/// Slots of the past that blocks are made for: each slot has one.
-const SLOTS: u32 = 150_000;
+/// Slots of the past that blocks are made for; older ones the relay keeps back.
+const SLOTS: u32 = 100;
 const CHAIN: Id = Id([7; 32]);
 
 /// Between the nodes.
@@ -103,8 +108,7 @@ pub(crate) async fn measure(bench: &Bench, options: &Options) -> Result<Found> {
 async fn start(bench: &Bench, path: Path, outer: SocketAddr) -> Result<Proxy> {
     match path {
         Path::Direct => Ok(Proxy::none(outer)),
-        // Blocks of the past, as slots go by slower than blocks here.
-        Path::Relay => bench.relay(outer, PRODUCER, "48h").await,
+        Path::Relay => bench.relay(outer, &PRODUCERS.join(",")).await,
         Path::Haproxy => bench.tcp(outer).await,
     }
 }
@@ -113,12 +117,16 @@ async fn start(bench: &Bench, path: Path, outer: SocketAddr) -> Result<Proxy> {
 async fn round(options: &Options, proxy: &Proxy, outer: &TcpListener, bytes: usize) -> Result<Round> {
     let head = id(1000);
     let Leg { mut inner, mut outer } = Leg::open(proxy, outer, head).await?;
-    let (mut previous, mut slot) = (head, now().saturating_sub(SLOTS));
+    let (mut previous, first) = (head, now().saturating_sub(SLOTS));
     let mut here = Vec::new();
     let mut latencies = Vec::new();
     let end = Instant::now() + options.slice;
-    while Instant::now() < end || latencies.len() < 2 * WARM_UP {
-        let (frame, id) = block(slot, previous, bytes)?;
+    let turns = (first..first + SLOTS).flat_map(|slot| PRODUCERS.map(|producer| (slot, producer)));
+    for (slot, producer) in turns {
+        if Instant::now() >= end && latencies.len() >= 2 * WARM_UP {
+            break;
+        }
+        let (frame, id) = block(slot, producer, previous, bytes)?;
         here.resize(frame.len(), 0);
         let sent = Instant::now();
         // Both at once: a large one isn't taken in by the sockets alone.
@@ -129,7 +137,7 @@ async fn round(options: &Options, proxy: &Proxy, outer: &TcpListener, bytes: usi
         if here != frame {
             return Err("something else than the block arrived".into());
         }
-        (previous, slot) = (id, slot + 1);
+        previous = id;
     }
     let latencies = Latencies::new(latencies.split_off(WARM_UP));
     Ok(Round { p50: latencies.percentile(0.5), p99: latencies.percentile(0.99) })
@@ -233,12 +241,12 @@ fn handshake(head: Id) -> Result<Vec<u8>> {
 }
 
 /// An empty block, or one with an extension that fills it up to about so many bytes; and its id.
-fn block(slot: u32, previous: Id, bytes: usize) -> Result<(Vec<u8>, Id)> {
+fn block(slot: u32, producer: &str, previous: Id, bytes: usize) -> Result<(Vec<u8>, Id)> {
     let filling = vec![0x5a; bytes.saturating_sub(SIZES[0])];
     let extensions = [Extension { id: 7, data: Blob(&filling) }];
     let header = Header {
         slot: Slot(slot),
-        producer: PRODUCER.parse().map_err(|_| "not a name")?,
+        producer: producer.parse().map_err(|_| "not a name")?,
         confirmed: 0,
         previous,
         transaction_mroot: Id::ZERO,
@@ -291,9 +299,9 @@ mod tests {
 
     #[test]
     fn blocks_are_of_their_size_and_follow_each_other() {
-        let (empty, first) = block(7, id(1000), SIZES[0]).unwrap();
+        let (empty, first) = block(7, PRODUCERS[0], id(1000), SIZES[0]).unwrap();
         assert_eq!((empty.len(), first.block_num()), (SIZES[0], 1001));
-        let (large, second) = block(8, first, SIZES[1]).unwrap();
+        let (large, second) = block(8, PRODUCERS[0], first, SIZES[1]).unwrap();
         assert!(large.len().abs_diff(SIZES[1]) < 16, "{}", large.len());
         assert_eq!(second.block_num(), 1002);
         assert!(transaction(1).unwrap().len().abs_diff(TRANSACTION) < 10);

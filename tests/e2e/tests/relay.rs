@@ -152,7 +152,10 @@ async fn winner_frozen(lab: &Lab, net: &Devnet) -> Result<()> {
     net.at(first, 8).await;
     net.nodes[winner].thaw()?;
     let round = net.round(lab, "the one whose blocks go out is frozen", first).await?;
-    ensure!(round.gaps().iter().all(|at| (4..10).contains(at)), "the one whose blocks go out is frozen: {round}");
+    ensure!(
+        round.gaps().iter().all(|at| (4..10).contains(at)),
+        "the one whose blocks go out is frozen: {round}"
+    );
     // The other's own branch was longer for a while, so it may not be back yet.
     let round = net.round(lab, "the next round", first + 60).await?;
     ensure!(round.filled() == 12, "after the one whose blocks go out was frozen: {round}");

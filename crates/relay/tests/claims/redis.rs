@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use mainstay_antelope::Slot;
 use mainstay_relay::claims::{Answer, Claims, Published, open};
+use mainstay_store::{RedisAddress, RedisScripts};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::LONG;
 use crate::contract::{self, PRODUCER, bid, chain, id};
@@ -102,6 +104,20 @@ async fn rivals_behind_proxies_that_fail_never_both_win() {
         rivals.go_on(20).await;
     }
     rivals.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_takes_longer_than_a_claim_is_made_all_the_same() {
+    // Its greeting is a question and an answer.
+    let redis = Redis::start(&["--requirepass", "hush"]).await;
+    let proxy = Proxy::start(redis.port).await;
+    proxy.set(Mode::Delay(Duration::from_millis(300)));
+    let address = RedisAddress::parse(&format!("redis://:hush@127.0.0.1:{}", proxy.port)).unwrap();
+    let scripts = RedisScripts::open(address).unwrap();
+    let run = async |limit| scripts.run("return {'here'}", &[], &[], Instant::now() + limit).await;
+    run(Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(run(LONG).await.unwrap(), [Some("here".into())]);
+    assert_eq!(proxy.accepted(), 1);
 }
 
 #[tokio::test]

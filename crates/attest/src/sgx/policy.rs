@@ -29,7 +29,7 @@ impl Policy {
     }
 
     /// Whether a platform of this status is taken; if not, the variables that would allow it, none if nothing does.
-    pub(super) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
+    pub(crate) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
         let outdated = (self.outdated_tcb, "RA_TLS_ALLOW_OUTDATED_TCB_INSECURE");
         let config = (self.hw_config_needed, "RA_TLS_ALLOW_HW_CONFIG_NEEDED");
         let hardening = (self.sw_hardening_needed, "RA_TLS_ALLOW_SW_HARDENING_NEEDED");

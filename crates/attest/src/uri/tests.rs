@@ -18,7 +18,7 @@ fn an_enclave_is_32_bytes_in_hex() {
         format!("SGX_%66{}", &HEX[1..]),
     ] {
         let uri = read(&format!("https://{user}@host:1234/path?key=hunter2")).unwrap().unwrap();
-        let Expectation::Sgx(enclave) = uri.expectation();
+        let Expectation::Sgx(enclave) = uri.expectation() else { panic!("{uri}") };
         assert_eq!(enclave.0[..], expected, "{user}");
         assert_eq!(uri.expectation().kind(), Kind::Sgx);
     }
@@ -77,6 +77,38 @@ fn the_text_is_the_identity_and_nothing_of_it_is_shown_or_sent() {
     assert!(!debug.contains("F94C") && !debug.contains("hunter2"), "{debug}");
     let other = read(&format!("https://SGX_{HEX}@h:1")).unwrap().unwrap();
     assert_eq!(other.to_string(), "https://SGX_***@h:1");
+}
+
+#[test]
+fn measurements_are_packed_behind_their_prefix() {
+    use crate::measurements::{Measurements, TdxMeasurements, encode};
+
+    let json = include_bytes!("../../tests/vectors/synthetic/measurements.json");
+    let text = format!("https://{}@node:8443/x", encode(json).unwrap());
+    let uri = read(&text).unwrap().unwrap();
+    assert_eq!(uri.expectation(), &Expectation::Sev(Measurements::from_json(json).unwrap()));
+    assert_eq!((uri.identity(), uri.to_string().as_str()), (&text[..], "https://SEV_***@node:8443/x"));
+    assert_eq!(uri.expectation().kind(), Kind::Sev);
+    // The url crate writes the padding as %3D; the text stays what it is.
+    assert_eq!(read(&text.replace('=', "%3D")).unwrap().unwrap().expectation(), uri.expectation());
+
+    let json = include_bytes!("../../tests/vectors/tdx/flashbots/measurements.json");
+    let uri = read(&format!("https://{}@node", encode(json).unwrap())).unwrap().unwrap();
+    assert_eq!(uri.expectation(), &Expectation::Tdx(TdxMeasurements::from_json(json).unwrap()));
+    assert_eq!(
+        (uri.expectation().kind(), uri.to_string().as_str()),
+        (Kind::Tdx, "https://TDX_***@node/".trim_end_matches('/'))
+    );
+
+    for (text, says) in [
+        ("https://SEV_@node", "SEV_: there are no measurements"),
+        ("https://SEV_AAAA@node", "SEV_: the measurements aren't gzip"),
+        ("https://TDX_AAA@node", "TDX_: the measurements aren't base64url"),
+        ("http://SEV_AAAA@node", "https"),
+    ] {
+        let said = read(text).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 proptest! {

@@ -8,6 +8,8 @@ mod tests;
 
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, UnparsedPublicKey, VerificationAlgorithm,
 };
@@ -18,11 +20,44 @@ use x509_cert::der::{Decode, Encode};
 use crate::checks::{Fault, Session};
 use crate::{Attested, Refusal, Steps, azure, tdx, when};
 
-/// What this client says it is to Constellation's servers: the SNI that asks for a document over `nonce`.
-#[must_use]
-pub fn server_name(nonce: &[u8; 32]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(nonce)
+/// A nonce for one connection. The client sends it in base64 as the name of the server (SNI).
+///
+/// Servers take whatever base64 they find there. It is chosen so that this is a name by the rules, letters and digits alone: 30 bytes need no
+/// padding, and of 40 characters each is drawn for itself. Constellation's own clients send 32 bytes, with a `=` behind them that a careful
+/// TLS library refuses to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonce {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Nonce {
+    /// One of random bytes, which must never be used twice. More than 230 bits of them are in it.
+    #[must_use]
+    pub fn new(random: &[u8; 40]) -> Self {
+        const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        // A letter first, as digits alone would be no name.
+        let most = |at: usize| if at == 0 { 52 } else { 62 };
+        let name: String = random
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| char::from(ALPHABET[usize::from(*byte) % most(at)]))
+            .collect();
+        let bytes = STANDARD.decode(&name).unwrap_or_default();
+        Self { name, bytes }
+    }
+
+    /// The name of the server to ask for.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the document is to be made for.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The most that is read of a certificate.

@@ -119,15 +119,22 @@ impl Expected {
         let (value, warn_only) = match entry {
             Value::String(value) => (value.as_str(), false),
             Value::Object(members) => {
+                // In any case, as Go has it; of two spellings it would be unclear which is meant.
                 let member = |name: &str| {
-                    members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+                    let mut found = members.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+                    match (found.next(), found.next()) {
+                        (_, Some(_)) => {
+                            Err(MeasurementsError::new(format!("PCR {pcr} has \"{name}\" twice: keep one")))
+                        }
+                        (first, None) => Ok(first.map(|(_, value)| value)),
+                    }
                 };
-                let Some(Value::String(value)) = member("expected") else {
+                let Some(Value::String(value)) = member("expected")? else {
                     return Err(MeasurementsError::new(format!(
                         "PCR {pcr} has no \"expected\" string; it wants {SHAPE}"
                     )));
                 };
-                let warn_only = match member("warnOnly") {
+                let warn_only = match member("warnOnly")? {
                     None | Some(Value::Null) => false,
                     Some(Value::Bool(warn_only)) => *warn_only,
                     Some(_) => {

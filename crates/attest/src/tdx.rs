@@ -79,6 +79,15 @@ pub(crate) fn verify_after(
     }
 }
 
+/// Whose form a document (JSON) has: `dcap-tdx`'s if there is a bare quote in it.
+#[must_use]
+pub fn form(document: &[u8]) -> Form {
+    match Dcap::parse(document) {
+        Ok(document) if !document.quote.is_empty() => Form::Dcap,
+        _ => Form::Azure,
+    }
+}
+
 /// Which collateral evidence is judged beside: its platform, by its certificate, and the authority of Intel's that certified it (`platform` or
 /// `processor`).
 ///
@@ -284,8 +293,13 @@ fn parsed(bytes: &[u8]) -> Result<(Quote, usize), String> {
     let length =
         told.and_then(|told| usize::try_from(u32::from_le_bytes(told)).ok()?.checked_add(signed + 4));
     let rest = length.and_then(|length| bytes.get(length..));
+    // The reader passes over what follows the parts that it knows.
+    let outer =
+        384 + 64 + 2 + auth.qe_report_data.qe_auth_data.data.len() + 2 + 4 + quote.inner_cert_data().len();
+    let whole = auth.certification_data.body.data.len() == outer
+        && length == Some(signed + 4 + 64 + 64 + 2 + 4 + outer);
     match (length, rest) {
-        (Some(length), Some(rest)) if rest.iter().all(|byte| *byte == 0) => Ok((quote, length)),
+        (Some(length), Some(rest)) if whole && rest.iter().all(|byte| *byte == 0) => Ok((quote, length)),
         _ => Err("it is cut short, or something follows it".to_owned()),
     }
 }

@@ -106,8 +106,24 @@ fn the_document_is_for_the_certificate_s_key() {
     assert_eq!(shown(&der, NOW).unwrap().verify_sev(&terms).unwrap_err().step, "evidence");
 }
 
+proptest::proptest! {
+    #[test]
+    fn a_nonce_is_a_name_that_tls_libraries_send(random: [[u8; 20]; 2]) {
+        let random: [u8; 40] = random.concat().try_into().unwrap();
+        let nonce = Nonce::new(&random);
+        let name = rustls_pki_types::ServerName::try_from(nonce.server_name()).unwrap();
+        assert!(matches!(name, rustls_pki_types::ServerName::DnsName(_)));
+        assert_eq!((nonce.bytes().len(), nonce.server_name().len()), (30, 40));
+        assert_eq!(STANDARD.encode(nonce.bytes()), nonce.server_name());
+    }
+}
+
 #[test]
-fn a_nonce_is_asked_for_as_the_server_s_name() {
-    let name = server_name(&[0xff; 32]);
-    assert_eq!((name.len(), &name[40..]), (44, "//8="));
+fn another_byte_is_another_nonce() {
+    let one = Nonce::new(&[0; 40]);
+    for at in 0..40 {
+        let mut random = [0; 40];
+        random[at] = 1;
+        assert_ne!(Nonce::new(&random).bytes(), one.bytes(), "{at}");
+    }
 }

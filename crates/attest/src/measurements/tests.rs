@@ -104,6 +104,8 @@ fn what_can_t_be_meant_is_refused_by_name() {
     assert!(said.contains("neither true nor false"), "{said}");
     let said = refused(&with(&format!(r#","8":"{zero}","8":"{HEX}""#)));
     assert!(said.contains("PCR 8 is named twice"), "{said}");
+    let said = refused(&with(&format!(r#","8":{{"expected":"{zero}","Expected":"{HEX}"}}"#)));
+    assert!(said.contains("\"expected\" twice"), "{said}");
     let said = refused(&with(&format!(r#","8":"0x{zero}""#)));
     assert!(said.contains("PCR 8"), "{said}");
 }

@@ -11,10 +11,12 @@ pub mod collateral;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod gramine;
+mod pem;
 pub mod sgx;
 pub mod uri;
 mod verdict;
 pub mod when;
 
+pub use pem::{certificate, public_key};
 pub use uri::{BadUri, Expectation};
 pub use verdict::{Attested, Kind, Measured, Refusal, Steps};

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::attest;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
@@ -57,6 +58,7 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(attest::subcommand())
         .subcommand(evidence::subcommand())
         .subcommand(relay::subcommand())
         .subcommand(status::subcommand())

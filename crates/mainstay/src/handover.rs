@@ -1,27 +1,31 @@
 //! A new process takes over from the one that runs, and no connection is refused.
 //!
 //! The one that runs listens on a unix socket. Whoever connects to it gets its listeners, the open sockets themselves, so what clients
-//! have begun waits in the same queue whoever takes it from there. When the new process serves it says so; the old one stops
-//! accepting, answers what it has, and ends. If the new one goes away before that, nothing has happened.
+//! have begun waits in the same queue whoever takes it from there. When the new process can serve it says so; the old one stops
+//! accepting, tells what its roles remember, answers what it has, tells once more, and ends. If the new one goes away before that, nothing has happened.
 //!
 //! Not by two sockets on one port (`SO_REUSEPORT`): the system has spread new connections over both, and closing one resets those that
 //! it holds.
 
 use std::fs::{self, Permissions};
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::TcpListener as StdListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_admin::Role;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
-use tokio::io::AsyncReadExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -32,8 +36,10 @@ const BATCH: usize = 64;
 const EXCHANGE: Duration = Duration::from_secs(5);
 /// How long a new process may take from its listeners to its readiness.
 const GETS_READY: Duration = Duration::from_secs(120);
-/// Said by a process that serves.
+/// Said by a process that is about to serve.
 const READY: u8 = b'R';
+/// What a process may remember, in bytes; 256 builds of ten nodes are a tenth of it.
+const MEMORY: u64 = 4 << 20;
 
 /// The process that runs, whose listeners this one has.
 pub(crate) struct Predecessor(StdStream);
@@ -62,9 +68,75 @@ pub(crate) fn take_over(path: &Path) -> Result<Option<(Predecessor, Vec<StdListe
 }
 
 impl Predecessor {
-    /// This process serves: the other one may end. That it has gone meanwhile makes no difference.
-    pub(crate) fn release(mut self) {
-        let _ = self.0.write_all(&[READY]);
+    /// This process is about to serve: the other one may stop. Gives what that one remembers; if it has gone meanwhile, nothing.
+    pub(crate) async fn release(self) -> (Vec<Memory>, Leaving) {
+        let heard = async {
+            self.0.set_nonblocking(true)?;
+            let mut stream = BufReader::new(UnixStream::from_std(self.0)?);
+            stream.write_all(&[READY]).await?;
+            let memories = timeout(EXCHANGE, memories_from(&mut stream)).await??;
+            Ok::<_, io::Error>((memories, stream))
+        };
+        match heard.await {
+            Ok((memories, stream)) => (memories, Leaving(Some(stream))),
+            Err(why) => {
+                warn!(%why, "the process before this one has not told what it remembers");
+                (Vec::new(), Leaving(None))
+            }
+        }
+    }
+}
+
+/// The process before this one, while it answers what it has.
+pub(crate) struct Leaving(Option<BufReader<UnixStream>>);
+
+impl Leaving {
+    /// What it remembers in the end: of calls too that came on connections which clients kept.
+    pub(crate) async fn end(self) -> Vec<Memory> {
+        let Some(mut stream) = self.0 else { return Vec::new() };
+        let heard = timeout(GETS_READY, memories_from(&mut stream)).await;
+        heard.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// A line.
+async fn memories_from(stream: &mut BufReader<UnixStream>) -> io::Result<Vec<Memory>> {
+    let mut line = Vec::new();
+    stream.take(MEMORY).read_until(b'\n', &mut line).await?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// What a role remembers.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Memory {
+    kind: String,
+    name: String,
+    memory: Value,
+}
+
+/// The process that takes over.
+pub(crate) struct Heir(UnixStream);
+
+impl Heir {
+    /// Tells it what roles remember. It serves, whatever becomes of this.
+    pub(crate) async fn tell(&mut self, roles: &[Arc<dyn Role>]) {
+        let memory = |role: &Arc<dyn Role>| {
+            Some(Memory { kind: role.kind().into(), name: role.name().into(), memory: role.memory()? })
+        };
+        let memories: Vec<Memory> = roles.iter().filter_map(memory).collect();
+        let mut line = serde_json::to_vec(&memories).unwrap_or_default();
+        line.push(b'\n');
+        let _ = timeout(EXCHANGE, self.0.write_all(&line)).await;
+    }
+}
+
+/// Tells roles what those of the same kind and name remembered.
+pub(crate) fn remember(roles: &[Arc<dyn Role>], memories: &[Memory]) {
+    for role in roles {
+        let own = memories.iter().find(|memory| memory.kind == role.kind() && memory.name == role.name());
+        if let Some(Memory { memory, .. }) = own {
+            role.remember(memory);
+        }
     }
 }
 
@@ -135,8 +207,8 @@ impl Offer {
         Ok(Self { path: path.to_owned(), listener, listeners })
     }
 
-    /// Waits until another process has taken over.
-    pub(crate) async fn taken(&self) {
+    /// Waits until another process takes over.
+    pub(crate) async fn taken(&self) -> Heir {
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
                 // No file descriptor left, say. That passes, and nobody is in a hurry.
@@ -144,13 +216,13 @@ impl Offer {
                 continue;
             };
             match self.hand_over(stream).await {
-                Ok(()) => return,
+                Ok(heir) => return heir,
                 Err(why) => warn!(%why, "a process that wanted to take over did not"),
             }
         }
     }
 
-    async fn hand_over(&self, stream: UnixStream) -> Result<(), String> {
+    async fn hand_over(&self, stream: UnixStream) -> Result<Heir, String> {
         let peer = stream.peer_cred().map_err(|why| why.to_string())?;
         let own = rustix::process::geteuid();
         if peer.uid() != own.as_raw() && peer.uid() != 0 {
@@ -167,7 +239,7 @@ impl Offer {
         sent.map_err(|why| why.to_string())?;
         let mut stream = UnixStream::from_std(stream).map_err(|why| why.to_string())?;
         match timeout(GETS_READY, stream.read_u8()).await {
-            Ok(Ok(READY)) => Ok(()),
+            Ok(Ok(READY)) => Ok(Heir(stream)),
             Ok(Ok(_)) => Err("it said something else".to_owned()),
             Ok(Err(_)) => Err("it went away before it served".to_owned()),
             Err(_) => Err(format!("it does not serve after {GETS_READY:?}")),
@@ -209,15 +281,19 @@ mod tests {
         let offer = Offer::make(&path, own).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let taken = tokio::spawn(async move {
-            offer.taken().await;
-            offer
+            let mut heir = offer.taken().await;
+            heir.tell(&[]).await;
+            drop(offer);
+            heir.tell(&[]).await;
         });
         let (gave_up, _) = ask(&path).await.unwrap().unwrap();
         drop(gave_up);
         let (predecessor, theirs) = ask(&path).await.unwrap().unwrap();
         assert_eq!(addresses(&theirs), expected);
-        predecessor.release();
-        drop(taken.await.unwrap());
+        let (memories, leaving) = predecessor.release().await;
+        assert!(memories.is_empty() && leaving.0.is_some());
+        assert!(leaving.end().await.is_empty());
+        taken.await.unwrap();
         // The sockets live on with who has them.
         std::net::TcpStream::connect(expected[0]).unwrap();
         // What is left of the other is in nobody's way.

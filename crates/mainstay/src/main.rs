@@ -12,6 +12,7 @@ mod cli;
 mod dev;
 mod dropin;
 mod evidence;
+mod explain;
 mod handover;
 mod listeners;
 mod logging;
@@ -57,7 +58,8 @@ fn main() -> ExitCode {
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
         Some(("attest", matches)) => attest::command(matches, &environment),
-        Some(("relay", matches)) => relay::command(matches),
+        Some(("relay", matches)) => relay::command(matches, &environment),
+        Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

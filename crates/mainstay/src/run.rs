@@ -232,16 +232,21 @@ async fn serve(mut plan: Plan) -> ExitCode {
         Ok(roles) => roles,
         Err(problems) => return refuse(&problems),
     };
+    let shown: Vec<Arc<dyn Role>> = roles.iter().map(|(role, _)| role.shown.clone()).collect();
     if predecessor.is_some() {
-        fit(&roles.iter().map(|(role, _)| role.shown.clone()).collect::<Vec<_>>()).await;
+        fit(&shown).await;
+    }
+    let taken_over = predecessor.is_some();
+    if let Some(predecessor) = predecessor {
+        let (memories, leaving) = predecessor.release().await;
+        handover::remember(&shown, &memories);
+        let shown = shown.clone();
+        tokio::spawn(async move { handover::remember(&shown, &leaving.end().await) });
     }
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
     let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace);
-    supervisor::ready(predecessor.is_some());
-    if let Some(predecessor) = predecessor {
-        predecessor.release();
-    }
+    supervisor::ready(taken_over);
     let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
         Ok(offer) => offer,
         Err(why) => {
@@ -258,12 +263,12 @@ async fn serve(mut plan: Plan) -> ExitCode {
     };
 
     let mut status = ExitCode::SUCCESS;
-    let mut is_taken = false;
+    let mut heir = None;
     tokio::select! {
         name = signals.next() => info!(signal = name, ?grace, "stopping"),
-        () = taken => {
-            info!(?grace, "another process has taken over, stopping");
-            is_taken = true;
+        taken = taken => {
+            info!(?grace, "another process takes over, stopping");
+            heir = Some(taken);
         }
         why = process.role_ended() => {
             error!(why, "a role ended by itself, stopping");
@@ -271,14 +276,21 @@ async fn serve(mut plan: Plan) -> ExitCode {
         }
     }
     // With it go the further handles, which would keep ports open that nobody serves.
-    if let Some(offer) = offer.filter(|_| !is_taken) {
+    if let Some(offer) = offer.filter(|_| heir.is_none()) {
         offer.withdraw();
     }
-    if !is_taken {
+    if heir.is_none() {
         supervisor::stopping();
     }
     signals.exit_at_next();
+    process.stop();
+    if let Some(heir) = &mut heir {
+        heir.tell(&shown).await;
+    }
     process.end().await;
+    if let Some(heir) = &mut heir {
+        heir.tell(&shown).await;
+    }
     info!("stopped");
     status
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -120,7 +121,7 @@ fn no_request_fails_while_processes_take_over_from_one_another() {
     for _ in 0..TAKEOVERS {
         let mut next = place.start(&flags(&address, &admin, &node.url, &by), &[]);
         assert_eq!(next.address("rpc"), address);
-        running.line(&["another process has taken over, stopping"]);
+        running.line(&["another process takes over, stopping"]);
         assert_eq!(running.ended(), Some(0));
         load.goes_on();
         assert_eq!(ask(&admin, "GET", "/healthz", "").status, 200);
@@ -232,4 +233,85 @@ fn a_service_manager_is_told_how_it_goes() {
         }
     };
     assert_eq!(last, "STOPPING=1");
+}
+
+/// An engine's payload id is its own: without it the new process couldn't say whom to ask for the payload of a proposal under way.
+#[test]
+fn a_payload_that_is_being_built_is_fetched_from_the_next_process() {
+    let place = Place::new();
+    let by = ["--handover", "handover.sock", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let builder = Builder::start();
+    let fixed = ["engine", "-n", &builder.url, "-j", "jwt.hex", "--log-format", "logfmt"];
+    let mut running = place.start(&[&fixed[..], &by].concat(), &[]);
+    let address = running.address("engine");
+    let attributes = r#"{"timestamp":"0x1","prevRandao":"0x02","suggestedFeeRecipient":"0x03","withdrawals":[],"parentBeaconBlockRoot":"0x04"}"#;
+    let head = format!("0x{}", "11".repeat(32));
+    let state =
+        format!(r#"{{"headBlockHash":"{head}","safeBlockHash":"{head}","finalizedBlockHash":"{head}"}}"#);
+    let built = engine_call(&address, "engine_forkchoiceUpdatedV3", &format!("[{state},{attributes}]"));
+    let id = built["result"]["payloadId"].as_str().unwrap_or_else(|| panic!("{built}")).to_owned();
+    assert_ne!(id, Builder::ID);
+
+    let listen = ["--listen", &address, "--handover", "handover.sock", "--admin-listen", "127.0.0.1:0"];
+    let mut next = place.start(&[&fixed[..], &listen].concat(), &[]);
+    next.address("engine");
+    assert_eq!(running.ended(), Some(0));
+    let payload = engine_call(&address, "engine_getPayloadV3", &format!("[\"{id}\"]"));
+    assert_eq!(payload["result"]["blockValue"], "0x7", "{payload} {:#?}", next.seen);
+}
+
+/// An execution client that builds one payload.
+struct Builder {
+    url: String,
+}
+
+impl Builder {
+    const ID: &str = "0x00000000000000aa";
+
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || support::http::answers(stream, Self::answer));
+            }
+        });
+        Self { url }
+    }
+
+    fn answer(body: &str) -> Option<String> {
+        let call: serde_json::Value = serde_json::from_str(body).unwrap();
+        let result = match call["method"].as_str().unwrap() {
+            "engine_forkchoiceUpdatedV3" => format!(
+                r#"{{"payloadStatus":{{"status":"VALID","latestValidHash":null,"validationError":null}},"payloadId":"{}"}}"#,
+                Self::ID
+            ),
+            "engine_getPayloadV3" if body.contains(Self::ID) => {
+                r#"{"executionPayload":{},"blockValue":"0x7"}"#.into()
+            }
+            "eth_syncing" => "false".into(),
+            _ => {
+                let error = r#"{"code":-32601,"message":"no"}"#;
+                return Some(format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, call["id"]));
+            }
+        };
+        Some(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"]))
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a token holds the time")]
+fn engine_call(address: &str, method: &str, params: &str) -> serde_json::Value {
+    let secret = mainstay_wire::jwt::Secret::from_hex(&"11".repeat(32)).unwrap();
+    let claims = mainstay_wire::jwt::Claims::at(std::time::SystemTime::now());
+    let token = mainstay_wire::jwt::sign(&secret, &claims);
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    serde_json::from_str(&answer(stream).unwrap().body).unwrap()
 }

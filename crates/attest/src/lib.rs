@@ -17,6 +17,7 @@ pub mod collateral;
 pub mod fuzzed;
 mod gramine;
 pub mod measurements;
+mod pem;
 pub mod sev;
 pub mod sgx;
 pub mod tdx;
@@ -26,5 +27,6 @@ mod verdict;
 pub mod when;
 
 pub use checks::Session;
+pub use pem::{certificate, public_key};
 pub use uri::{BadUri, Expectation};
 pub use verdict::{Attested, Kind, Measured, Refusal, Steps};

@@ -1,6 +1,7 @@
 //! `mainstay relay`: the role, and what else there is for Antelope nodes.
 
 mod inspect;
+mod prefer;
 mod replay;
 
 use std::process::ExitCode;
@@ -17,12 +18,14 @@ pub(crate) fn subcommands(command: Command) -> Command {
         .subcommand_help_heading("Instead of running it")
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
+        .subcommand(prefer::subcommand())
 }
 
 /// Runs it.
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
     match matches.subcommand() {
         Some(("inspect", inner)) => inspect::command(inner),
+        Some(("prefer", inner)) => prefer::command(inner, environment),
         Some(("replay", inner)) => replay::command(inner),
         _ => run::command(roles::kind("relay"), matches, environment),
     }

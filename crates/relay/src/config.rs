@@ -4,6 +4,7 @@ mod read;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     pub silence_timeout: Duration,
     pub max_legs: usize,
+    pub audit: Option<PathBuf>,
+    pub audit_bytes: u64,
 }
 
 impl Config {

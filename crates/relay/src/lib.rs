@@ -7,16 +7,19 @@
 //! * [`egress`]: the decision, pure. It is in two halves around the one thing that takes time, the claim.
 //! * [`claims`]: who has which slot; what relays share.
 //! * [`filter`]: what passes on a leg, which way; what is no block of ours mostly does.
+//! * [`rounds`]: who filled our rounds, and which slots nobody did.
 //! * [`outers`]: which outer peer a leg gets.
 //! * [`replay`]: a recorded round through the decision.
 //!
 //! Shells: `leg` connects and passes on ([`peer`]: who is at the inner end), `core` carries out what the decisions say, [`role`] listens and puts it
-//! together, [`handle`] shows it.
+//! together, [`handle`] shows it, `audit` writes down what was
+//! decided.
 //!
 //! The rules as an operator reads them are in the README.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audit;
 pub mod claims;
 mod clock;
 pub mod config;
@@ -34,6 +37,7 @@ pub mod outers;
 pub mod peer;
 pub mod replay;
 pub mod role;
+pub mod rounds;
 mod state;
 mod stream;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::claims::Claims;
 use crate::clock::{Wall, wall};
 use crate::config::Config;
@@ -27,18 +28,33 @@ impl Relay {
     /// Builds the role; needs a runtime. `metrics` are those of all such roles of the process.
     ///
     /// # Errors
-    /// Claims can't be kept where the settings say. Outer peers that don't answer, and claims that don't yet, are no error.
+    /// Claims can't be kept where the settings say, or the audit log can't be written. Outer peers that don't answer, and claims that don't yet, are no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
         let place = config.claims.clone();
         let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
-        Ok(Self::over(config, metrics, claims, wall))
+        Self::over(config, metrics, claims, wall)
     }
 
     /// As [`Relay::build`], with other claims than the settings name and another time of day: for tests and simulations.
-    #[must_use]
-    pub fn over(config: Config, metrics: &Metrics, claims: Arc<dyn Claims>, wall: Wall) -> Self {
-        let telemetry = Telemetry::new(&config.name, metrics);
-        Self { core: Core::start(config, claims, telemetry, wall) }
+    ///
+    /// # Errors
+    /// The audit log can't be written.
+    pub fn over(
+        config: Config,
+        metrics: &Metrics,
+        claims: Arc<dyn Claims>,
+        wall: Wall,
+    ) -> Result<Self, String> {
+        let producers = config.rules.producers.iter().copied().collect();
+        let audit = match &config.audit {
+            Some(path) => Some(
+                Audit::open(path, config.audit_bytes, producers)
+                    .map_err(|why| format!("audit: cannot write {}: {why}", path.display()))?,
+            ),
+            None => None,
+        };
+        let telemetry = Telemetry::new(&config.name, &config.rules.producers, metrics);
+        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall) })
     }
 
     /// Serves inner nodes over TCP until `stop`; then closes all legs, plainly, for which `grace` is the longest.
@@ -63,6 +79,9 @@ impl Relay {
         drop(acceptor);
         self.core.stop.cancel();
         legs.end(grace).await;
+        if let Some(audit) = &self.core.audit {
+            audit.finish().await;
+        }
     }
 
     /// A handle for whoever watches and operates it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         stall_timeout: s.duration("stall_timeout")?,
         silence_timeout: s.duration("silence_timeout")?,
         max_legs: s.integer("max_legs")? as usize,
+        audit: s.path("audit").map(Path::to_owned),
+        audit_bytes: s.size("audit_bytes")?,
     })
 }
 

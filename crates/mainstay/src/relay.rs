@@ -3,6 +3,7 @@
 mod inspect;
 mod prefer;
 mod replay;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ pub(crate) fn subcommands(command: Command) -> Command {
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
         .subcommand(prefer::subcommand())
+        .subcommand(tunnel::subcommand())
 }
 
 /// Runs it.
@@ -27,6 +29,7 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         Some(("inspect", inner)) => inspect::command(inner),
         Some(("prefer", inner)) => prefer::command(inner, environment),
         Some(("replay", inner)) => replay::command(inner),
+        Some(("tunnel", inner)) => tunnel::command(inner, environment),
         _ => run::command(roles::kind("relay"), matches, environment),
     }
 }

@@ -31,7 +31,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("antelope", &[]),
     ("attest", &[]),
     ("beacon", &["node", "settings", "wire"]),
-    ("bench", &["rpc", "wire"]),
+    ("bench", &["antelope", "rpc", "wire"]),
     ("engine", &["execution", "node", "settings", "wire"]),
     ("execution", &["node", "settings", "wire"]),
     ("node", &["wire"]),

@@ -311,7 +311,7 @@ fn help_promises_what_there_is() {
     let commands =
         help.fine().split("Instead of running it:").nth(1).unwrap().split("Options:").next().unwrap();
     let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for name in ["inspect", "replay", "help"] {
+    for name in ["inspect", "replay", "tunnel", "help"] {
         assert!(names.contains(&name), "{names:?}");
     }
     assert!(help.out.contains("--listen") && help.out.contains("--outer"), "{}", help.out);

@@ -11,9 +11,12 @@ use std::time::Duration;
 use mainstay_antelope::Id;
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::network::Network;
+use mainstay_wire::server::Tls;
 
 use crate::claims::Place;
 use crate::egress::Rules;
+use crate::inner::admission::Admission;
+use crate::inner::keys::PeerKeys;
 use crate::peer::Peer;
 
 pub use table::{NODE, SECTION};
@@ -39,7 +42,7 @@ impl Node {
     pub fn is(&self, peer: &Peer, agent: Option<&str>) -> bool {
         let at = |address: IpAddr| self.address.is_some_and(|network| network.contains(address));
         (self.address.is_none() || peer.address.is_some_and(|address| at(address.ip())))
-            && (self.certificate.is_none() || self.certificate == peer.certificate)
+            && self.certificate.as_ref().is_none_or(|name| peer.names.contains(name))
             && (self.agent.is_none() || self.agent.as_deref() == agent)
     }
 }
@@ -54,7 +57,13 @@ pub struct Config {
     pub outer: Vec<Arc<str>>,
     /// Producers, early, late, rank_hold, fail_open.
     pub rules: Rules,
-    pub allow: Vec<Network>,
+    /// allow, allow_names, allow_uids.
+    pub admission: Admission,
+    /// tls_cert, tls_key, tls_ca.
+    pub tls: Option<Tls>,
+    pub unix: Option<PathBuf>,
+    /// allow_peer_keys.
+    pub peer_keys: PeerKeys,
     pub claims: Place,
     pub claims_timeout: Duration,
     /// `None`: what the first outer peer says that is heard.
@@ -73,12 +82,6 @@ impl Config {
     /// Validates; every problem found is added to `problems`. `None` if something is wrong.
     pub fn from_settings(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
         settings.validate(problems, read::config)
-    }
-
-    /// Whether somebody may connect to the inner listener from there.
-    #[must_use]
-    pub fn allows(&self, address: IpAddr) -> bool {
-        self.allow.iter().any(|network| network.contains(address))
     }
 
     /// What is told of a peer.

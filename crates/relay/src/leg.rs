@@ -19,6 +19,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::egress::{Leg, Step};
 use crate::filter::{Filter, Inward, Outward};
+use crate::inner::keys::Shown;
 use crate::peer::Peer;
 use crate::stream::{Ended, Intake, Outlet};
 use crate::{Pass, Verdict};
@@ -50,6 +51,8 @@ pub(crate) enum Why {
     Ended(Ended),
     /// The side sent a `go_away`, with this reason.
     GoAway(&'static str),
+    /// It didn't show a key that is asked for.
+    Key(&'static str),
     Stopped,
 }
 
@@ -61,6 +64,7 @@ impl Why {
             Self::Ended(Ended::Stalled) => "stalled",
             Self::Ended(Ended::NoFrame(_)) => "no_frame",
             Self::GoAway(_) => "go_away",
+            Self::Key(_) => "key",
             Self::Stopped => "stopped",
         }
     }
@@ -86,6 +90,7 @@ impl fmt::Display for End {
             Why::Ended(Ended::Stalled) => write!(f, "{side} took in nothing for too long"),
             Why::Ended(Ended::NoFrame(why)) => write!(f, "{side} sent what is no frame: {why}"),
             Why::GoAway(reason) => write!(f, "{side} sent go_away, {reason}"),
+            Why::Key(what) => write!(f, "{side}: {what}"),
             Why::Stopped => f.write_str("mainstay stops"),
         }
     }
@@ -234,10 +239,14 @@ impl Passage<'_> {
         let inner = |ended| End { side: Side::Inner, why: Why::Ended(ended) };
         let mut decided = self.core.watch_decided();
         let mut next = Some(first);
+        let mut shown = Shown::new(self.core.config.peer_keys.clone());
         // When the blocks of ours were here that wait to be written.
         let mut here = Vec::new();
         loop {
             while let Some(frame) = next {
+                if let Err(what) = shown.frame(&frame) {
+                    return End { side: Side::Inner, why: Why::Key(what) };
+                }
                 // What happens from now on may put an end to a block's waiting.
                 decided.mark_unchanged();
                 match self.core.outward(self.leg, &self.filter, &frame) {

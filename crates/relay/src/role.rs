@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_wire::server::Acceptor;
+use mainstay_wire::socket::{Listener, UnixSocket};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use crate::clock::{Wall, wall};
 use crate::config::Config;
 use crate::core::Core;
 use crate::handle::Handle;
+use crate::inner::Inner;
 use crate::leg;
 use crate::peer::Peer;
 use crate::telemetry::{Metrics, Telemetry};
@@ -22,17 +23,21 @@ use crate::telemetry::{Metrics, Telemetry};
 /// The role, built.
 pub struct Relay {
     core: Arc<Core>,
+    unix: Option<Listener>,
 }
 
 impl Relay {
     /// Builds the role; needs a runtime. `metrics` are those of all such roles of the process.
     ///
     /// # Errors
-    /// Claims can't be kept where the settings say, or the audit log can't be written. Outer peers that don't answer, and claims that don't yet, are no error.
+    /// Claims can't be kept where the settings say, the audit log can't be written, or the unix socket can't be listened on. Outer peers that don't answer, and claims that don't yet, are no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
         let place = config.claims.clone();
         let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
-        Self::over(config, metrics, claims, wall)
+        let unix = config.unix.as_deref().map(UnixSocket::bind).transpose()?.map(Listener::Unix);
+        let mut relay = Self::over(config, metrics, claims, wall)?;
+        relay.unix = unix;
+        Ok(relay)
     }
 
     /// As [`Relay::build`], with other claims than the settings name and another time of day: for tests and simulations.
@@ -54,29 +59,32 @@ impl Relay {
             None => None,
         };
         let telemetry = Telemetry::new(&config.name, &config.rules.producers, metrics);
-        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall) })
+        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall), unix: None })
     }
 
-    /// Serves inner nodes over TCP until `stop`; then closes all legs, plainly, for which `grace` is the longest.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    /// Serves inner nodes until `stop`; then closes all legs, plainly, for which `grace` is the longest.
+    pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
         let mut legs = Legs { core: self.core.clone(), serving: JoinSet::new() };
-        let mut acceptor = Acceptor::new(listener);
+        let config = &self.core.config;
+        let mut inner = Inner::new(
+            Listener::Tcp(listener),
+            self.unix.take(),
+            config.admission.clone(),
+            config.tls.clone(),
+            config.first_frame_timeout,
+        );
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(_) = legs.serving.join_next() => {}
-                (stream, address) = acceptor.accept() => {
-                    let peer = Peer::tcp(address);
-                    if self.core.config.allows(address.ip()) {
-                        legs.admit(stream, peer);
-                    } else {
-                        self.core.telemetry.refused(&peer, "not_allowed", "its address is not in allow");
-                    }
-                }
+                arrival = inner.next() => match arrival {
+                    Ok((stream, peer)) => legs.admit(stream, peer),
+                    Err((peer, why)) => self.core.telemetry.refused(&peer, why.word(), &why.to_string()),
+                },
             }
         }
-        drop(acceptor);
+        drop(inner);
         self.core.stop.cancel();
         legs.end(grace).await;
         if let Some(audit) = &self.core.audit {

@@ -230,7 +230,7 @@ fn name(config: &Config, peer: &Peer, told: Option<&Told>) -> Arc<str> {
         return node.name.clone();
     }
     match told.and_then(|told| port(&told.p2p_address)) {
-        Some(port) if peer.certificate.is_none() => format!("{peer}:{port}").into(),
+        Some(port) if peer.names.first().is_none() => format!("{peer}:{port}").into(),
         _ => peer.to_string().into(),
     }
 }

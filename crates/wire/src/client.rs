@@ -51,7 +51,7 @@ pub use outgoing::{Lines, Post};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use stream::{Dial, Dialled, Duplex};
-pub use tls::Tls;
+pub use tls::{ServerName, Tls};
 pub use transport::{Posted, Transport};
 pub use uplink::{Clear, Uplink};
 

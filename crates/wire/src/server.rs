@@ -14,7 +14,6 @@ mod suspect;
 mod tls;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +24,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::socket::Pause;
+
+pub use crate::names::PeerNames;
 pub use crate::tls::BadTls;
 pub use reply::{BodyFailure, ReplyBody};
 pub use tls::Tls;
-
-/// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a handler answers.
 pub type Response = http::Response<ReplyBody>;
@@ -98,11 +96,11 @@ pub async fn serve<H: Handler>(
     let options = Arc::new(options);
     let places = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
-    let mut acceptor = Acceptor::new(listener);
+    let mut pause = Pause::default();
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.ok()?;
-            let (stream, peer) = acceptor.accept().await;
+            let (stream, peer) = accept(&listener, &mut pause).await;
             Some((stream, peer, place))
         };
         tokio::select! {
@@ -115,7 +113,7 @@ pub async fn serve<H: Handler>(
             }
         }
     }
-    let mut waiting = accepted(acceptor.listener);
+    let mut waiting = accepted(listener);
     // Who finds no place stays where it is, for whoever else has this listener.
     while let Ok(place) = places.clone().try_acquire_owned() {
         let Some((stream, peer)) = waiting.next() else { break };
@@ -153,49 +151,19 @@ async fn holding(place: OwnedSemaphorePermit, served: impl Future<Output = ()>) 
     drop(place);
 }
 
-/// Accepts connections, whatever the listener says.
-pub struct Acceptor {
-    listener: TcpListener,
-    pause: Duration,
-}
-
-impl Acceptor {
-    /// That of a listener.
-    #[must_use]
-    pub fn new(listener: TcpListener) -> Self {
-        Self { listener, pause: FIRST_PAUSE }
-    }
-
-    /// The next connection, which doesn't wait to fill packets (`TCP_NODELAY`). Errors of the listener (no file descriptor left, say)
-    /// pass with time, so it backs off and goes on.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    // Only latency is lost where it cannot be set.
-                    let _ = stream.set_nodelay(true);
-                    self.pause = FIRST_PAUSE;
-                    return (stream, peer);
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    if self.pause == FIRST_PAUSE {
-                        tracing::warn!(%error, "cannot accept connections, trying on");
-                    }
-                    tokio::time::sleep(self.pause).await;
-                    self.pause = (2 * self.pause).min(LONGEST_PAUSE);
-                }
+/// The next connection. Waits out errors of the listener.
+async fn accept(listener: &TcpListener, pause: &mut Pause) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Only latency is lost where it cannot be set.
+                let _ = stream.set_nodelay(true);
+                pause.over();
+                return (stream, peer);
             }
+            Err(error) => pause.after(&error).await,
         }
     }
-}
-
-/// Whether an error of accept tells of a connection that is gone already, not of the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_antelope::{Id, Name};
+use mainstay_antelope::{Id, Name, OwnedKey};
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::network::Network;
+use mainstay_wire::server::Tls;
 
 use super::{Config, Node};
 use crate::claims::{CLAIM_TTL, Place};
 use crate::egress::Rules;
+use crate::inner::admission::Admission;
 
 /// A block's slot has to be over before it is old, and claims have to outlive what is let in.
 const LATE: std::ops::RangeInclusive<Duration> =
@@ -34,7 +36,9 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     }
     let producers: Vec<Name> = items(s, "producer", problems);
     let outer = outer(s, problems);
-    let allow: Vec<Network> = items(s, "allow", problems);
+    let admission = admission(s, problems);
+    let tls = tls(s, problems);
+    let peer_keys: Vec<OwnedKey> = items(s, "allow_peer_keys", problems);
     let claims = match Place::parse(s.text("claims")?) {
         Ok(place) => Some(place),
         Err(why) => {
@@ -67,7 +71,10 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         listen: s.address("listen")?,
         outer,
         rules,
-        allow,
+        admission,
+        tls,
+        unix: s.path("unix").map(Path::to_owned),
+        peer_keys: peer_keys.into_iter().collect(),
         claims: claims?,
         claims_timeout: s.duration("claims_timeout")?,
         chain_id,
@@ -92,6 +99,41 @@ fn items<T: FromStr<Err: Display>>(s: &Settings, key: &str, problems: &mut Vec<P
         }
     }
     read
+}
+
+fn admission(s: &Settings, problems: &mut Vec<Problem>) -> Admission {
+    let allow: Vec<Network> = items(s, "allow", problems);
+    let uids: Vec<u32> = items(s, "allow_uids", problems);
+    if s.is_set("allow_names") && !s.is_set("tls_cert") {
+        problems.push(s.problem(
+            "allow_names",
+            "needs TLS, as the names are those in certificates: tls_cert, tls_key, tls_ca",
+        ));
+    }
+    if s.is_set("allow_uids") && !s.is_set("unix") {
+        problems.push(s.problem("allow_uids", "is for a unix socket, and there is none: unix"));
+    }
+    Admission { allow: allow.into(), allow_names: s.list("allow_names").into(), allow_uids: uids.into() }
+}
+
+/// Of `tls_cert`, `tls_key` and `tls_ca`, which are all there or none: TLS without certificates of clients lets everybody in.
+fn tls(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tls> {
+    const KEYS: [&str; 3] = ["tls_cert", "tls_key", "tls_ca"];
+    let [Some(certificate), Some(key), Some(clients)] = KEYS.map(|key| s.path(key)) else {
+        if let Some(set) = KEYS.into_iter().find(|key| s.is_set(key)) {
+            let missing: Vec<&str> = KEYS.into_iter().filter(|key| !s.is_set(key)).collect();
+            problems.push(s.problem(set, format!("goes with {}, which isn't set", missing.join(" and "))));
+        }
+        return None;
+    };
+    match Tls::mutual(certificate, key, clients) {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            let of = KEYS.into_iter().rev().find(|key| s.path(key).is_some_and(|file| file == error.file()));
+            problems.push(s.problem(of.unwrap_or("tls_cert"), error.to_string()));
+            None
+        }
+    }
 }
 
 fn outer(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Arc<str>> {

@@ -23,6 +23,25 @@ pub static SECTION: Section = Section::role(
             "Addresses and networks that nodes may connect from; whoever can connect can claim slots",
         )
         .default("127.0.0.0/8,::1"),
+        Key::new("tls_cert", Kind::Path, "The certificate to serve nodes by TLS with (PEM); mainstay relay tunnel stands beside them"),
+        Key::new("tls_key", Kind::Path, "Its private key (PEM, not encrypted)"),
+        Key::new("tls_ca", Kind::Path, "Who issues the certificates that nodes have to show (PEM)"),
+        Key::new(
+            "allow_names",
+            Kind::List(&Kind::Text),
+            "Names of which a node's certificate has to have one; without it every one that tls_ca issued will do",
+        ),
+        Key::new("unix", Kind::Path, "A unix socket on which nodes of this machine can connect too, for its owner and group"),
+        Key::new(
+            "allow_uids",
+            Kind::List(&Kind::Integer { min: 0, max: u32::MAX as i64 }),
+            "Users whose processes may connect on the unix socket; without it whomever its permissions let",
+        ),
+        Key::new(
+            "allow_peer_keys",
+            Kind::List(&Kind::Text),
+            "Public keys of which nodes have to name one (nodeos's peer-private-key); proves nothing, as it can be said again",
+        ),
         Key::new(
             "claims",
             Kind::Text,

@@ -51,10 +51,12 @@ fn nobody_from_elsewhere_may_connect_unless_told() {
         ("192.168.0.1", false),
         ("2001:db8::1", false),
     ] {
-        assert_eq!(own.allows(at(address)), allowed, "{address}");
+        assert_eq!(own.admission.address(at(address)).is_ok(), allowed, "{address}");
     }
     let told = config(&format!("{LEAST}allow = [\"10.0.0.0/24\"]")).unwrap();
-    assert!(told.allows(at("10.0.0.9")) && !told.allows(at("10.0.1.9")) && !told.allows(at("127.0.0.1")));
+    for (address, allowed) in [("10.0.0.9", true), ("10.0.1.9", false), ("127.0.0.1", false)] {
+        assert_eq!(told.admission.address(at(address)).is_ok(), allowed, "{address}");
+    }
 }
 
 #[test]
@@ -80,7 +82,7 @@ certificate = "c.example.org"
     assert_eq!(name(&peer("10.0.0.2:5"), None), None);
     assert_eq!(name(&peer("10.0.0.2:5"), Some("node-b")), Some(("b", 2)));
     assert_eq!(name(&peer("10.0.1.2:5"), Some("node-b")), None);
-    let certified = Peer { certificate: Some("c.example.org".to_owned()), ..peer("10.0.0.2:5") };
+    let certified = Peer { names: ["x", "c.example.org"].into_iter().collect(), ..peer("10.0.0.2:5") };
     assert_eq!(name(&certified, None), Some(("c", 0)));
     assert_eq!(name(&Peer::default(), None), None);
 }
@@ -134,4 +136,35 @@ fn it_has_to_be_told_where_and_for_whom() {
     let told = config("").unwrap_err();
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told[0].contains("[relay] outer") && told[1].contains("[relay] producer"), "{told:#?}");
+}
+
+#[test]
+fn certificates_users_and_keys_are_asked_for_where_told() {
+    const KEY: &str = "EOS6MRyAjQq8ud7hVNYcfnVPJqcVpscN5So8BhtHuGYqET5GDW5CV";
+    let own = config(&format!(
+        "{LEAST}unix = \"relay.sock\"\nallow_uids = [1000, 0]\nallow_peer_keys = [\"{KEY}\"]\n"
+    ))
+    .unwrap();
+    assert_eq!(own.unix.as_deref(), Some(Path::new("relay.sock")));
+    assert!(own.admission.uid(Some(0)).is_ok() && own.admission.uid(Some(1)).is_err());
+    let refused = |more: &str| config(&format!("{LEAST}{more}")).unwrap_err();
+    for (more, line) in [
+        ("allow_uids = [1]", "m.toml:4: [relay] allow_uids: is for a unix socket, and there is none: unix"),
+        (
+            "allow_names = [\"a\"]",
+            "m.toml:4: [relay] allow_names: needs TLS, as the names are those in certificates: tls_cert, tls_key, tls_ca",
+        ),
+        ("tls_cert = \"a\"", "m.toml:4: [relay] tls_cert: goes with tls_key and tls_ca, which isn't set"),
+        ("tls_ca = \"a\"", "m.toml:4: [relay] tls_ca: goes with tls_cert and tls_key, which isn't set"),
+        (
+            "tls_cert = \"/none/a\"\ntls_key = \"/none/b\"\ntls_ca = \"/none/c\"",
+            "m.toml:4: [relay] tls_cert: /none/a: cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "allow_peer_keys = [\"EOS6MRy\"]",
+            "m.toml:4: [relay] allow_peer_keys: a letter of this key is wrong or missing (its checksum doesn't fit)",
+        ),
+    ] {
+        assert_eq!(refused(more), [line], "{more}");
+    }
 }

@@ -12,11 +12,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dcap_qvl::quote::{AuthData, EnclaveReport, Quote, Report};
 use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{QuoteClaims, QuotePolicy, intel};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use crate::collateral::{Collateral, Fmspc};
 use crate::gramine::{self, RaTls, sha256};
 use crate::uri::MrEnclave;
-use crate::{Attested, Kind, Measured, Refusal, Steps, when};
+use crate::{Attested, Kind, Measured, Refusal, Steps, pem, when};
 
 pub use policy::Policy;
 
@@ -43,10 +45,24 @@ impl Root {
         Self(include_bytes!("sgx/intel_sgx_root_ca.der").to_vec())
     }
 
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Another, for tests and evidence of test platforms.
     #[must_use]
     pub fn of_der(certificate: Vec<u8>) -> Self {
         Self(certificate)
+    }
+
+    /// Another from a file: a certificate, DER or PEM.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(file: &[u8]) -> Result<Self, String> {
+        let root = pem::certificate(file)?;
+        Certificate::from_der(&root).map_err(|why| format!("not an X.509 certificate: {why}"))?;
+        Ok(Self(root))
     }
 }
 
@@ -110,6 +126,21 @@ impl Evidence {
     /// `quote`.
     pub fn of_quote(quote: &[u8]) -> Result<Self, Refusal> {
         Self::read(quote.to_vec(), Steps::default())
+    }
+
+    /// Reads a file: the certificate of an RA-TLS server, DER or PEM, or a bare quote.
+    ///
+    /// # Errors
+    /// As [`Evidence::of_certificate`] and [`Evidence::of_quote`].
+    pub fn read_file(file: &[u8]) -> Result<Self, Refusal> {
+        // A quote begins with its version.
+        if file.starts_with(&[3, 0]) {
+            return Self::of_quote(file);
+        }
+        match pem::certificate(file) {
+            Ok(der) => Self::of_certificate(&der),
+            Err(why) => Err(Refusal::new(Steps::default(), "certificate", why)),
+        }
     }
 
     /// Demands that the evidence speaks for this public key (SubjectPublicKeyInfo, DER): the one that the peer of a connection has proved to hold.

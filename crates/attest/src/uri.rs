@@ -1,4 +1,5 @@
-//! What a node is to prove, as its URI says it: `https://SGX_<MRENCLAVE>@host`, prio-load-balancer's form.
+//! What a node is to prove, as its URI says it: `https://SGX_<MRENCLAVE>@host` and `https://SEV_<measurements>@host`, prio-load-balancer's forms,
+//! and `https://TDX_<measurements>@host`, our own.
 //!
 //! The user part of the URI is the expectation. It is no user name: it is never sent, and masked where it is shown. The text of the URI is
 //! the node's identity, byte for byte, as others who read the same list know it by that; the `url` crate writes some of it anew (`=` as
@@ -11,9 +12,10 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::Kind;
+use crate::measurements::{Measurements, TdxMeasurements};
 
 /// The longest URI that is read, in bytes: measurements of every PCR and register take a few thousand.
-pub const MAX_URI: usize = 32 * 1024;
+pub const MAX_URI: usize = 48 * 1024;
 
 /// Why a URI, or what is expected of a node, can't be read. Quotes nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +58,17 @@ impl fmt::Debug for MrEnclave {
 pub enum Expectation {
     /// That it is this enclave.
     Sgx(MrEnclave),
+    /// That its virtual machine was started from these.
+    Sev(Measurements),
+    /// The same of a TDX one: our own extension.
+    Tdx(TdxMeasurements),
 }
 
 impl Expectation {
-    /// Reads the user part of a URI (decoded): `SGX_` and 64 hex digits.
+    /// Reads the user part of a URI (decoded): `SGX_` and 64 hex digits, `SEV_` or `TDX_` and packed measurements.
     ///
     /// # Errors
-    /// Another prefix, one in small letters, anything but 32 bytes in hex.
+    /// Another prefix, one in small letters, anything but 32 bytes in hex, measurements that can't be read.
     pub fn parse(user: &str) -> Result<Self, BadUri> {
         let (kind, rest) = prefix(user).ok_or_else(|| {
             BadUri::new("expected SGX_ with the enclave's MRENCLAVE, SEV_ or TDX_ with measurements")
@@ -72,9 +78,12 @@ impl Expectation {
         }
         match kind {
             "SGX_" => mr_enclave(rest).map(Self::Sgx),
-            _ => Err(BadUri(format!(
-                "{kind}: such nodes can't be verified by this build, so they are refused"
-            ))),
+            "SEV_" => {
+                Measurements::from_uri_part(rest).map(Self::Sev).map_err(|why| BadUri(format!("SEV_: {why}")))
+            }
+            _ => TdxMeasurements::from_uri_part(rest)
+                .map(Self::Tdx)
+                .map_err(|why| BadUri(format!("TDX_: {why}"))),
         }
     }
 
@@ -103,6 +112,8 @@ impl Expectation {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Sgx(_) => Kind::Sgx,
+            Self::Sev(_) => Kind::Sev,
+            Self::Tdx(_) => Kind::Tdx,
         }
     }
 }
@@ -180,8 +191,10 @@ impl AttestedUri {
 impl fmt::Display for AttestedUri {
     /// `https://SGX_***@host:port/path`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.expectation {
-            Expectation::Sgx(_) => "SGX",
+        let kind = match self.expectation.kind() {
+            Kind::Sgx => "SGX",
+            Kind::Sev => "SEV",
+            Kind::Tdx => "TDX",
         };
         write!(f, "https://{kind}_***@{}", self.url.host_str().unwrap_or_default())?;
         if let Some(port) = self.url.port() {

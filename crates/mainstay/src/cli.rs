@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::attest;
 use crate::check;
 use crate::dev;
 use crate::dropin::{self, Extra};
@@ -61,6 +62,7 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(attest::subcommand())
         .subcommand(evidence::subcommand())
         .subcommand(explain::subcommand())
         .subcommand(status::subcommand())

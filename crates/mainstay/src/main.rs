@@ -6,6 +6,7 @@
 //! port is bound.
 
 mod admin;
+mod attest;
 mod check;
 mod cli;
 mod dev;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
+        Some(("attest", matches)) => attest::command(matches, &environment),
         Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),

@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::Place;
+use serde_json::Value;
+use support::{Done, Place};
 
 const HEX: &str = "f94ccbe6a504676b2edbefdcb8781a512913f7d8864c6f88592a843d0f9d4a66";
 
@@ -28,5 +29,129 @@ fn no_role_takes_a_node_that_it_cannot_verify() {
                 assert!(!done.err.contains(&HEX[..8]), "{}", done.err);
             }
         }
+    }
+}
+
+const ENCLAVE: &str = "33d8736db756ed4997e04ba358d27833188f1932ff7b1d156904d3f560452fbb";
+/// What the platform of the published quote needs.
+const ALLOWED: [(&str, &str); 2] =
+    [("RA_TLS_ALLOW_HW_CONFIG_NEEDED", "1"), ("RA_TLS_ALLOW_SW_HARDENING_NEEDED", "1")];
+const AT: &str = "2025-07-01T00:00:00Z";
+
+fn vector(name: &str) -> String {
+    format!("{}/../attest/tests/vectors/sgx/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn verify(place: &Place, expect: &str, more: &[&str], variables: &[(&str, &str)]) -> Done {
+    place.run(&[&["attest", "verify", "--kind", "sgx", "--expect", expect], more].concat(), variables)
+}
+
+#[test]
+fn evidence_that_holds_is_explained() {
+    let place = Place::new();
+    let (quote, collateral) = (vector("dcapqvl_sgx_quote_v3.bin"), vector("sgx_quote_collateral.json"));
+    let arguments = [quote.as_str(), "--collateral", &collateral, "--at", AT];
+    let told = format!(
+        "\
+quote       held  version 3, of a platform with FMSPC 00A067110000
+enclave     held  MRENCLAVE {ENCLAVE}
+attributes  held  0x5
+collateral  held  for FMSPC 00A067110000, from 2025-06-19T10:56:11Z until 2025-07-19T10:01:18Z
+signatures  held  quote, quoting enclave, platform and collateral, up to the root
+tcb         held  ConfigurationAndSWHardeningNeeded (INTEL-SA-00289, INTEL-SA-00615)
+
+MRENCLAVE  {ENCLAVE}  as expected
+MRSIGNER   815f42f11cf64430c30bab7816ba596a1da0130c3b028b673133a66cf9a3e0e6
+ISVPRODID  0000
+ISVSVN     0000
+
+warning: no key was given: nothing says whom the quote speaks for
+warning: the platform is ConfigurationAndSWHardeningNeeded (INTEL-SA-00289, INTEL-SA-00615)
+verified: holds until 2025-07-19T10:01:18Z
+"
+    );
+    for expect in
+        [format!("SGX_{ENCLAVE}"), ENCLAVE.to_uppercase(), format!("https://SGX_{ENCLAVE}@host/?_workers=8")]
+    {
+        assert_eq!(verify(&place, &expect, &arguments, &ALLOWED).fine(), told);
+    }
+    let done = verify(&place, ENCLAVE, &[&arguments[..], &["--json"]].concat(), &ALLOWED);
+    let json: Value = serde_json::from_str(done.fine()).unwrap();
+    assert_eq!((&json["kind"], &json["verdict"]), (&"sgx".into(), &"held".into()));
+    assert_eq!(json["steps"][5]["step"], "tcb");
+    assert_eq!(
+        (&json["measured"][0]["value"], &json["until"]),
+        (&ENCLAVE.into(), &"2025-07-19T10:01:18Z".into())
+    );
+}
+
+#[test]
+fn evidence_that_is_refused_says_at_which_step() {
+    let place = Place::new();
+    let (certificate, quote) = (vector("gramine_ratls_cert.der"), vector("dcapqvl_sgx_quote_v3.bin"));
+    let collateral = vector("sgx_quote_collateral.json");
+    let done = verify(&place, HEX, &[&certificate, "--at", "1685577600"], &[]);
+    let told = format!(
+        "\
+certificate  held     public key of SHA-256 e85653f309bf2d3b958f2c11129454fd20d30af04c6a42338016557c0f7b4c30
+evidence     held     legacy, quote of 4730 bytes
+quote        held     version 3, of a platform with FMSPC 00606A000000
+key          held     the quote is bound to the certificate's public key
+enclave      held     MRENCLAVE {HEX}
+attributes   held     0x5
+collateral   refused  there is none for FMSPC 00606A000000 (platform CA)
+
+refused: collateral
+"
+    );
+    assert_eq!((done.status, done.out, done.err), (Some(3), told, String::new()));
+
+    let other = "--collateral=".to_owned() + &collateral;
+    place.file("junk", "junk");
+    let key = "3059301306072a8648ce3d020106082a8648ce3d03010703420004".to_owned() + &"11".repeat(64);
+    for (expect, more, variables, step) in [
+        (HEX, vec![&*certificate, &other], &[][..], "collateral"),
+        (ENCLAVE, vec![&*certificate], &[], "enclave"),
+        (HEX, vec![&*certificate, "--key", &key], &[], "key"),
+        (HEX, vec!["junk"], &[], "certificate"),
+        (ENCLAVE, vec![&*quote, &other], &[], "tcb"),
+        (ENCLAVE, vec![&*quote, &other], &[ALLOWED[0], (ALLOWED[1].0, "true")], "tcb"),
+        (ENCLAVE, vec![&*quote, &other, "--at=2026-11-21T00:00:00Z"], &ALLOWED, "collateral"),
+        (ENCLAVE, vec![&*quote, &other, "--at", AT, "--key", &key], &ALLOWED, "key"),
+    ] {
+        let at = if more.iter().any(|flag| flag.starts_with("--at")) { vec![] } else { vec!["--at", AT] };
+        let done = verify(&place, expect, &[&more[..], &at, &["--json"]].concat(), variables);
+        assert_eq!(done.status, Some(3), "{more:?}: {}{}", done.out, done.err);
+        let json: Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!((&json["verdict"], &json["step"]), (&"refused".into(), &step.into()), "{}", done.out);
+        assert!(json["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    }
+    // As of now, long after the collateral expired.
+    let done = verify(&place, ENCLAVE, &[&quote, &other], &ALLOWED);
+    assert_eq!(done.status, Some(3));
+    assert!(done.out.ends_with("expired on 2025-07-19T10:01:18Z\n\nrefused: collateral\n"), "{}", done.out);
+}
+
+#[test]
+fn what_can_not_be_asked_has_status_2() {
+    let place = Place::new();
+    place.file("junk", "junk");
+    let quote = vector("dcapqvl_sgx_quote_v3.bin");
+    for (expect, more, part) in [
+        ("SGX_", vec![&*quote], "--expect: SGX_ with nothing after it would be any enclave"),
+        ("SGX_00", vec![&*quote], "--expect: SGX_ is followed by 2 digits"),
+        ("", vec![&*quote], "--expect: SGX_ with nothing after it would be any enclave"),
+        ("https://me@host", vec![&*quote], "--expect: the URI asks for no attestation"),
+        (HEX, vec!["nowhere"], "nowhere: cannot be read"),
+        (HEX, vec!["/dev/zero"], "/dev/zero: larger than"),
+        (HEX, vec![&*quote, "--at", "yesterday"], "--at: \"yesterday\" is no time"),
+        (HEX, vec![&*quote, "--key", "00"], "--key: neither a public key in DER"),
+        (HEX, vec![&*quote, "--key", "junk"], "--key: neither a public key in DER"),
+        (HEX, vec![&*quote, "--roots", "junk"], "junk: neither a certificate"),
+        (HEX, vec![&*quote, "--collateral", "junk"], "junk: collateral: "),
+    ] {
+        let done = verify(&place, expect, &more, &[]);
+        assert_eq!((done.status, done.out.as_str()), (Some(2), ""), "{more:?}");
+        assert!(done.err.starts_with(&format!("error: {part}")), "{}", done.err);
     }
 }

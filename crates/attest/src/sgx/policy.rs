@@ -2,6 +2,11 @@
 
 use dcap_qvl::TcbStatus;
 
+const DEBUG_ENCLAVE: &str = "RA_TLS_ALLOW_DEBUG_ENCLAVE_INSECURE";
+const OUTDATED_TCB: &str = "RA_TLS_ALLOW_OUTDATED_TCB_INSECURE";
+const HW_CONFIG_NEEDED: &str = "RA_TLS_ALLOW_HW_CONFIG_NEEDED";
+const SW_HARDENING_NEEDED: &str = "RA_TLS_ALLOW_SW_HARDENING_NEEDED";
+
 /// What is allowed that isn't by default. The names are those of Gramine's variables, which mean the same here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -16,23 +21,26 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The variables that it can be taken from.
+    pub const VARIABLES: [&str; 4] = [DEBUG_ENCLAVE, OUTDATED_TCB, HW_CONFIG_NEEDED, SW_HARDENING_NEEDED];
+
     /// Takes it from variables that `value` looks up. Only `1` allows anything, as with Gramine.
     #[must_use]
     pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Self {
         let allowed = |name| value(name).as_deref() == Some("1");
         Self {
-            debug_enclave: allowed("RA_TLS_ALLOW_DEBUG_ENCLAVE_INSECURE"),
-            outdated_tcb: allowed("RA_TLS_ALLOW_OUTDATED_TCB_INSECURE"),
-            hw_config_needed: allowed("RA_TLS_ALLOW_HW_CONFIG_NEEDED"),
-            sw_hardening_needed: allowed("RA_TLS_ALLOW_SW_HARDENING_NEEDED"),
+            debug_enclave: allowed(DEBUG_ENCLAVE),
+            outdated_tcb: allowed(OUTDATED_TCB),
+            hw_config_needed: allowed(HW_CONFIG_NEEDED),
+            sw_hardening_needed: allowed(SW_HARDENING_NEEDED),
         }
     }
 
     /// Whether a platform of this status is taken; if not, the variables that would allow it, none if nothing does.
-    pub(super) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
-        let outdated = (self.outdated_tcb, "RA_TLS_ALLOW_OUTDATED_TCB_INSECURE");
-        let config = (self.hw_config_needed, "RA_TLS_ALLOW_HW_CONFIG_NEEDED");
-        let hardening = (self.sw_hardening_needed, "RA_TLS_ALLOW_SW_HARDENING_NEEDED");
+    pub(crate) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
+        let outdated = (self.outdated_tcb, OUTDATED_TCB);
+        let config = (self.hw_config_needed, HW_CONFIG_NEEDED);
+        let hardening = (self.sw_hardening_needed, SW_HARDENING_NEEDED);
         let mut needed = match status {
             TcbStatus::UpToDate => vec![],
             TcbStatus::ConfigurationNeeded => vec![config],

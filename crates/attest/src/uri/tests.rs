@@ -18,7 +18,7 @@ fn an_enclave_is_32_bytes_in_hex() {
         format!("SGX_%66{}", &HEX[1..]),
     ] {
         let uri = read(&format!("https://{user}@host:1234/path?key=hunter2")).unwrap().unwrap();
-        let Expectation::Sgx(enclave) = uri.expectation();
+        let Expectation::Sgx(enclave) = uri.expectation() else { panic!("{user}") };
         assert_eq!(enclave.0[..], expected, "{user}");
         assert_eq!(uri.expectation().kind(), Kind::Sgx);
     }
@@ -64,6 +64,29 @@ fn ordinary_user_names_ask_for_nothing() {
     }
     assert!(Expectation::parse("me").unwrap_err().to_string().contains("expected SGX_"));
     assert!(Expectation::parse("").is_err());
+}
+
+#[test]
+fn measurements_are_read_whether_the_padding_is_encoded_or_not() {
+    let json = format!(r#"{{"4":"{HEX}","9":"{HEX}","12":"{HEX}"}}"#);
+    let packed = crate::measurements::encode(json.as_bytes()).unwrap();
+    let part = packed.trim_start_matches("SEV_");
+    let padded = format!(
+        "{}{}",
+        part.trim_end_matches('='),
+        "=".repeat(part.len() - part.trim_end_matches('=').len())
+    );
+    for part in [padded.clone(), padded.replace('=', "%3D")] {
+        let text = format!("https://SEV_{part}@h");
+        let uri = read(&text).unwrap().unwrap();
+        assert_eq!(uri.expectation().kind(), Kind::Sev);
+        assert_eq!(uri.identity(), text);
+        assert_eq!(uri.to_string(), "https://SEV_***@h");
+    }
+    for text in ["https://SEV_@h", "https://SEV_AAAA@h", "https://TDX_@h", "https://TDX_AAAA@h"] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.starts_with(&text[8..12]), "{error}");
+    }
 }
 
 #[test]

@@ -18,48 +18,56 @@ use crate::measurements::Measurements;
 use crate::sev::{self, Evidence, Policy, Roots};
 use crate::tpm::{AttestationKey, Quote, TpmError};
 use crate::{Attested, Kind, Measured, Refusal, Steps};
-use document::{Document, Instance};
+use document::Instance;
+pub(crate) use document::{Document, Object};
+pub(crate) use runtime::bound_key;
+
+/// What a document is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What the PCRs are to be.
+    pub expected: &'a Measurements,
+    /// The connection that the document is for.
+    pub session: Session<'a>,
+    /// Which machines are taken.
+    pub policy: &'a Policy,
+    /// Whom to trust.
+    pub roots: &'a Roots,
+    /// The time of day.
+    pub now: SystemTime,
+}
 
 /// Verifies a document of Azure SEV-SNP against what its node's URI expects. At most 256 KiB.
 ///
 /// # Errors
 /// The first check that doesn't hold.
-pub fn verify(
+pub fn verify(document: &[u8], terms: &Terms<'_>) -> Result<Attested, Refusal> {
+    verify_after(document, terms, Steps::default())
+}
+
+pub(crate) fn verify_after(
     document: &[u8],
-    expected: &Measurements,
-    session: Session<'_>,
-    policy: &Policy,
-    roots: &Roots,
-    now: SystemTime,
+    terms: &Terms<'_>,
+    mut steps: Steps,
 ) -> Result<Attested, Refusal> {
-    let mut steps = Steps::default();
-    match judge(document, expected, session, policy, roots, now, &mut steps) {
+    match judge(document, terms, &mut steps) {
         Ok(attested) => Ok(Attested { steps, ..attested }),
         Err(fault) => Err(fault.after(steps)),
     }
 }
 
-fn judge(
-    document: &[u8],
-    expected: &Measurements,
-    session: Session<'_>,
-    policy: &Policy,
-    roots: &Roots,
-    now: SystemTime,
-    steps: &mut Steps,
-) -> Result<Attested, Fault> {
+fn judge(document: &[u8], terms: &Terms<'_>, steps: &mut Steps) -> Result<Attested, Fault> {
+    let Terms { expected, session, policy, roots, now } = *terms;
     let fault = |what: String| Fault::new("document", what);
     let document = Document::parse(document).map_err(fault)?;
     let instance = Instance::parse(&document.instance_info).map_err(fault)?;
-    steps.held(
-        "document",
-        if instance.newer { "Azure SEV-SNP" } else { "Azure SEV-SNP, as of Constellation 2.7" },
-    );
+    let dialect = if instance.newer { "azure-sev-snp" } else { "azure-sev-snp, as of Constellation 2.7" };
+    steps.held("document", dialect);
     session.bound(&document.user_data, steps)?;
 
     let evidence = Evidence { report: &instance.report, signer: &instance.signer, chain: &instance.chain };
     let verified = sev::verify(&evidence, policy, roots, now, steps)?;
-    let key = runtime::bound_key(&instance.runtime_data, &verified.data, &document.ak_pub, steps)?;
+    let key = bound_key(&instance.runtime_data, &verified.data, &document.ak_pub, steps)?;
     let covered = instance.newer.then_some(&document.instance_info[..]);
     quote(&document, &key, covered, session, steps)?;
 

@@ -4,3 +4,8 @@
 pub fn cbor(evidence: &[u8]) {
     crate::gramine::fuzzed(evidence);
 }
+
+/// The message of a TPM's quote.
+pub fn quote(message: &[u8]) {
+    crate::tpm::fuzzed(message);
+}

@@ -4,10 +4,12 @@
 //! environment in here. What can't be verified is refused, whatever the reason.
 //!
 //! [`uri`] says what a node is to prove, [`sgx`] verifies an enclave behind Gramine's RA-TLS against Intel's [`collateral`].
-//! [`azure`] verifies SEV-SNP behind Constellation's aTLS, from [`sev`] reports to [`tpm`] quotes and [`measurements`].
+//! [`atls`] reads what a server shows over Constellation's aTLS: documents of SEV-SNP ([`azure`], from [`sev`] reports to [`tpm`] quotes and
+//! [`measurements`]) and of [`tdx`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod atls;
 pub mod azure;
 mod checks;
 pub mod collateral;
@@ -18,6 +20,7 @@ pub mod measurements;
 mod pem;
 pub mod sev;
 pub mod sgx;
+pub mod tdx;
 pub mod tpm;
 pub mod uri;
 mod verdict;

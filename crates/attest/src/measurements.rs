@@ -4,7 +4,6 @@
 //! says is laid over seven PCRs that are always enforced: 8, 11, 13 and 15 are zero where it is silent; 4, 9 and 12 are the image's own, so a
 //! part that leaves one of them out could never be met and is refused when the node is added. [`TdxMeasurements`] is what a `TDX_…` says.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the verification of TDX compares with it"))]
 mod flashbots;
 mod packed;
 #[cfg(test)]
@@ -120,15 +119,22 @@ impl Expected {
         let (value, warn_only) = match entry {
             Value::String(value) => (value.as_str(), false),
             Value::Object(members) => {
+                // In any case, as Go has it; of two spellings it would be unclear which is meant.
                 let member = |name: &str| {
-                    members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+                    let mut found = members.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+                    match (found.next(), found.next()) {
+                        (_, Some(_)) => {
+                            Err(MeasurementsError::new(format!("PCR {pcr} has \"{name}\" twice: keep one")))
+                        }
+                        (first, None) => Ok(first.map(|(_, value)| value)),
+                    }
                 };
-                let Some(Value::String(value)) = member("expected") else {
+                let Some(Value::String(value)) = member("expected")? else {
                     return Err(MeasurementsError::new(format!(
                         "PCR {pcr} has no \"expected\" string; it wants {SHAPE}"
                     )));
                 };
-                let warn_only = match member("warnOnly") {
+                let warn_only = match member("warnOnly")? {
                     None | Some(Value::Null) => false,
                     Some(Value::Bool(warn_only)) => *warn_only,
                     Some(_) => {
@@ -220,15 +226,26 @@ pub fn encode(json: &[u8]) -> Result<String, MeasurementsError> {
     Ok(format!("{prefix}{}", packed::pack(value.to_string().as_bytes())?))
 }
 
+/// Without what serde_json would quote of them: a URI is never shown.
 fn not_json(why: &serde_json::Error) -> MeasurementsError {
-    MeasurementsError::new(format!("the measurements aren't JSON as expected: {why}"))
+    let what = if why.is_data() { "have another form than expected" } else { "aren't JSON" };
+    let place = format!("line {}, column {}", why.line(), why.column());
+    MeasurementsError::new(format!(
+        "the measurements {what} ({place}): an object of PCRs, or a measurements file of Flashbots"
+    ))
+}
+
+/// The beginning of a name, for an error.
+fn short(name: &str) -> String {
+    name.chars().take(40).collect::<String>().escape_debug().to_string()
 }
 
 /// `"4"`, as prio-load-balancer's URIs name it.
 fn pcr(name: &str) -> Result<u8, MeasurementsError> {
-    name.parse::<u8>().ok().filter(|pcr| *pcr < PCRS && pcr.to_string() == name).ok_or_else(|| {
-        MeasurementsError::new(format!("\"{}\" is no PCR: a TPM has 0 to 23", name.escape_debug()))
-    })
+    name.parse::<u8>()
+        .ok()
+        .filter(|pcr| *pcr < PCRS && pcr.to_string() == name)
+        .ok_or_else(|| MeasurementsError::new(format!("\"{}\" is no PCR: a TPM has 0 to 23", short(name))))
 }
 
 /// The members of an object, all of them: a map would keep one of two with the same name.

@@ -45,6 +45,10 @@ impl Root {
         Self(include_bytes!("sgx/intel_sgx_root_ca.der").to_vec())
     }
 
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Another, for tests and evidence of test platforms.
     #[must_use]
     pub fn of_der(certificate: Vec<u8>) -> Self {

@@ -351,6 +351,14 @@ impl<'a> Quoted<'a> {
     }
 }
 
+/// Reads any bytes as a quote's message.
+#[cfg(fuzzing)]
+pub(crate) fn fuzzed(message: &[u8]) {
+    if let Ok(quoted) = Quoted::parse(message) {
+        assert!(quoted.extra_data.len() <= MAX_NAME && quoted.pcr_digest.len() <= MAX_DIGEST);
+    }
+}
+
 /// TPML_PCR_SELECTION.
 fn selections(reader: &mut Reader<'_>) -> Result<Vec<Selection>, TpmError> {
     /// The most banks that a TPM can have by its specification.

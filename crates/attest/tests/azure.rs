@@ -6,6 +6,7 @@ mod chips;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chips::{NOW, Scene, at};
+use mainstay_attest::azure::Terms;
 use mainstay_attest::measurements::Measurements;
 use mainstay_attest::sev::{Policy, Roots};
 use mainstay_attest::{Attested, Kind, Refusal, Session, azure};
@@ -22,7 +23,8 @@ fn synthetic(document: &str, expected: &[u8], roots: &Roots, now: &str) -> Resul
     let expected = Measurements::from_json(expected).unwrap();
     let nonce = chips::hex(NONCE);
     let session = Session { nonce: Some(&nonce), key: Some(b"spki") };
-    azure::verify(document.as_bytes(), &expected, session, &Policy::default(), roots, at(now))
+    let terms = Terms { expected: &expected, session, policy: &Policy::default(), roots, now: at(now) };
+    azure::verify(document.as_bytes(), &terms)
 }
 
 fn root() -> Roots {
@@ -92,7 +94,9 @@ fn it_holds_while_its_certificates_do() {
 fn another_connection_s_nonce_or_key_is_refused() {
     let expected = Measurements::from_json(EXPECTED).unwrap();
     let judge = |session| {
-        azure::verify(DOCUMENT.as_bytes(), &expected, session, &Policy::default(), &root(), at(NOW))
+        let terms =
+            Terms { expected: &expected, session, policy: &Policy::default(), roots: &root(), now: at(NOW) };
+        azure::verify(DOCUMENT.as_bytes(), &terms)
     };
     let nonce = chips::hex(NONCE);
     let other = Session { nonce: Some(&[7; 32]), key: Some(b"spki") };
@@ -221,6 +225,7 @@ fn each_field_flipped_in_turn_is_refused() {
     }
     let mut inner = Vec::new();
     fields(&instance, "", &mut inner);
+    inner.sort();
     assert_eq!(inner, ["/AttestationReport", "/CertChain", "/RuntimeData", "/Vcek"]);
     for path in &inner {
         let text = STANDARD.decode(instance.pointer(path).unwrap().as_str().unwrap()).unwrap();

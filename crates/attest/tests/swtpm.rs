@@ -221,14 +221,14 @@ fn a_whole_document_over_it_holds() {
     let roots = Roots::from_pem(chips::ARK).unwrap();
     let judge = |scene: &chips::Scene| {
         let document = scene.document().to_string();
-        azure::verify(
-            document.as_bytes(),
-            &expected,
+        let terms = azure::Terms {
+            expected: &expected,
             session,
-            &Policy::default(),
-            &roots,
-            chips::at(chips::NOW),
-        )
+            policy: &Policy::default(),
+            roots: &roots,
+            now: chips::at(chips::NOW),
+        };
+        azure::verify(document.as_bytes(), &terms)
     };
     let attested = judge(&scene).unwrap();
     assert!(attested.warnings.is_empty());

@@ -29,10 +29,7 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
-        if json.len() > MAX_DOCUMENT {
-            return Err(format!("it has {} bytes, {MAX_DOCUMENT} is the most", json.len()));
-        }
-        let document = Object::parse("the document", json)?;
+        let document = Object::document(json)?;
         let attestation = document.object("Attestation")?;
         let quote = sha256_quote(&attestation)?;
         Ok(Self {
@@ -110,6 +107,14 @@ pub(crate) struct Object {
 }
 
 impl Object {
+    /// The document itself, bounded.
+    pub(crate) fn document(json: &[u8]) -> Result<Self, String> {
+        if json.len() > MAX_DOCUMENT {
+            return Err(format!("it has {} bytes, {MAX_DOCUMENT} is the most", json.len()));
+        }
+        Self::parse("the document", json)
+    }
+
     pub(crate) fn parse(name: &'static str, json: &[u8]) -> Result<Self, String> {
         let value = serde_json::from_slice(json).map_err(|why| format!("{name} can't be read: {why}"))?;
         Self::of(name, &value)

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Comparison, MeasurementsError, PCRS, not_json, packed};
+use super::{Comparison, MeasurementsError, PCRS, not_json, packed, short};
+
+/// How many records that aren't met are told of.
+const SHOWN: usize = 3;
 
 /// Whose registers are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +142,12 @@ impl TdxMeasurements {
             if comparison.differ.is_empty() {
                 return (Some(&record.id), comparison);
             }
-            refused.differ.push(format!("{}: {}", record.id, comparison.differ.join(", ")));
+            refused.differ.push(format!("{}: {}", short(&record.id), comparison.differ.join(", ")));
+        }
+        let more = refused.differ.len().saturating_sub(SHOWN);
+        refused.differ.truncate(SHOWN);
+        if more > 0 {
+            refused.differ.push(format!("nor are {more} more records met"));
         }
         if refused.differ.is_empty() {
             refused.differ.push(format!("no record of the measurements is for {platform:?}"));
@@ -151,25 +159,26 @@ impl TdxMeasurements {
 impl Record {
     fn read(index: usize, record: Value) -> Result<Self, MeasurementsError> {
         let number = index + 1;
-        let raw: RawRecord = serde_json::from_value(record).map_err(|why| {
-            MeasurementsError::new(format!("record {number} of the measurements can't be read: {why}"))
+        let raw: RawRecord = serde_json::from_value(record).map_err(|_| {
+            MeasurementsError::new(format!(
+                "record {number} of the measurements has another form than expected"
+            ))
         })?;
         let id = raw.measurement_id.unwrap_or_else(|| format!("record {number}"));
-        let says = |what: String| {
-            MeasurementsError::new(format!("{} of the measurements: {what}", id.escape_debug()))
-        };
+        let says =
+            |what: String| MeasurementsError::new(format!("{} of the measurements: {what}", short(&id)));
         let kind = raw.attestation_type.unwrap_or_default();
         let platform = Platform::of(&kind).ok_or_else(|| {
             says(format!(
                 "\"attestation_type\" is \"{}\"; azure-tdx and dcap-tdx can be verified",
-                kind.escape_debug()
+                short(&kind)
             ))
         })?;
         let mut registers = BTreeMap::new();
         for (name, raw) in raw.measurements.unwrap_or_default() {
             let register = platform
                 .register(&name)
-                .ok_or_else(|| says(format!("\"{}\" is no register of {kind}", name.escape_debug())))?;
+                .ok_or_else(|| says(format!("\"{}\" is no register of {kind}", short(&name))))?;
             let values = match (raw.expected, raw.expected_any) {
                 (Some(value), None) => vec![value],
                 (None, Some(values)) if !values.is_empty() => values,

@@ -104,6 +104,8 @@ fn what_can_t_be_meant_is_refused_by_name() {
     assert!(said.contains("neither true nor false"), "{said}");
     let said = refused(&with(&format!(r#","8":"{zero}","8":"{HEX}""#)));
     assert!(said.contains("PCR 8 is named twice"), "{said}");
+    let said = refused(&with(&format!(r#","8":{{"expected":"{zero}","Expected":"{HEX}"}}"#)));
+    assert!(said.contains("\"expected\" twice"), "{said}");
     let said = refused(&with(&format!(r#","8":"0x{zero}""#)));
     assert!(said.contains("PCR 8"), "{said}");
 }
@@ -125,7 +127,8 @@ fn a_part_is_padded_base64url_of_whole_gzip_of_json() {
     assert!(refused(&URL_SAFE.encode(&packed[..packed.len() - 5])).contains("gzip"));
     assert!(refused(&URL_SAFE.encode([&packed[..], b"x"].concat())).contains("gzip"));
     assert!(refused(&gzipped(b"{} {}")).contains("JSON"));
-    assert!(refused(&gzipped(b"[1]")).contains("JSON"));
+    assert!(refused(&gzipped(b"[1]")).contains("another form"));
+    assert!(!refused(&gzipped(br#""shown""#)).contains("shown"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Policy {
     }
 
     /// Whether a platform of this status is taken; if not, the variables that would allow it, none if nothing does.
-    pub(super) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
+    pub(crate) fn takes(&self, status: TcbStatus, expired: bool) -> Result<(), Vec<&'static str>> {
         let outdated = (self.outdated_tcb, OUTDATED_TCB);
         let config = (self.hw_config_needed, HW_CONFIG_NEEDED);
         let hardening = (self.sw_hardening_needed, SW_HARDENING_NEEDED);

@@ -228,7 +228,8 @@ pub(crate) fn verify(
     let measurement = |pcr: u8| const_hex::encode([pcr; 32]);
     let expected = json!({"4": measurement(4), "9": measurement(9), "12": measurement(12)}).to_string();
     let expected = Measurements::from_json(expected.as_bytes()).unwrap();
-    azure::verify(document.as_bytes(), &expected, session, policy, &roots, at(now))
+    let terms = azure::Terms { expected: &expected, session, policy, roots: &roots, now: at(now) };
+    azure::verify(document.as_bytes(), &terms)
 }
 
 /// TPMT_PUBLIC of our own attestation key.

@@ -18,6 +18,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
+pub mod tdx;
+
 pub const NOW: &str = "2026-11-15T00:00:00Z";
 pub const FMSPC: [u8; 6] = [0x00, 0x90, 0x6e, 0xa1, 0x00, 0x00];
 pub const ENCLAVE: MrEnclave = MrEnclave([0xe5; 32]);

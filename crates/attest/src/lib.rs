@@ -2,9 +2,26 @@
 //!
 //! Pure: evidence in, [`Attested`] or [`Refusal`] out. Time, trust roots, collateral and policy are arguments; there is no socket, clock or
 //! environment in here. What can't be verified is refused, whatever the reason.
+//!
+//! [`uri`] says what a node is to prove, [`sgx`] verifies an enclave behind Gramine's RA-TLS against Intel's [`collateral`].
+//! [`azure`] verifies SEV-SNP behind Constellation's aTLS, from [`sev`] reports to [`tpm`] quotes and [`measurements`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod azure;
+mod checks;
+pub mod collateral;
+#[cfg(fuzzing)]
+pub mod fuzzed;
+mod gramine;
+pub mod measurements;
+pub mod sev;
+pub mod sgx;
+pub mod tpm;
+pub mod uri;
 mod verdict;
+pub mod when;
 
+pub use checks::Session;
+pub use uri::{BadUri, Expectation};
 pub use verdict::{Attested, Kind, Measured, Refusal, Steps};

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use mainstay_execution::handle::NodeView;
 use mainstay_node::{Action, Level, Operated, Refused};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::SECTION;
 
@@ -72,5 +73,13 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         self.execution.act(action).await
+    }
+
+    fn memory(&self) -> Option<Value> {
+        Some(self.execution.memory())
+    }
+
+    fn remember(&self, memory: &Value) {
+        self.execution.remember(memory);
     }
 }

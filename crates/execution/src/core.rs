@@ -109,6 +109,8 @@ pub struct Core {
     pub records: Records,
     /// Rounds, for whoever watches.
     pub rounds: broadcast::Sender<Arc<Round>>,
+    /// Blocks that a node takes in a replay, which no round tells of; with whether it calls them VALID.
+    pub taken: broadcast::Sender<(String, bool)>,
     /// Who gets copies.
     pub links: Vec<Link>,
     /// Ends everything.
@@ -148,6 +150,7 @@ impl Core {
             order: Mutex::default(),
             records: Records::new(config.evidence.clone()),
             rounds: broadcast::channel(256).0,
+            taken: broadcast::channel(256).0,
             links,
             stop,
             passed: Passed::default(),
@@ -321,6 +324,18 @@ impl Core {
             Vote::Valid => memory.take_back(lock(&self.blocks).line(block), node),
             Vote::Invalid => memory.say(block, node),
             Vote::Syncing => {}
+        }
+    }
+
+    /// Remembers what a node said of a block in a replay: that counts as what it says in a round.
+    pub fn remember_replayed(&self, block: &str, node: u64, vote: Vote) {
+        self.remember(block, node, vote);
+        if vote == Vote::Valid {
+            lock(&self.blocks).prove(block);
+        }
+        if vote != Vote::Invalid {
+            // Nobody may be listening.
+            let _ = self.taken.send((block.to_owned(), vote == Vote::Valid));
         }
     }
 

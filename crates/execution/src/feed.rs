@@ -11,7 +11,7 @@ use mainstay_wire::envelope::{self, Outcome, Reply};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::blocks::Plan;
+use crate::blocks::{Payload, Plan};
 use crate::core::{Core, Head};
 use crate::method::{Family, Method};
 use crate::node::{Caller, Failed, Node, lock};
@@ -77,6 +77,8 @@ pub struct Feed {
     queue: Mutex<Fifo<Job>>,
     wake: Notify,
     replay: AtomicBool,
+    /// What it lacked the parents of.
+    lead_to: Mutex<Option<Payload>>,
     at_once: AtomicBool,
     closed: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl Default for Feed {
             queue: Mutex::new(Fifo::new(MAX_CALLS, MAX_BYTES)),
             wake: Notify::new(),
             replay: AtomicBool::new(false),
+            lead_to: Mutex::new(None),
             at_once: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
@@ -117,6 +120,12 @@ impl Feed {
     pub fn want_replay(&self) {
         self.replay.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// Asks for a replay that leads to this payload, too, which nobody may have made the head yet.
+    pub fn lead_to(&self, payload: Payload) {
+        *lock(&self.lead_to) = Some(payload);
+        self.want_replay();
     }
 
     /// The node is back: what it missed is replayed at once, whatever was in vain while it was away.
@@ -157,15 +166,18 @@ impl Feed {
 pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let serve = async {
         let mut not_before = Instant::now();
+        let mut is_back = false;
         loop {
             if node.feed.at_once.swap(false, Ordering::Relaxed) {
+                is_back = true;
                 not_before = Instant::now();
                 node.state().replays_in_vain = 0;
             }
             let wanted = node.feed.replay.load(Ordering::Relaxed);
             if wanted && Instant::now() >= not_before {
                 node.feed.replay.store(false, Ordering::Relaxed);
-                let end = replay(&core, &node).await;
+                let end = replay(&core, &node, is_back).await;
+                is_back &= matches!(end, Replayed::Failed);
                 let in_vain = count_in_vain(&node, &end);
                 if in_vain > 0 {
                     not_before = Instant::now() + pause_after(in_vain);
@@ -260,8 +272,9 @@ enum Replayed {
     Failed,
 }
 
-/// Sends what the node missed and then the head.
-async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
+/// Sends what the node missed and then the head. One that is back is asked first about what none of the others called VALID, too:
+/// that may say more of them than of the blocks.
+async fn replay(core: &Arc<Core>, node: &Arc<Node>, is_back: bool) -> Replayed {
     let (drained, down) = {
         let state = node.state();
         (
@@ -283,18 +296,35 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
         let blocks = lock(&core.blocks);
         blocks.plan((&hash, number), blocks.tip(&head.hash))
     };
-    let (payloads, gap) = match plan {
+    let (mut payloads, gap) = match plan {
         Plan::Replay(payloads) => (payloads, None),
         Plan::Gap(gap) => (Vec::new(), Some(gap)),
     };
     node.state().gap = gap;
+    let wanted = lock(&node.feed.lead_to).take();
+    {
+        let blocks = lock(&core.blocks);
+        let doubtful = if is_back { blocks.unproved() } else { Vec::new() };
+        let branch = wanted.iter().flat_map(|wanted| blocks.branch(&hash, &wanted.parent));
+        for payload in branch.chain(doubtful) {
+            if !payloads.contains(&payload) {
+                payloads.push(payload);
+            }
+        }
+    }
+    let parents = payloads.iter().map(|payload| payload.hash.as_str());
+    let wanted = wanted.filter(|wanted| {
+        let is_sent = payloads.iter().any(|payload| payload.hash == wanted.hash);
+        !is_sent && parents.chain([hash.as_str()]).any(|parent| parent == wanted.parent)
+    });
     let mut sent = 0;
-    for payload in payloads {
+    let kept = payloads.len();
+    for (at, payload) in payloads.into_iter().chain(wanted).enumerate() {
         let method = Method::of(&payload.method);
         let heard = send(core, node, payload.request, method, &head.caller).await;
-        // What it says in a replay counts as what it says in a round.
-        if let Some(vote) = heard.vote() {
-            core.remember(&payload.hash, node.id, vote);
+        // Whether the one that is wanted is what its hash says wasn't checked.
+        if let Some(vote) = heard.vote().filter(|vote| at < kept || *vote != Vote::Invalid) {
+            core.remember_replayed(&payload.hash, node.id, vote);
         }
         match heard {
             Heard::Silent(_) => {
@@ -318,7 +348,7 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>) -> Replayed {
 async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
     let heard = send(core, node, head.request.clone(), Method::of(&head.method), &head.caller).await;
     let Some(vote) = heard.vote() else { return Replayed::Failed };
-    core.remember(&head.hash, node.id, vote);
+    core.remember_replayed(&head.hash, node.id, vote);
     if node.state().standing.voted(vote) {
         core.telemetry.standing(node.name(), "votes", "it follows the head again");
     }

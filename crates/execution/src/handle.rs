@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_node::{Action, Condition, Level, Refused, Tier};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -57,6 +57,15 @@ pub struct NodeView {
     pub queued: usize,
 }
 
+/// A payload that is being built, for another process.
+#[derive(Serialize, Deserialize)]
+struct Build {
+    id: String,
+    age_ms: u64,
+    /// By name, with their own ids.
+    nodes: Vec<(String, String)>,
+}
+
 /// A handle on a role's execution clients, in which its own handle has its part.
 #[derive(Clone)]
 pub struct Handle {
@@ -93,6 +102,40 @@ impl Handle {
     pub fn nodes(&self) -> Vec<NodeView> {
         let best = self.core.others().best_head;
         self.core.nodes().iter().map(|n| view(n, best)).collect()
+    }
+
+    /// What a process that takes over has to know: by which ids which nodes build, or a proposal that is under way would be lost.
+    #[must_use]
+    pub fn memory(&self) -> serde_json::Value {
+        let nodes = self.core.nodes();
+        let named = |(id, own): &(u64, String)| {
+            let node = nodes.iter().find(|node| node.id == *id)?;
+            Some((node.name().to_owned(), own.clone()))
+        };
+        let now = Instant::now().into_std();
+        let ids = lock(&self.core.ids);
+        let build = |(id, age, of_node): (&str, Duration, &[(u64, String)])| Build {
+            id: id.to_owned(),
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            nodes: of_node.iter().filter_map(named).collect(),
+        };
+        serde_json::to_value(ids.all(now).map(build).collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    /// Takes over what [`Handle::memory`] told in another process. What it can't read, and nodes that are none here, it leaves out.
+    pub fn remember(&self, memory: &serde_json::Value) {
+        let Ok(builds) = <Vec<Build> as Deserialize>::deserialize(memory) else { return };
+        let nodes = self.core.nodes();
+        let now = Instant::now().into_std();
+        let mut ids = lock(&self.core.ids);
+        for build in builds {
+            let Some(since) = now.checked_sub(Duration::from_millis(build.age_ms)) else { continue };
+            for (name, own) in build.nodes {
+                if let Some(node) = nodes.iter().find(|node| node.name() == name) {
+                    ids.add(&build.id, node.id, own, since);
+                }
+            }
+        }
     }
 
     /// How well the role does by its nodes, and why it isn't better.

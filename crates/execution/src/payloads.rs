@@ -66,6 +66,14 @@ impl PayloadIds {
         self.builds.get(&ours.to_ascii_lowercase()).map(|build| build.of_node.clone())
     }
 
+    /// All builds, the oldest first: the id, how long it has been known, and each node's own.
+    pub fn all(&self, now: Instant) -> impl Iterator<Item = (&str, Duration, &[(u64, String)])> {
+        self.order.iter().filter_map(move |id| {
+            let build = self.builds.get(id)?;
+            Some((id.as_str(), now.saturating_duration_since(build.since), build.of_node.as_slice()))
+        })
+    }
+
     fn expire(&mut self, now: Instant) {
         while let Some(oldest) = self.order.front() {
             let old =

@@ -36,6 +36,9 @@ pub struct Item<T> {
 #[derive(Debug)]
 pub struct Fifo<T> {
     items: VecDeque<Item<T>>,
+    /// All heads in the queue are this one. An EL that hangs has a full queue, mostly of one head: it isn't to be gone through with
+    /// each call.
+    only_head: Option<String>,
     bytes: usize,
     max_items: usize,
     max_bytes: usize,
@@ -45,7 +48,7 @@ impl<T> Fifo<T> {
     /// An empty queue.
     #[must_use]
     pub fn new(max_items: usize, max_bytes: usize) -> Self {
-        Self { items: VecDeque::new(), bytes: 0, max_items, max_bytes }
+        Self { items: VecDeque::new(), only_head: None, bytes: 0, max_items, max_bytes }
     }
 
     /// Puts a call at the end. Returns the calls that it replaced.
@@ -54,18 +57,14 @@ impl<T> Fifo<T> {
     /// The call itself, if the queue is full.
     pub fn push(&mut self, item: Item<T>) -> Result<Vec<T>, T> {
         let mut replaced = Vec::new();
-        if let Kind::Head { head, builds: false } = &item.kind {
-            let obsolete = |kind: &Kind| matches!(kind, Kind::Head { head: older, .. } if older != head);
-            let mut kept = VecDeque::with_capacity(self.items.len());
-            for old in self.items.drain(..) {
-                if obsolete(&old.kind) {
-                    self.bytes -= old.size;
-                    replaced.push(old.call);
-                } else {
-                    kept.push_back(old);
-                }
+        if let Kind::Head { head, builds } = &item.kind
+            && self.only_head.as_ref() != Some(head)
+        {
+            self.only_head = None;
+            if !builds {
+                replaced = self.drop_heads_but(head);
+                self.only_head = Some(head.clone());
             }
-            self.items = kept;
         }
         let full = self.items.len() >= self.max_items || self.bytes + item.size > self.max_bytes;
         if full && !self.items.is_empty() {
@@ -74,6 +73,19 @@ impl<T> Fifo<T> {
         self.bytes += item.size;
         self.items.push_back(item);
         Ok(replaced)
+    }
+
+    fn drop_heads_but(&mut self, head: &str) -> Vec<T> {
+        let mut replaced = Vec::new();
+        for old in std::mem::take(&mut self.items) {
+            if matches!(&old.kind, Kind::Head { head: older, .. } if older != head) {
+                self.bytes -= old.size;
+                replaced.push(old.call);
+            } else {
+                self.items.push_back(old);
+            }
+        }
+        replaced
     }
 
     /// Takes the first call.
@@ -105,6 +117,7 @@ impl<T> Fifo<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn payload(name: &str) -> Item<String> {
         Item { kind: Kind::Payload, size: 10, call: name.into() }
@@ -155,6 +168,42 @@ mod tests {
             assert_eq!(fifo.push(item), Ok(vec![]));
         }
         assert_eq!(drain(&mut fifo), "h1* h1 h1");
+    }
+
+    proptest! {
+        /// As if the whole queue were gone through with each call.
+        #[test]
+        fn only_heads_but_the_newest_go(steps in prop::collection::vec((0u8..6, 0u8..3), 0..60)) {
+            let mut fifo = Fifo::new(8, 1000);
+            let mut model: Vec<Item<String>> = Vec::new();
+            for (n, (step, which)) in steps.into_iter().enumerate() {
+                let (name, builds) = (which.to_string(), step == 1);
+                let kind = match step {
+                    0 => {
+                        let first = (!model.is_empty()).then(|| model.remove(0).call);
+                        prop_assert_eq!(fifo.pop(), first);
+                        continue;
+                    }
+                    1..=3 => Kind::Head { head: name.clone(), builds },
+                    _ => Kind::Payload,
+                };
+                let goes = |item: &Item<String>| {
+                    matches!(&kind, Kind::Head { builds: false, .. })
+                        && matches!(&item.kind, Kind::Head { head, .. } if *head != name)
+                };
+                let replaced: Vec<String> = model.iter().filter(|item| goes(item)).map(|item| item.call.clone()).collect();
+                model.retain(|item| !goes(item));
+                let item = || Item { kind: kind.clone(), size: 1, call: n.to_string() };
+                let pushed = fifo.push(item());
+                if model.len() < 8 {
+                    model.push(item());
+                    prop_assert_eq!(pushed, Ok(replaced));
+                } else {
+                    prop_assert_eq!(pushed, Err(n.to_string()));
+                }
+                prop_assert_eq!(fifo.len(), model.len());
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::blocks::Payload;
+use crate::blocks::{Payload, Sender};
 use crate::core::{Core, Head};
 use crate::feed::Job;
 use crate::method::{Family, Method};
@@ -43,6 +43,10 @@ pub struct Round {
     pub took: Duration,
     /// Each node's name, what it said (`pending` if nothing yet) and how long after the call.
     pub votes: Vec<(String, String, Option<Duration>)>,
+    /// Of a newPayload that a node called INVALID: whether the payload is what its hash says. An INVALID of one that isn't, or that
+    /// can't be checked, says nothing of the block of that hash. Not looked at with [`Keep::Now`].
+    #[serde(skip)]
+    pub is_true: bool,
 }
 
 /// What a call is about.
@@ -52,19 +56,22 @@ struct Subject {
     number: Option<u64>,
     /// For forkchoiceUpdated with attributes: the payload id that the CL will know.
     build: Option<String>,
-    /// A payload to be kept once a node says VALID.
-    unproved: Option<Payload>,
-    /// Whether the payload may be taken for that of the block whose hash it bears.
-    relied_on: bool,
+    /// A payload to be kept once a node says VALID, and who sent it.
+    unproved: Option<(Payload, Sender)>,
+    /// Which payloads are kept, and how far the payload may be taken for that of the block whose hash it bears.
+    keep: Keep,
 }
 
 /// Which payloads are kept for nodes that miss them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// This one, from now on, whatever is said of it: who called it INVALID may take that back.
+    /// This one, from now on, whatever is said of it: who called it INVALID may take that back. It is taken for that of the block
+    /// whose hash it bears.
     Now,
+    /// The same, but its hash is checked before an INVALID counts: others may send the block's own payload.
+    Checked,
     /// This one once a node has said VALID, if it is recent: its sender isn't relied on.
-    Valid,
+    Valid(Sender),
     /// Not this one.
     Never,
 }
@@ -132,7 +139,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     let params = call.params.clone().unwrap_or_default();
     let text =
         |raw: Option<Bytes>| raw.and_then(|raw| envelope::string(&raw)).map(|s| s.to_ascii_lowercase());
-    let unread = Subject { block: None, number: None, build: None, unproved: None, relied_on: true };
+    let unread = Subject { block: None, number: None, build: None, unproved: None, keep: Keep::Now };
     let Some(first) = envelope::first_element(&params) else {
         let kind = match method.family {
             Family::NewPayload => Kind::Payload,
@@ -149,13 +156,12 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
             let (hash, method) = (hash.clone(), call.method.clone());
             let payload = Payload { hash, parent, number, method, request: call.raw.clone() };
             match keep {
-                Keep::Now => lock(&core.blocks).keep(payload),
-                Keep::Valid => unproved = Some(payload),
+                Keep::Now | Keep::Checked => lock(&core.blocks).keep(payload),
+                Keep::Valid(by) => unproved = Some((payload, by)),
                 Keep::Never => {}
             }
         }
-        let relied_on = keep == Keep::Now;
-        let subject = Subject { block: hash, number, build: None, unproved, relied_on };
+        let subject = Subject { block: hash, number, build: None, unproved, keep };
         return Read { kind: Kind::Payload, subject, request: call.raw.clone() };
     }
     let hash = envelope::fields(&first, ["headBlockHash"]).and_then(|[hash]| text(hash));
@@ -177,7 +183,9 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));
     let kind = Kind::Head { head: hash.clone().unwrap_or_default(), builds: attributes.is_some() };
     let number = hash.as_ref().and_then(|h| lock(&core.blocks).get(h).map(|p| p.number));
-    Read { kind, subject: Subject { block: hash, number, build, unproved: None, relied_on: true }, request }
+    // A head is nothing but its hash.
+    let subject = Subject { block: hash, number, build, unproved: None, keep: Keep::Now };
+    Read { kind, subject, request }
 }
 
 fn without_attributes(call: &Call, elements: &[Bytes]) -> Bytes {

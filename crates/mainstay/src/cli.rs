@@ -3,9 +3,11 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::check;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
+use crate::explain;
 use crate::relay;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, LOG, TOP};
@@ -31,18 +33,20 @@ pub(crate) fn command(name: &'static str) -> Command {
             false,
         ));
     for kind in roles::KINDS {
-        command = command.subcommand(role_command(kind, "Run the role alone: "));
+        let role = role_command(kind, "Run the role alone: ");
+        let is_relay = kind.section.name == mainstay_relay::SECTION.name;
+        command = command.subcommand(if is_relay { relay::subcommands(role) } else { role });
     }
     command
         .subcommand(dev::subcommand())
-        .subcommand(inspecting(
+        .subcommand(check::args(inspecting(
             Command::new("check")
                 .about("Check the configuration and its secrets without starting anything")
                 .arg(Arg::new("probe").long("probe").global(true).action(ArgAction::SetTrue).help(
                     "Ask every node too: reachable, secret accepted, clock, chain, client, capabilities",
                 )),
             "Check the role as its flags say: ",
-        ))
+        )))
         .subcommand(inspecting(
             Command::new("config")
                 .about(
@@ -58,7 +62,7 @@ pub(crate) fn command(name: &'static str) -> Command {
             "Print the role's as its flags say: ",
         ))
         .subcommand(evidence::subcommand())
-        .subcommand(relay::subcommand())
+        .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }

@@ -11,6 +11,9 @@ mod cli;
 mod dev;
 mod dropin;
 mod evidence;
+mod explain;
+mod handover;
+mod listeners;
 mod logging;
 mod plan;
 mod probe;
@@ -21,6 +24,7 @@ mod run;
 mod sections;
 mod show;
 mod status;
+mod supervisor;
 
 use std::process::ExitCode;
 
@@ -52,7 +56,8 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
-        Some(("relay", matches)) => relay::command(matches),
+        Some(("relay", matches)) => relay::command(matches, &environment),
+        Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

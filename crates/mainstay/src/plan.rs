@@ -170,6 +170,11 @@ impl Plan {
         self.top.duration("shutdown_grace").unwrap_or_default()
     }
 
+    /// Where a new process takes over from this one.
+    pub(crate) fn handover(&self) -> Option<&Path> {
+        self.top.path("handover")
+    }
+
     /// Who stands in for a program without an admin listener must not fail for its port's sake, unless it was asked for.
     pub(crate) fn can_do_without_admin(&self) -> bool {
         self.stand_in && !self.admin.is_set("listen")

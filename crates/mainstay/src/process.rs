@@ -127,10 +127,15 @@ impl Process {
         }
     }
 
-    /// Stops accepting and answers what is in flight; the admin listener goes last.
-    pub(crate) async fn end(mut self) {
+    /// Stops accepting.
+    pub(crate) fn stop(&self) {
         self.lifecycle.stopping();
         self.stop.cancel();
+    }
+
+    /// Stops accepting and answers what is in flight; the admin listener goes last.
+    pub(crate) async fn end(mut self) {
+        self.stop();
         let ended = async { while self.roles.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace + LAST_MOMENT, ended).await.is_err() {
             warn!("a role did not end in time and was cut off");

@@ -5,6 +5,7 @@
 
 mod beacon;
 mod engine;
+mod relay;
 mod rpc;
 mod sync;
 
@@ -37,7 +38,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, sync::KIND, rpc::KIND, beacon::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, sync::KIND, rpc::KIND, beacon::KIND, relay::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {

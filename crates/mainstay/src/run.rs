@@ -1,9 +1,13 @@
 //! A process from its plan to its end: bind everything, serve, stop in good order.
 
+use std::net::TcpListener as StdListener;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_admin::Token;
+use mainstay_admin::{Role, Token};
+use mainstay_node::Level;
 use mainstay_settings::{Origin, Problem};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -12,10 +16,16 @@ use tracing::{error, info, warn};
 
 use crate::WRONG_CONFIG;
 use crate::dropin::mock_node;
+use crate::handover::{self, Offer, Predecessor};
+use crate::listeners::Inherited;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
 use crate::process::{AdminPart, Process, Ready, Signals, cannot_listen};
 use crate::roles::{Metrics, RoleKind};
+use crate::supervisor;
+
+/// How long a process that takes over waits for its nodes before it serves all the same.
+const GETS_FIT: Duration = Duration::from_secs(10);
 
 /// `mainstay run` (`role` is `None`), or one role from its flags.
 pub(crate) fn command(
@@ -85,14 +95,25 @@ struct Bound {
     mock_node: Option<TcpListener>,
 }
 
-async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
+impl Bound {
+    /// Further handles on all listeners.
+    fn handles(&self) -> std::io::Result<Vec<StdListener>> {
+        let of_roles = self.roles.iter().flat_map(|(_, listeners)| listeners);
+        let others = [&self.admin, &self.metrics, &self.mock_node];
+        let all = of_roles.chain(others.into_iter().flatten());
+        all.map(|listener| Ok(StdListener::from(rustix::io::dup(listener)?))).collect()
+    }
+}
+
+/// `inherited` are used first.
+async fn bind(plan: &mut Plan, inherited: &mut Inherited) -> Result<Bound, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut roles = Vec::new();
     for role in std::mem::take(&mut plan.roles) {
         let Some(config) = &role.config else { continue };
         let mut listeners = Vec::new();
         for (nth, address) in config.listens().into_iter().enumerate() {
-            match TcpListener::bind(address).await {
+            match inherited.bind(address).await {
                 Ok(listener) => listeners.push(listener),
                 Err(why) => {
                     let what = cannot_listen(address, &why);
@@ -104,7 +125,7 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     }
     let mut admin = None;
     if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.listen) {
-        match TcpListener::bind(address).await {
+        match inherited.bind(address).await {
             Ok(listener) => admin = Some(listener),
             // Several of that program ran on one machine without a thought of such a port.
             Err(why) if plan.can_do_without_admin() => {
@@ -120,14 +141,14 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     }
     let mut metrics = None;
     if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.metrics_listen) {
-        match TcpListener::bind(address).await {
+        match inherited.bind(address).await {
             Ok(listener) => metrics = Some(listener),
             Err(why) => problems.push(plan.admin.problem("metrics_listen", cannot_listen(address, &why))),
         }
     }
     let mut mock_node = None;
     if plan.mock_node {
-        match TcpListener::bind(mock_node::ADDRESS).await {
+        match inherited.bind(mock_node::ADDRESS).await {
             Ok(listener) => mock_node = Some(listener),
             Err(why) => problems.push(Problem {
                 origin: Origin::Flag("--mock-node".to_owned()),
@@ -139,17 +160,65 @@ async fn bind(plan: &mut Plan) -> Result<Bound, Vec<Problem>> {
     if problems.is_empty() { Ok(Bound { roles, admin, metrics, mock_node }) } else { Err(problems) }
 }
 
-async fn serve(mut plan: Plan) -> ExitCode {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return ExitCode::FAILURE;
+/// What is open already: by systemd, and of the process that this one takes over from, if there is one.
+fn inherit(plan: &Plan) -> Result<(Inherited, Option<Predecessor>), Problem> {
+    let by_systemd =
+        |what| Problem { origin: Origin::Variable("LISTEN_FDS".to_owned()), key: String::new(), what };
+    let by_handover = |what| plan.top.problem("handover", what);
+    let mut inherited = Inherited::of_systemd().map_err(by_systemd)?;
+    let Some(path) = plan.handover() else { return Ok((inherited, None)) };
+    let Some((predecessor, listeners)) = handover::take_over(path).map_err(by_handover)? else {
+        return Ok((inherited, None));
+    };
+    inherited.add(listeners.into_iter()).map_err(by_handover)?;
+    Ok((inherited, Some(predecessor)))
+}
+
+/// Waits until every role can serve its clients, but not for ever: its nodes may be down for both processes.
+async fn fit(roles: &[Arc<dyn Role>]) {
+    let is_down = |role: &&Arc<dyn Role>| role.health().0 == Level::Down;
+    let all_fit = async {
+        while roles.iter().any(|role| is_down(&role)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let bound = match bind(&mut plan).await {
+    if tokio::time::timeout(GETS_FIT, all_fit).await.is_err() {
+        for role in roles.iter().filter(is_down) {
+            let (_, reasons) = role.health();
+            warn!(
+                role = role.kind(),
+                name = role.name(),
+                why = reasons.join("; "),
+                "taking over all the same"
+            );
+        }
+    }
+}
+
+async fn serve(mut plan: Plan) -> ExitCode {
+    let failed = |why: String| {
+        eprintln!("error: {why}");
+        ExitCode::FAILURE
+    };
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(why) => return failed(why),
+    };
+    let (mut inherited, predecessor) = match inherit(&plan) {
+        Ok(inherited) => inherited,
+        Err(problem) => return refuse(&[problem]),
+    };
+    let bound = match bind(&mut plan, &mut inherited).await {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
+    };
+    for address in inherited.left() {
+        warn!(%address, "a listener that was passed on is nobody's by the configuration, closing it");
+    }
+    drop(inherited);
+    let handles = match plan.handover().map(|_| bound.handles()).transpose() {
+        Ok(handles) => handles.unwrap_or_default(),
+        Err(why) => return failed(format!("cannot keep listeners for a handover: {why}")),
     };
     // Serves before anything connects to it, and until the last call has ended.
     let stop_mock = CancellationToken::new();
@@ -163,20 +232,65 @@ async fn serve(mut plan: Plan) -> ExitCode {
         Ok(roles) => roles,
         Err(problems) => return refuse(&problems),
     };
+    let shown: Vec<Arc<dyn Role>> = roles.iter().map(|(role, _)| role.shown.clone()).collect();
+    if predecessor.is_some() {
+        fit(&shown).await;
+    }
+    let taken_over = predecessor.is_some();
+    if let Some(predecessor) = predecessor {
+        let (memories, leaving) = predecessor.release().await;
+        handover::remember(&shown, &memories);
+        let shown = shown.clone();
+        tokio::spawn(async move { handover::remember(&shown, &leaving.end().await) });
+    }
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
     let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace);
+    supervisor::ready(taken_over);
+    let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
+        Ok(offer) => offer,
+        Err(why) => {
+            // What serves goes on serving.
+            warn!(why, "no process can take over from this one");
+            None
+        }
+    };
+    let taken = async {
+        match &offer {
+            Some(offer) => offer.taken().await,
+            None => std::future::pending().await,
+        }
+    };
 
     let mut status = ExitCode::SUCCESS;
+    let mut heir = None;
     tokio::select! {
         name = signals.next() => info!(signal = name, ?grace, "stopping"),
+        taken = taken => {
+            info!(?grace, "another process takes over, stopping");
+            heir = Some(taken);
+        }
         why = process.role_ended() => {
             error!(why, "a role ended by itself, stopping");
             status = ExitCode::FAILURE;
         }
     }
+    // With it go the further handles, which would keep ports open that nobody serves.
+    if let Some(offer) = offer.filter(|_| heir.is_none()) {
+        offer.withdraw();
+    }
+    if heir.is_none() {
+        supervisor::stopping();
+    }
     signals.exit_at_next();
+    process.stop();
+    if let Some(heir) = &mut heir {
+        heir.tell(&shown).await;
+    }
     process.end().await;
+    if let Some(heir) = &mut heir {
+        heir.tell(&shown).await;
+    }
     info!("stopped");
     status
 }

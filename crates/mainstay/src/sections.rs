@@ -7,12 +7,19 @@ use crate::roles;
 /// The keys at the top of the file.
 pub(crate) static TOP: Section = Section::top(
     "The whole process",
-    &[Key::new(
-        "shutdown_grace",
-        Kind::Duration,
-        "How long calls in flight may take to end after SIGTERM or SIGINT",
-    )
-    .default("10s")],
+    &[
+        Key::new(
+            "shutdown_grace",
+            Kind::Duration,
+            "How long calls in flight may take to end after SIGTERM or SIGINT",
+        )
+        .default("10s"),
+        Key::new(
+            "handover",
+            Kind::Path,
+            "Unix socket by which a new process takes over the listeners of the one that runs; give both the same",
+        ),
+    ],
 );
 
 /// `[log]`.

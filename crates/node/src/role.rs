@@ -105,4 +105,12 @@ pub trait Operated: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why it was not done.
     fn act(&self, action: Action) -> impl Future<Output = Result<(), Refused>> + Send;
+
+    /// What a process that takes over from this one has to know, without which its clients would lose something.
+    fn memory(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// What [`Operated::memory`] told in the process before this one, maybe of another version: what can't be read of it is left out.
+    fn remember(&self, _memory: &serde_json::Value) {}
 }

@@ -4,12 +4,19 @@
 //! changes something, and it has to be one step: look at the claim, the parent and the last published, and claim.
 //!
 //! For a store that several relays share this is, for a chain and a producer: a claim for each slot that was published, kept for
-//! [`CLAIM_TTL`] or more; the number and slot last published, kept for good; and whether an id is that of a claim. In Redis that is one
-//! script over keys of one hash tag; in etcd a transaction that compares "no such claim" and the revision of the last published, tried
-//! anew when that has changed; in a store of documents one of them, compared and swapped.
+//! [`CLAIM_TTL`] or more; the number and slot last published, kept for good; and whether an id is that of a claim. In [Redis](redis) that is one
+//! script over keys of one hash tag; in [etcd](etcd) a transaction that compares "no such claim" and what was last published; in a store of documents it would be
+//! one of them, compared and swapped.
+//!
+//! **An answer that doesn't come** may have been [`Answer::Granted`]. Nothing is lost by that: the same block that comes again is told [`Answer::Same`],
+//! and a claim that nobody heard of keeps out what would be a second block for its slot.
+
+mod etcd;
+mod open;
+mod redis;
+mod warm;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +25,7 @@ use std::time::Duration;
 use mainstay_antelope::{Id, Name, Slot};
 
 use crate::highest::Highest;
+pub use open::{Error, Place, open};
 
 /// A shared store keeps a claim for so long at least. Older blocks are no longer let in
 /// ([`Rules::late`](crate::egress::Rules::late)), so that nobody asks for a claim that has been forgotten.
@@ -65,6 +73,22 @@ pub enum Answer {
     Lost(Option<Id>),
 }
 
+impl Answer {
+    /// What comes of a bid, by what is written down: who holds the slot, whether the parent is a block that was claimed, and what the producer has published
+    /// last.
+    #[must_use]
+    pub fn of(bid: &Bid, holder: Option<&Id>, parent_claimed: bool, latest: Option<Published>) -> Self {
+        let comes_after = latest.is_none_or(|latest| latest.is_below(bid.id.block_num(), bid.key.slot));
+        match holder {
+            Some(holder) if *holder == bid.id => Self::Same,
+            _ if !bid.parent_public && !parent_claimed => Self::Orphan,
+            Some(holder) => Self::Lost(Some(*holder)),
+            None if !bid.may_win || !comes_after => Self::Lost(None),
+            None => Self::Granted,
+        }
+    }
+}
+
 /// What a producer has published last: the highest number, and the highest slot. Nothing at or below one of them is published after it, which is what
 /// nodeos does for a node alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +127,7 @@ impl Ledger {
     /// What comes of a bid. `parent_claimed`: some producer's ledger of this chain [`holds`](Ledger::holds) its parent.
     #[must_use]
     pub fn judge(&self, bid: &Bid, parent_claimed: bool) -> Answer {
-        match self.claims.get(&bid.key.slot) {
-            Some(holder) if *holder == bid.id => Answer::Same,
-            _ if !bid.parent_public && !parent_claimed => Answer::Orphan,
-            Some(holder) => Answer::Lost(Some(*holder)),
-            None if !bid.may_win || !self.comes_after(bid) => Answer::Lost(None),
-            None => Answer::Granted,
-        }
+        Answer::of(bid, self.claims.get(&bid.key.slot), parent_claimed, self.latest)
     }
 
     /// Writes down a bid that was granted.
@@ -129,10 +147,6 @@ impl Ledger {
     pub fn latest(&self) -> Option<Published> {
         self.latest
     }
-
-    fn comes_after(&self, bid: &Bid) -> bool {
-        self.latest.is_none_or(|latest| latest.is_below(bid.id.block_num(), bid.key.slot))
-    }
 }
 
 /// Why there is no answer.
@@ -148,7 +162,7 @@ impl fmt::Display for Unavailable {
     }
 }
 
-impl Error for Unavailable {}
+impl std::error::Error for Unavailable {}
 
 /// A future that an object-safe trait can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

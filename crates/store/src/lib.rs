@@ -8,11 +8,14 @@
 //! Backends: a directory ([`FileStore`], the default), Redis ([`RedisStore`]), memory ([`MemoryStore`], gone with the process). Another one (etcd
 //! has compare and swap, and watches) is another implementation of the four functions of [`Store`].
 //!
+//! What has to change several things in one step isn't a document: it is a script in Redis ([`RedisScripts`]).
+//!
 //! A store that can't be reached never stops anything: the last value known stays, [`Reach`] says what is wrong and since
 //! when, changes are refused. When it is back, what it holds is the truth.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod authority;
 mod board;
 mod document;
 mod error;
@@ -29,13 +32,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use authority::AddressError;
 pub use document::{MAX_DOCUMENT, Name, Reach, Seen};
 pub use error::StoreError;
 pub use file::FileStore;
 pub use fleet::{Fleet, Portion, Share};
 pub use memory::MemoryStore;
 pub use nodes::{Listed, NodeList};
-pub use redis::{AddressError, RedisAddress, RedisStore};
+pub use redis::{RedisAddress, RedisScripts, RedisStore};
 
 /// A future that an object-safe trait can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -11,6 +11,7 @@
 mod address;
 mod fault;
 mod link;
+mod scripts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +25,10 @@ use tokio::time::Instant;
 use crate::board::Board;
 use crate::tasks::Tasks;
 use crate::{BoxFuture, MAX_DOCUMENT, Name, Seen, Store, StoreError, Swap};
-pub use address::{AddressError, RedisAddress};
+pub use address::RedisAddress;
 use fault::Fault;
 use link::Server;
+pub use scripts::RedisScripts;
 
 /// How often documents that are watched are read.
 const POLL: Duration = Duration::from_millis(500);

@@ -19,7 +19,6 @@ use mainstay_execution::node::Caller;
 use mainstay_execution::reply::{Answer, INVALID_PARAMS, UNKNOWN_PAYLOAD};
 use mainstay_execution::round::{self, Keep, Round, Told};
 use mainstay_execution::status::{self, PayloadStatus, Status};
-use mainstay_execution::verdict::Vote;
 use mainstay_wire::envelope::{self, Call};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -332,19 +331,29 @@ impl Core {
         let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
         let is_valid = said(&["VALID"]);
         if is_valid || said(&["SYNCING", "ACCEPTED"]) {
-            self.change(|leader, now| leader.taken(hash, is_valid, now));
-            // The EL that was first with its answer may be the one that is wrong.
-            let known = lock(&self.verdicts).taken(hash);
-            if let Some((payload, senders)) = known {
-                self.credit(&payload, &senders);
-            }
+            self.taken(hash, is_valid);
         } else if said(&["INVALID", "INVALID_BLOCK_HASH"]) {
             let is_head = Method::of(&round.method).family == Family::ForkchoiceUpdated;
-            let known = || lock(&self.verdicts).of(hash).is_some_and(|v| v.status.vote() == Vote::Invalid);
-            // Of a payload only if it is what its hash says.
-            if is_head || known() {
+            // Of a payload only if it is what its hash says: anybody may send other content under a block's hash.
+            if is_head || round.is_true {
                 self.change(|leader, now| leader.refused(hash, now));
             }
+        }
+    }
+
+    /// Some EL takes this block, for VALID or SYNCING. The one that was first with its answer may be the one that is wrong.
+    fn taken(self: &Arc<Self>, hash: Hash, is_valid: bool) {
+        self.change(|leader, now| leader.taken(hash, is_valid, now));
+        let known = lock(&self.verdicts).taken(hash);
+        if let Some((payload, senders)) = known {
+            self.credit(&payload, &senders);
+        }
+    }
+
+    /// An EL takes this block in a replay.
+    pub(crate) fn taken_in_replay(self: &Arc<Self>, block: &str, is_valid: bool) {
+        if let Some(hash) = Hash::parse(block) {
+            self.taken(hash, is_valid);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mainstay_execution::NodeView;
 use mainstay_node::{Action, Level, Operated, Refused};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::config::SECTION;
@@ -140,5 +141,13 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         self.execution.act(action).await
+    }
+
+    fn memory(&self) -> Option<Value> {
+        Some(self.execution.memory())
+    }
+
+    fn remember(&self, memory: &Value) {
+        self.execution.remember(memory);
     }
 }

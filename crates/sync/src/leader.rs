@@ -9,11 +9,12 @@
 //! * *behind* when its slot has been `max_lag` or more below the best of the live and unsuspected for two slots;
 //! * *fit* when it is live, unsuspected and not behind.
 //!
-//! The slot of a CL is that of its head, by the payload, whoever sent it; before it names a head the highest of the payloads that it
-//! sent. Attributes show how late it is, which who is cut off knows too, and not how far a CL has got: they tell nothing but a slot that
+//! The slot of a CL is that of its head, by the payload, whoever sent it; while no CL has a head whose payload is known, the highest of
+//! the payloads that it sent. Attributes show how late it is, which who is cut off knows too, and not how far a CL has got: they tell nothing but a slot that
 //! can't be. A slot that is one ahead is believed, and counts as the clock's until then, so that nobody is ever ahead of the honest.
-//! A payload that no EL takes counts for nothing, and one that none calls VALID counts only while nobody has shown a VALID
-//! one of the last three slots: who makes up heads is behind those whose blocks are there.
+//! A payload that no EL takes counts for nothing, and one that none calls VALID counts only while nobody has named a VALID
+//! head of the last three slots: who makes up heads is behind those whose blocks are there, and who makes blocks that are no head of
+//! anybody's is behind those who follow a chain.
 //!
 //! 1. The first fit CL leads at once. From then on there is always one leader, if need be one that isn't fit.
 //! 2. The lead is sticky. It changes, if another CL is fit, when the leader is gone, suspect, silent for `leader_timeout`,
@@ -130,6 +131,8 @@ pub struct Leader {
     valid_since: Option<Instant>,
     /// What counts by the last review.
     count: Count,
+    /// The slot of some head is known, by the last review.
+    has_heads: bool,
     favourite: Option<Favourite>,
     turned_away: u64,
 }
@@ -151,6 +154,7 @@ impl Leader {
             valid_slot: None,
             valid_since: None,
             count: Count { clock: now.slot, valid_only: false },
+            has_heads: false,
             favourite: None,
             turned_away: 0,
         }
@@ -331,26 +335,36 @@ impl Leader {
         offence.map(|(suspicion, _)| suspicion).or(head.map(|head| Suspicion::Refused { head }))
     }
 
-    /// Whose block is the best there is doesn't hang on what no EL knows, as long as there are blocks that one knows.
+    /// Whose head is the best there is doesn't hang on what no EL knows, as long as there are heads that one knows. (A VALID block
+    /// that nobody makes its head is of no chain: anybody makes one in every slot.)
     fn weigh(&mut self) {
         let valid = Count { clock: self.now.slot, valid_only: true };
-        let best = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.highest(valid)).max();
+        let heads = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.head);
+        let best = heads.filter_map(|head| self.slot_of(head, valid)).max();
         if best > self.valid_slot {
             (self.valid_slot, self.valid_since) = (best, Some(self.now.at));
         }
         let valid_only = self.valid_since.is_some_and(|since| !self.is_past(since, self.valid_for()));
         self.count = Count { valid_only, ..valid };
+        let mut heads = self.records.values().filter(|r| self.counts(r)).filter_map(|r| r.head);
+        self.has_heads = heads.any(|head| self.slot_of(head, self.count).is_some());
     }
 
     fn valid_for(&self) -> Duration {
         self.rules.slot.saturating_mul(VALID_FOR)
     }
 
-    /// How far a CL has got: to its head, whoever sent that; to the highest block that it sent if it names none.
+    /// How far a CL has got: to its head, whoever sent that; while nobody names any, to the highest block that it sent.
     fn slot(&self, record: &Record) -> Option<u64> {
-        let Some(head) = record.head else { return record.highest(self.count) };
-        let of = |record: &Record| record.slot_of(head, self.count);
-        of(record).or_else(|| self.records.values().find_map(of))
+        match record.head {
+            Some(head) => record.slot_of(head, self.count).or_else(|| self.slot_of(head, self.count)),
+            None => record.highest(self.count).filter(|_| !self.has_heads),
+        }
+    }
+
+    /// The slot of a block by whoever sent it.
+    fn slot_of(&self, block: Hash, count: Count) -> Option<u64> {
+        self.records.values().find_map(|record| record.slot_of(block, count))
     }
 
     /// Live and unsuspected: what it says counts for comparing.

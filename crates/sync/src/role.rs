@@ -110,13 +110,16 @@ impl Drop for Sync {
 /// Tells of each block whether the execution clients take it.
 async fn judge(core: Arc<Core>) {
     let stop = core.stop().clone();
-    let mut rounds = core.execution.rounds.subscribe();
+    let (mut rounds, mut taken) = (core.execution.rounds.subscribe(), core.execution.taken.subscribe());
     let judging = async {
         loop {
-            match rounds.recv().await {
-                Ok(round) => core.judge(&round),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => break,
+            let told = tokio::select! {
+                biased;
+                round = rounds.recv() => round.map(|round| core.judge(&round)),
+                block = taken.recv() => block.map(|(block, is_valid)| core.taken_in_replay(&block, is_valid)),
+            };
+            if matches!(told, Err(RecvError::Closed)) {
+                break;
             }
         }
     };

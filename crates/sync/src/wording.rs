@@ -106,6 +106,7 @@ mod tests {
             early: false,
             took: Duration::ZERO,
             votes: votes.map(|(node, word)| (node.into(), word.into(), None)).into(),
+            is_true: false,
         };
         let found: Vec<_> = differences(&round).collect();
         assert_eq!(found, [Difference { first: ("el2", "VALID"), other: ("el4", "SYNCING") }]);

@@ -64,6 +64,49 @@ async fn payloads_are_kept_though_no_el_is_up_and_whoever_is_first_with_them() {
     }
 }
 
+/// What the only EL that is up has refused is asked again of one that comes back, without a call of anybody's.
+#[tokio::test]
+async fn an_el_that_is_back_is_asked_about_what_the_others_refused() {
+    let bed = Setup::new(2).ready().await;
+    let (a, b) = (bed.cl("a"), bed.cl("b"));
+    let blocks = chain(&bed.genesis, 2);
+    a.block(&blocks[0]).await;
+    b.block(&blocks[0]).await;
+    bed.followed(&[0, 1], blocks[0].hash).await;
+    bed.els[1].set(Fault::Down);
+    bed.condition("el2", "unfit").await;
+    bed.els[0].set(Fault::Lie);
+    assert_eq!(b.payload(&blocks[1]).await["status"], "INVALID");
+    b.head(blocks[1].hash).await;
+    let refused = |bed: &Bed| bed.client("b").is_some_and(|b| b.state == "suspect");
+    bed.until("its head is refused", refused).await;
+    assert_eq!(bed.leader().as_deref(), Some("a"));
+    bed.els[1].heal();
+    bed.until("its head is taken after all", |bed| bed.client("b").is_some_and(|b| b.state == "well")).await;
+    assert_eq!(bed.sent(1, &blocks[1]), 1);
+}
+
+/// Found by the simulation: the others' blocks were SYNCING for ever to an EL that had missed one of them.
+#[tokio::test]
+async fn an_el_is_led_to_what_it_lacks_the_parents_of_though_the_leader_is_elsewhere() {
+    let bed = Setup::new(2).ready().await;
+    let (a, b) = (bed.cl("a"), bed.cl("b"));
+    let blocks = chain(&bed.genesis, 3);
+    a.block(&blocks[0]).await;
+    bed.followed(&[0, 1], blocks[0].hash).await;
+    bed.els[1].set(Fault::Down);
+    bed.condition("el2", "unfit").await;
+    assert_eq!(b.payload(&blocks[1]).await["status"], "VALID");
+    bed.els[1].heal();
+    bed.condition("el2", "fit").await;
+    assert_eq!(b.payload(&blocks[2]).await["status"], "VALID");
+    bed.until("it has the parent and is asked again", |bed| {
+        (bed.sent(1, &blocks[1]), bed.sent(1, &blocks[2])) == (1, 2)
+    })
+    .await;
+    assert_eq!(bed.leader().as_deref(), Some("a"));
+}
+
 #[tokio::test]
 async fn what_is_told_while_all_els_are_away_is_no_verdict() {
     let bed = Setup::new(1).set("request_timeout", "200ms").ready().await;

@@ -182,6 +182,36 @@ async fn what_is_said_of_other_content_under_a_true_hash_is_held_against_no_bloc
     a.block(&block).await;
 }
 
+/// Found by the simulation: where an EL was wrong about a head, which the others took, other content under the head's hash made all
+/// suspect who named it.
+#[tokio::test]
+async fn other_content_under_the_hash_of_a_head_casts_no_suspicion_on_it() {
+    let bed = Setup::new(2).ready().await;
+    let (forger, a) = (bed.cl("forger"), bed.cl("a"));
+    bed.leads(&a).await;
+    let block = next(&bed.genesis);
+    a.block(&block).await;
+    bed.followed(&[0, 1], block.hash).await;
+    bed.els[0].set(Fault::Lie);
+    bed.els[1].set(Fault::Lag(ms(100)));
+    assert_eq!(status(&a.head(block.hash).await), "INVALID", "of the one that is first");
+    let rounds = |bed: &Bed| bed.handle.health().1.iter().any(|why| why.contains("disagree"));
+    bed.until("the other has said VALID", rounds).await;
+    // The simulated one doesn't look at the content of what it knows.
+    bed.els[1].set(Fault::Down);
+    bed.condition("el2", "unfit").await;
+    // The first is told what is known. And the leader's word on it is no better.
+    for cl in [&forger, &forger, &a] {
+        assert_eq!(cl.payload(&forged(&block)).await["status"], "INVALID");
+    }
+    // What comes after it is judged after it.
+    let bad = child(&block, 1, b"bad");
+    forger.payload(&bad).await;
+    forger.head(bad.hash).await;
+    bed.until("all is judged", |bed| bed.client("forger").unwrap().state == "suspect").await;
+    assert_eq!(bed.client("a").unwrap().state, "well");
+}
+
 #[tokio::test]
 async fn an_el_that_lags_gets_no_vote_by_its_word_on_other_content_under_a_hash() {
     let bed = Setup::new(2).ready().await;

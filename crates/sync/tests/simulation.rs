@@ -5,9 +5,9 @@
 //! What has to hold:
 //!
 //! 1. From the first believable call on there is exactly one leader.
-//! 2. Nobody that is away, cut off, late or lying leads for longer than the rules give while a CL is well.
+//! 2. Nobody that is away, cut off, late or lying leads for longer than the rules give while a CL is well ([`world::CONVERGED`]).
 //! 3. Every EL that is well has the canonical head, or that of one of the two slots before, once a CL and the EL have been well for
-//!    as long as a change of the leader and a replay take.
+//!    as long as a change of the leader and a replay take ([`world::RECOVERED`], [`world::BACK`]).
 //! 4. Every call is answered within `request_timeout`, with JSON-RPC.
 //! 5. While all ELs are well no payload reaches one twice, replays aside.
 //! 6. Queues and memories are bounded.
@@ -19,7 +19,7 @@
 //! thread runs all of it, so a seed is a run; `a_seed_is_a_run` proves it. Longer:
 //!
 //! ```text
-//! MAINSTAY_SIM_SLOTS=1000000 MAINSTAY_SIM_SEED=1 cargo test -p mainstay-sync --test simulation --release -- --nocapture
+//! MAINSTAY_SIM_SLOTS=1000000 MAINSTAY_SIM_SEED=1 cargo test --release -p mainstay-sync --test simulation random_faults -- --nocapture
 //! ```
 //!
 //! A run that fails prints the command that repeats it, and the end of what happened in it.
@@ -57,6 +57,8 @@ pub const GENESIS: u64 = 1_700_000_000;
 const RUN: u64 = 500;
 /// Seeds of the test: always the same, so that what lands doesn't hang on luck. New ones by command.
 const RUNS: u64 = 40;
+/// Others that have broken something once.
+const FOUND: [u64; 7] = [98, 99, 208, 302, 365, 479, 707];
 
 fn setting(name: &str) -> Option<u64> {
     // Settings of the tests are no settings of mainstay.
@@ -139,7 +141,10 @@ fn random_faults_break_no_invariant() {
     let (seed, slots) = (setting("MAINSTAY_SIM_SEED"), setting("MAINSTAY_SIM_SLOTS"));
     let slots = slots.unwrap_or(if seed.is_some() { RUN } else { RUN * RUNS });
     let first = seed.unwrap_or(1);
-    let seeds: Vec<u64> = (0..slots.div_ceil(RUN).max(1)).map(|i| first.wrapping_add(i)).collect();
+    let mut seeds: Vec<u64> = (0..slots.div_ceil(RUN).max(1)).map(|i| first.wrapping_add(i)).collect();
+    if seed.is_none() {
+        seeds.extend(FOUND);
+    }
     let each = slots.min(RUN);
     println!("{} runs of {each} slots, seeds {:?} to {:?}", seeds.len(), seeds.first(), seeds.last());
     let count = run_all(&seeds, each);

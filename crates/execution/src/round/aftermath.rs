@@ -182,6 +182,7 @@ impl Conductor {
             early,
             took,
             votes: votes.collect(),
+            is_true: self.checked == Some(Some(true)),
         };
         // Nobody may be watching.
         let _ = self.core.rounds.send(Arc::new(round));

@@ -9,7 +9,7 @@ use mainstay_wire::envelope::{self, Call, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Subject, Told};
+use super::{Keep, Subject, Told};
 use crate::ballot::{Answer, Ballot, Entry, Next, Part};
 use crate::config::{Answering, OnShortfall, StragglerWait};
 use crate::core::{Core, Nodes};
@@ -33,12 +33,14 @@ pub(super) struct Conductor {
     pub(super) said: Vec<Option<Result<Bytes, String>>>,
     pub(super) told: Option<(String, bool, Duration)>,
     pub(super) late_invalid: bool,
-    /// Whether an INVALID is about the block, once that is known: a payload may not be what its hash says.
-    of_block: Option<bool>,
+    /// Whether the payload is what its hash says, once that was checked; inside `None`: it can't be told.
+    pub(super) checked: Option<Option<bool>>,
     /// Nodes that lost their vote by this round already, and may have it back by now.
     muted: Vec<usize>,
     /// Nodes that this round has asked a replay for.
     led: Vec<usize>,
+    /// [`Subject::unproved`] is kept.
+    is_kept: bool,
 }
 
 impl Conductor {
@@ -70,7 +72,7 @@ impl Conductor {
             method,
             request: call.raw.clone(),
             params: call.params.clone().unwrap_or_default(),
-            of_block: subject.relied_on.then_some(true),
+            checked: None,
             subject,
             started,
             said,
@@ -78,6 +80,7 @@ impl Conductor {
             late_invalid: false,
             muted: Vec::new(),
             led: Vec::new(),
+            is_kept: false,
         }
     }
 
@@ -123,21 +126,25 @@ impl Conductor {
         self.lead_the_syncing();
     }
 
+    /// Whether an INVALID is about the block: a payload may not be what its hash says.
     async fn is_of_block(&mut self) -> bool {
-        match self.of_block {
-            Some(known) => known,
-            None => {
-                let of_block = unvoted::status(&self.params).await == Some(PayloadStatus::SYNCING);
-                *self.of_block.insert(of_block)
-            }
+        if self.subject.keep == Keep::Now {
+            return true;
         }
+        if self.checked.is_none() {
+            let status = unvoted::status(&self.params).await;
+            self.checked = Some(status.map(|status| status == PayloadStatus::SYNCING));
+        }
+        // Where it can't be told it is held against the block if its sender is relied on: that is the safe side.
+        self.checked.flatten().unwrap_or(self.subject.keep == Keep::Checked)
     }
 
     fn learn(&mut self, node: &Arc<Node>, vote: Vote, of_block: bool, took: Duration, at: Duration) {
         if vote == Vote::Valid
-            && let Some(payload) = self.subject.unproved.take()
+            && let Some((payload, by)) = self.subject.unproved.as_ref().filter(|_| !self.is_kept)
         {
-            lock(&self.core.blocks).keep_recent(payload, true);
+            self.is_kept = true;
+            lock(&self.core.blocks).keep_recent(payload.clone(), true, *by);
         }
         let mut state = node.state();
         if self.method.family == Family::NewPayload {
@@ -185,7 +192,10 @@ impl Conductor {
             }
             if !self.led.contains(&index) {
                 self.led.push(index);
-                node.feed.want_replay();
+                match &self.subject.unproved {
+                    Some((payload, _)) => node.feed.lead_to(payload.clone()),
+                    None => node.feed.want_replay(),
+                }
             }
             if known && !self.muted.contains(&index) {
                 self.muted.push(index);

@@ -144,6 +144,7 @@ mod tests {
             early: false,
             took: Duration::from_millis(1),
             votes: vec![("el1".to_owned(), vote.to_owned(), Some(Duration::from_millis(1)))],
+            is_true: false,
         })
     }
 

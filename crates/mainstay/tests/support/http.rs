@@ -44,26 +44,14 @@ impl Node {
                 }
                 let (there, asked, gate) = (there.clone(), asked.clone(), gate.clone());
                 std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    let mut stream = stream;
-                    while let Some((head, body)) = message(&mut reader) {
-                        if there.upgrade().is_none() {
-                            return;
-                        }
+                    answers(stream, |body| {
+                        there.upgrade()?;
                         if !body.contains("net_version") {
                             asked.fetch_add(1, Ordering::SeqCst);
                             drop(gate.read());
                         }
-                        assert!(head.starts_with("POST "), "{head}");
-                        let reply = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{name}"}}"#);
-                        let length = reply.len();
-                        let head = format!(
-                            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-                        );
-                        if stream.write_all((head + &reply).as_bytes()).is_err() {
-                            return;
-                        }
-                    }
+                        Some(format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{name}"}}"#))
+                    });
                 });
             }
         });
@@ -81,6 +69,22 @@ impl Drop for Node {
         self.alive = Arc::new(());
         // Wakes the listener, which ends then.
         let _ = TcpStream::connect(&self.address);
+    }
+}
+
+/// Answers what is asked on a connection, until there is no answer or it ends.
+pub fn answers(mut stream: TcpStream, mut answer: impl FnMut(&str) -> Option<String>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some((head, body)) = message(&mut reader) {
+        assert!(head.starts_with("POST "), "{head}");
+        let Some(reply) = answer(&body) else { return };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            reply.len()
+        );
+        if stream.write_all((head + &reply).as_bytes()).is_err() {
+            return;
+        }
     }
 }
 

@@ -80,7 +80,8 @@ impl Place {
 }
 
 impl Running {
-    fn of(mut command: Command) -> Self {
+    /// What `command` starts.
+    pub fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (line, lines) = channel();
         let out = child.stdout.take().unwrap();

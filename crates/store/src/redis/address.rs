@@ -15,7 +15,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
+use crate::authority::{AddressError, Credentials, Host, Parts, decode, wrong};
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -39,41 +39,6 @@ pub(super) enum Topology {
     Cluster,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
-    pub(super) name: String,
-    pub(super) port: u16,
-}
-
-/// Never shown, so it has no `Debug`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Credentials {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-}
-
-/// Why an address can't be read; the text says what is wrong, and quotes no credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressError(String);
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for AddressError {}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.contains(':') {
-            write!(f, "[{}]:{}", self.name, self.port)
-        } else {
-            write!(f, "{}:{}", self.name, self.port)
-        }
-    }
-}
-
 impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: Vec<String> = self.hosts.iter().map(Host::to_string).collect();
@@ -95,10 +60,6 @@ impl fmt::Debug for RedisAddress {
     }
 }
 
-fn wrong<T>(what: impl Into<String>) -> Result<T, AddressError> {
-    Err(AddressError(what.into()))
-}
-
 impl RedisAddress {
     /// Reads one of the forms above.
     ///
@@ -110,23 +71,18 @@ impl RedisAddress {
             return Self::plain(text);
         };
         let (kind, tls) = scheme_of(scheme)?;
-        let (rest, fragment) = cut(rest, '#');
-        let (rest, query) = cut(rest, '?');
-        let (authority, path) = cut(rest, '/');
-        let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        if [path, query, fragment].into_iter().flatten().any(|part| part.contains('@')) {
-            return wrong("an @ after the hosts: in a password write / as %2F, ? as %3F, # as %23");
-        }
+        let parts = Parts::split(rest)?;
         let port = if kind == Kind::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
-        let options = Options::parse(query.unwrap_or_default())?;
+        let options = Options::parse(&parts)?;
         let mut address = Self {
             topology: Topology::Single,
-            hosts: hosts.split(',').map(|host| Host::parse(host, port)).collect::<Result<_, _>>()?,
+            hosts: parts.hosts(port)?,
             tls,
             ca: options.ca,
-            credentials: Credentials::parse(credentials)?,
+            credentials: Credentials::parse(parts.credentials)?,
             database: 0,
         };
+        let Parts { path, fragment, .. } = parts;
         let mut path = path.unwrap_or_default().trim_matches('/').split('/').filter(|part| !part.is_empty());
         match kind {
             Kind::Single => {
@@ -210,71 +166,8 @@ fn scheme_of(scheme: &str) -> Result<(Kind, bool), AddressError> {
     }
 }
 
-fn cut(text: &str, at: char) -> (&str, Option<&str>) {
-    match text.split_once(at) {
-        Some((before, after)) => (before, Some(after)),
-        None => (text, None),
-    }
-}
-
-fn decode(text: &str) -> Result<String, AddressError> {
-    match percent_decode_str(text).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => wrong("what is percent-encoded must be UTF-8"),
-    }
-}
-
 fn number(text: &str) -> Result<u32, AddressError> {
     text.parse().or_else(|_| wrong("the database must be a number"))
-}
-
-impl Host {
-    fn parse(text: &str, default_port: u16) -> Result<Self, AddressError> {
-        let (name, port) = if let Some(rest) = text.strip_prefix('[') {
-            let Some((name, port)) = rest.split_once(']') else {
-                return wrong("an IPv6 address is written in brackets: [::1]:6379");
-            };
-            match port.strip_prefix(':') {
-                Some(port) => (name, Some(port)),
-                None if port.is_empty() => (name, None),
-                None => return wrong("what follows an IPv6 address in brackets must be :port"),
-            }
-        } else {
-            match text.split_once(':') {
-                Some((_, port)) if port.contains(':') => {
-                    return wrong("an IPv6 address is written in brackets: [::1]:6379");
-                }
-                Some((name, port)) => (name, Some(port)),
-                None => (text, None),
-            }
-        };
-        let port = match port {
-            None => default_port,
-            Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return wrong("a port must be a number from 1 to 65535"),
-                Ok(port) => port,
-            },
-        };
-        // As Go reads it, and prio-load-balancer with it.
-        let name = if name.is_empty() && text.starts_with(':') { "localhost" } else { name };
-        if name.is_empty() || name.contains(char::is_whitespace) {
-            return wrong("a host is missing");
-        }
-        Ok(Self { name: name.to_owned(), port })
-    }
-}
-
-impl Credentials {
-    fn parse(text: &str) -> Result<Self, AddressError> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let Some((user, password)) = text.split_once(':') else {
-            return wrong("before the @ comes user:password, or :password alone");
-        };
-        let user = Some(decode(user)?).filter(|user| !user.is_empty());
-        Ok(Self { user, password: Some(decode(password)?) })
-    }
 }
 
 #[derive(Default)]
@@ -286,11 +179,10 @@ struct Options {
 }
 
 impl Options {
-    fn parse(query: &str) -> Result<Self, AddressError> {
+    fn parse(parts: &Parts<'_>) -> Result<Self, AddressError> {
         let mut options = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(value)?;
+        for option in parts.options() {
+            let (key, value) = option?;
             let doubled = match key {
                 "db" => options.database.replace(number(&value)?).is_some(),
                 "ca" => options.ca.replace(PathBuf::from(value)).is_some(),

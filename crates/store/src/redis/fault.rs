@@ -10,6 +10,8 @@ pub(super) struct Fault {
     pub(super) delivered: bool,
     /// The connection was an old one that turned out to be dead.
     pub(super) stale: bool,
+    /// It is a time limit that has passed.
+    pub(super) slow: bool,
     /// What is under the key is no string.
     pub(super) wrong_type: bool,
     /// Whether the connection may be used on.
@@ -19,11 +21,18 @@ pub(super) struct Fault {
 impl Fault {
     /// Nothing has been asked yet.
     pub(super) fn unreached(text: impl Into<String>) -> Self {
-        Self { text: text.into(), delivered: false, stale: false, wrong_type: false, usable: false }
+        Self {
+            text: text.into(),
+            delivered: false,
+            stale: false,
+            slow: false,
+            wrong_type: false,
+            usable: false,
+        }
     }
 
     pub(super) fn late() -> Self {
-        Self { delivered: true, ..Self::unreached("it does not answer") }
+        Self { delivered: true, slow: true, ..Self::unreached("it does not answer") }
     }
 
     /// Of a command that was sent.
@@ -34,6 +43,7 @@ impl Fault {
             text: text(error),
             delivered: !answered,
             stale: false,
+            slow: error.is_timeout(),
             wrong_type: error.code() == Some("WRONGTYPE"),
             usable: matches!(
                 error.kind(),

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::OPERATION;
-use super::address::{Credentials, Host, RedisAddress, Topology};
+use super::address::{RedisAddress, Topology};
 use super::fault::Fault;
 use crate::StoreError;
+use crate::authority::{Credentials, Host};
 
 /// How long one server has to accept a connection, and to answer a command.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -27,8 +28,11 @@ const SENTINEL_ANSWER: Duration = Duration::from_millis(700);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// Redis, wherever it is at the moment.
-pub(super) struct Server {
+/// Redis, wherever it is at the moment. Clones share the connection.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Shared>);
+
+struct Shared {
     address: RedisAddress,
     certificates: Option<TlsCertificates>,
     /// Held while connecting, so that one does it for all; every wait for it has a deadline.
@@ -41,10 +45,11 @@ pub(super) struct Server {
 
 #[derive(Default)]
 struct State {
-    link: Option<Link>,
+    link: Option<Open>,
     /// Counts connections.
     opened: u64,
-    /// After a failure: nobody connects before then.
+    /// After a failure: nobody connects before then. It is forgotten once a connection has been of use, since some servers (or what stands
+    /// before one) take connections only to drop them.
     pause: Option<Pause>,
 }
 
@@ -52,6 +57,22 @@ struct Pause {
     until: Instant,
     length: Duration,
     why: Fault,
+}
+
+impl State {
+    /// Nobody connects for a while, longer each time.
+    fn rest(&mut self, why: &Fault) {
+        let length = self.pause.as_ref().map_or(FIRST_WAIT, |pause| (pause.length * 2).min(LONGEST_WAIT));
+        self.pause = Some(Pause { until: Instant::now() + length, length, why: why.clone() });
+    }
+}
+
+#[derive(Clone)]
+struct Open {
+    link: Link,
+    number: u64,
+    /// Whether it has been of use.
+    used: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -85,58 +106,77 @@ impl Server {
             // is set already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
             address,
             certificates,
             state: Mutex::default(),
             linked: watch::Sender::new(None),
             turn: AtomicUsize::new(0),
-        })
+        })))
     }
 
     /// Where to subscribe, from now on.
     pub(super) fn linked(&self) -> watch::Receiver<Option<Client>> {
-        self.linked.subscribe()
+        self.0.linked.subscribe()
     }
 
     /// Asks Redis; an answer that is an error is a fault.
     pub(super) async fn run(&self, command: &Cmd, deadline: Instant) -> Result<Value, Fault> {
-        let asked = AtomicBool::new(false);
-        let opened = std::sync::atomic::AtomicU64::new(0);
+        let mut asked = None;
         let work = async {
-            let (mut link, number, fresh) = self.link().await?;
-            opened.store(number, Ordering::Relaxed);
-            asked.store(true, Ordering::Relaxed);
-            link.run(command).await.map_err(|error| {
-                let fault = Fault::of_command(&error);
-                Fault { stale: !fresh && !fault.usable && !error.is_timeout(), ..fault }
-            })
+            let Open { mut link, number, used } = self.link().await?;
+            asked = Some(number);
+            let fresh = !used.load(Ordering::Relaxed);
+            let answer = link.run(command).await.map_err(|error| Fault::of_command(&error));
+            if answer.as_ref().map_or_else(|fault| fault.usable, |_| true) {
+                used.store(true, Ordering::Relaxed);
+            }
+            answer.map_err(|fault| Fault { stale: !fresh && !fault.usable && !fault.slow, ..fault })
         };
         let result = tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| Err(Fault::late()));
         let Err(mut fault) = result else { return result };
-        let asked = asked.into_inner();
-        fault.delivered &= asked;
-        if asked && !fault.usable {
-            self.discard(opened.into_inner()).await;
+        fault.delivered &= asked.is_some();
+        if let Some(number) = asked
+            && !fault.usable
+        {
+            self.0.discard(number, &fault);
         }
         Err(fault)
     }
 
+    /// The connection.
+    async fn link(&self) -> Result<Open, Fault> {
+        if let Ok(state) = self.0.state.try_lock()
+            && let Some(open) = &state.link
+        {
+            return Ok(open.clone());
+        }
+        // Who asks may have less time than it takes to connect: that goes on without it, for who asks next.
+        let shared = Arc::clone(&self.0);
+        let connecting = tokio::spawn(async move { shared.link().await });
+        connecting.await.unwrap_or_else(|_| Err(Fault::unreached("connecting was broken off")))
+    }
+}
+
+impl Shared {
     /// Gives a connection up, if it is still the one in use.
-    async fn discard(&self, number: u64) {
+    fn discard(&self, number: u64, why: &Fault) {
         // Whoever connects just now has given it up already.
         if let Ok(mut state) = self.state.try_lock()
-            && state.opened == number
+            && let Some(open) = state.link.take_if(|open| open.number == number)
         {
-            state.link = None;
+            match open.used.load(Ordering::Relaxed) {
+                true => state.pause = None,
+                false => state.rest(why),
+            }
         }
     }
 
-    /// The connection, its number, and whether it is a new one.
-    async fn link(&self) -> Result<(Link, u64, bool), Fault> {
+    /// The same, connecting if it has to.
+    async fn link(&self) -> Result<Open, Fault> {
         let mut state = self.state.lock().await;
-        if let Some(link) = &state.link {
-            return Ok((link.clone(), state.opened, false));
+        if let Some(open) = &state.link {
+            return Ok(open.clone());
         }
         if let Some(pause) = &state.pause
             && Instant::now() < pause.until
@@ -148,16 +188,14 @@ impl Server {
             .unwrap_or_else(|_| Err(Fault::late()))
         {
             Ok((link, client)) => {
-                state.pause = None;
                 state.opened += 1;
-                state.link = Some(link.clone());
+                let open = Open { link, number: state.opened, used: Arc::default() };
+                state.link = Some(open.clone());
                 self.linked.send_replace(Some(client));
-                Ok((link, state.opened, true))
+                Ok(open)
             }
             Err(why) => {
-                let length =
-                    state.pause.as_ref().map_or(FIRST_WAIT, |pause| (pause.length * 2).min(LONGEST_WAIT));
-                state.pause = Some(Pause { until: Instant::now() + length, length, why: why.clone() });
+                state.rest(&why);
                 Err(why)
             }
         }

@@ -1,10 +1,11 @@
 //! newPayload: to the execution clients (EL) once per block, what they say of it to all who have it, and what is kept of it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_execution::blocks::Payload;
+use mainstay_execution::blocks::{Payload, Sender};
 use mainstay_execution::method::Method;
 use mainstay_execution::reply::Answer;
 use mainstay_execution::round::{self, Keep, Told};
@@ -41,8 +42,8 @@ impl Core {
         let leads = lock(&self.leader).leads(&who.client);
         let keep = match (is_believable, leads) {
             (false, _) => Keep::Never,
-            (true, true) => Keep::Now,
-            (true, false) => Keep::Valid,
+            (true, true) => Keep::Checked,
+            (true, false) => Keep::Valid(sender(&who.client)),
         };
         let limit = self.execution.config.answer_within.min(method.patience());
         let deadline = Instant::now() + if leads { limit } else { limit.min(OTHERS_WAIT) };
@@ -55,13 +56,13 @@ impl Core {
                         self.credit_known(call, &payload, who).await;
                     }
                     // Whoever called it INVALID may take that back; and its sender may lead by now.
-                    let leads = keep == Keep::Valid && lock(&self.leader).leads(&who.client);
+                    let leads = keep != Keep::Never && lock(&self.leader).leads(&who.client);
                     let is_valid = verdict.status == Status::Valid;
-                    self.keep(call, &payload, if leads { Keep::Now } else { keep }, is_valid).await;
+                    self.keep(call, &payload, if leads { Keep::Checked } else { keep }, is_valid).await;
                     return Answer::Result(verdict.object);
                 }
                 Step::Wait(coming) => {
-                    if keep == Keep::Now {
+                    if keep == Keep::Checked {
                         // It may be that no EL says anything of it.
                         self.keep(call, &payload, keep, false).await;
                     }
@@ -73,6 +74,9 @@ impl Core {
                 // Somebody else's payload isn't what its hash says, or its token was no good: that says nothing of this one.
                 Ok(Some(outcome)) if !asked && !outcome.of_block => {}
                 Ok(outcome) => {
+                    if let (false, Keep::Valid(by)) = (asked, keep) {
+                        lock(&self.execution.blocks).sent_too(&hash.to_string(), by);
+                    }
                     self.telemetry.answered(call, "asked");
                     return outcome.map_or(Answer::NoNode("mainstay is stopping"), |outcome| outcome.answer);
                 }
@@ -118,16 +122,16 @@ impl Core {
         let (hash, parent) = (hash.to_string(), parent.to_string());
         let (method, request) = (call.method.clone(), call.raw.clone());
         let kept = Payload { hash, parent, number, method, request };
-        let is_known = lock(&self.execution.blocks).get(&kept.hash).is_some();
-        if keep == Keep::Never || (is_known && keep == Keep::Valid) {
+        if keep == Keep::Never {
             return;
         }
+        let is_known = lock(&self.execution.blocks).get(&kept.hash).is_some();
         // It needn't be the one that they were asked about.
-        let is_true = is_known || self.is_true(call).await.unwrap_or(keep == Keep::Now);
+        let is_true = is_known || self.is_true(call).await.unwrap_or(keep == Keep::Checked);
         let mut blocks = lock(&self.execution.blocks);
         match keep {
-            Keep::Now if is_true => blocks.keep(kept),
-            Keep::Valid if is_true => blocks.keep_recent(kept, is_valid),
+            Keep::Now | Keep::Checked if is_true => blocks.keep(kept),
+            Keep::Valid(by) if is_true => blocks.keep_recent(kept, is_valid, by),
             _ => {}
         }
     }
@@ -176,7 +180,7 @@ impl Core {
         if is_true == Some(false) {
             // The block's own payload may come yet.
             lock(&self.execution.blocks).forget(&payload.hash.to_string(), &call.raw);
-        } else if keep == Keep::Valid && !is_valid && !unauthorized {
+        } else if matches!(keep, Keep::Valid(_)) && !is_valid && !unauthorized {
             // Whoever doesn't take it now may do so later.
             self.keep(call, payload, keep, false).await;
         }
@@ -203,4 +207,11 @@ impl Core {
         }
         of_block
     }
+}
+
+/// A CL as [`mainstay_execution::blocks`] knows it.
+fn sender(client: &Client) -> Sender {
+    let mut hasher = DefaultHasher::new();
+    client.hash(&mut hasher);
+    Sender(hasher.finish())
 }

@@ -30,7 +30,7 @@ pub const CONVERGED: u64 = 7;
 /// So many slots after an EL is well it has what it missed.
 pub const RECOVERED: u64 = 8;
 /// So many slots after a leader that misled them ELs are back.
-const BACK: u64 = 3;
+pub const BACK: u64 = 3;
 /// Blocks that an EL may lack of those that mainstay keeps.
 const MOST_BEHIND: u64 = 40;
 /// A call is answered within this many milliseconds.

@@ -48,7 +48,7 @@ fn a_leader_that_lies_loses_the_lead_to_an_honest_one() {
 #[test]
 fn a_slot_one_ahead_is_believed_but_counts_as_the_clocks_until_it_begins() {
     let mut s = Scene::new();
-    s.block(0, "a", FIRST);
+    s.payload(0, "a", FIRST);
     assert_eq!(s.payload(1, "hasty", FIRST + 1), None);
     assert_eq!((s.state("hasty"), s.slot("hasty")), (State::Well, Some(FIRST)));
     s.call(11_000, "a");
@@ -272,6 +272,53 @@ fn heads_that_no_el_knows_are_worth_nothing_beside_those_that_are_there() {
         s.leader.taken(hash, false, s.now(at));
         s.head(at, "liar", hash);
     });
+}
+
+/// Found by the simulation: a leader whose head stood still led on as long as it made a block of its own in every slot, which ELs
+/// called VALID, while they lacked a parent of what the others named.
+#[test]
+fn valid_blocks_that_nobody_makes_a_head_are_worth_nothing() {
+    let mut s = Scene::new();
+    s.block(0, "liar", FIRST);
+    s.leader.taken(block(FIRST), true, s.now(0));
+    s.block(0, "well", FIRST);
+    for n in 1..7 {
+        let at = n * SLOT;
+        s.pass(at);
+        let made_up = block(FIRST + n + 1_000_000);
+        s.heard(at, "liar", Heard::Payload { hash: made_up, parent: block(FIRST - 1), slot: FIRST + n });
+        s.leader.taken(made_up, true, s.now(at));
+        s.block(at, "well", FIRST + n);
+        s.leader.taken(block(FIRST + n), false, s.now(at));
+        s.call(at + 1, "liar");
+    }
+    assert_eq!(s.leads(), "well");
+}
+
+/// Found by the simulation: who never named a head took the lead by a VALID block of its own.
+#[test]
+fn who_names_no_head_isnt_up_with_those_who_do() {
+    for leads in [true, false] {
+        let mut s = Scene::new();
+        let made_up = |n| Heard::Payload { hash: block(n + 1_000_000), parent: block(FIRST - 1), slot: n };
+        if leads {
+            s.heard(0, "a liar", made_up(FIRST));
+        }
+        s.block(0, "well", FIRST);
+        s.block(0, "well too", FIRST);
+        for n in 1..4 {
+            let at = n * SLOT;
+            s.pass(at);
+            s.heard(at, "a liar", made_up(FIRST + n));
+            s.block(at, "well", FIRST + n);
+            s.block(at, "well too", FIRST + n);
+            for block in [block(FIRST + n + 1_000_000), block(FIRST + n)] {
+                s.leader.taken(block, true, s.now(at));
+            }
+        }
+        s.leader.gone(&cl("well"), s.now(3 * SLOT + 1));
+        assert_eq!(s.leads(), "well too");
+    }
 }
 
 #[test]

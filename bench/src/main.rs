@@ -2,7 +2,7 @@
 //!
 //! Simulated nodes with fixed replies ([`el`], [`bn`]), closed-loop clients ([`load`]), and the proxies as processes
 //! of their own ([`proxy`]). Each question has a module that interleaves what it compares, in rounds, so that a machine
-//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`], [`failover`]. [`report`] writes it down.
+//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`], [`failover`], [`relay`]. [`report`] writes it down.
 
 mod bn;
 mod el;
@@ -15,6 +15,7 @@ mod memory;
 mod options;
 mod proxy;
 mod queue;
+mod relay;
 mod report;
 mod single;
 mod stats;
@@ -36,12 +37,16 @@ const REQUESTS: [usize; 2] = [200, 120_000];
 const ATTESTATIONS: usize = 64;
 
 fn main() -> ExitCode {
+    // Before there are threads.
+    let _first = machine::First::now();
     if std::env::args().nth(1).as_deref() == Some("queue") {
-        print!("{}", queue::table(&queue::measure(200)));
-        return ExitCode::SUCCESS;
+        return finish(queue::measure(200).map(|all| print!("{}", queue::table(&all))));
     }
     if std::env::args().nth(1).as_deref() == Some("sync") {
         return finish(run_sync());
+    }
+    if std::env::args().nth(1).as_deref() == Some("relay") {
+        return finish(run_relay());
     }
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
@@ -80,13 +85,25 @@ fn run_sync() -> Result<()> {
     Ok(())
 }
 
+/// The tables of the relay role alone.
+fn run_relay() -> Result<()> {
+    let options = Options::read(std::env::args().skip(2))?.ok_or("relay takes the other arguments")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(async {
+        let bench = proxy::Bench::new(&options, Vec::new())?;
+        relay::measure(&bench, &options).await
+    })?;
+    print!("{}", report::relay_alone(&found));
+    Ok(())
+}
+
 fn run(options: &Options) -> Result<()> {
     let machine = machine::Machine::look();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let nodes = el::start(NODES)?;
     eprintln!("bench: the queue");
-    let queue = queue::measure(100);
-    let (compared, engine, sync, calls, beacon) = runtime.block_on(async {
+    let queue = queue::measure(100)?;
+    let (compared, engine, sync, calls, beacon, relay) = runtime.block_on(async {
         let mut bench = proxy::Bench::new(options, nodes)?;
         let compared = bench.compared().await?;
         eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
@@ -107,10 +124,13 @@ fn run(options: &Options) -> Result<()> {
             sizes.push((bytes, calls));
         }
         let beacon = before_a_beacon_node(&mut bench, options, machine.cores).await?;
-        Result::Ok((compared, engine, sync, sizes, beacon))
+        eprintln!("bench: blocks through relay, {} rounds", options.rounds);
+        let relay = relay::measure(&bench, options).await?;
+        Result::Ok((compared, engine, sync, sizes, beacon, relay))
     })?;
     let rpc = report::Rpc { calls, queue };
-    let text = report::write(&report::Findings { machine, options, compared, engine, sync, rpc, beacon });
+    let text =
+        report::write(&report::Findings { machine, options, compared, engine, sync, rpc, beacon, relay });
     match &options.out {
         Some(path) => {
             std::fs::write(path, text).map_err(|why| format!("cannot write {}: {why}", path.display()))?;

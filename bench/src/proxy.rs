@@ -169,6 +169,37 @@ impl Bench {
         Ok(proxy)
     }
 
+    /// `mainstay relay` with its defaults before `outer`. Returns when it serves.
+    pub(crate) async fn relay(&self, outer: SocketAddr, producers: &str) -> Result<Proxy> {
+        let flags = ["--outer", &outer.to_string(), "--producer", producers];
+        let (mut proxy, admin) = self.mainstay(None, "relay", &flags)?;
+        proxy.until("the relay to serve", async || is_ok(admin, "/livez").await).await?;
+        Ok(proxy)
+    }
+
+    /// HAProxy in TCP mode before `outer`, on one thread. Returns when it serves.
+    pub(crate) async fn tcp(&self, outer: SocketAddr) -> Result<Proxy> {
+        let binary = self.haproxy.as_deref().ok_or("haproxy is not installed")?;
+        let address = free_address()?;
+        let ready = free_address()?;
+        let file = self.path("haproxy-tcp.cfg");
+        std::fs::write(
+            &file,
+            format!(
+                "global\n  nbthread 1\n\
+                 defaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+                 frontend ready\n  mode http\n  bind {ready}\n  monitor-uri /\n\
+                 listen f\n  mode tcp\n  bind {address}\n  server outer {outer}\n"
+            ),
+        )?;
+        let mut command = Command::new(binary);
+        command.args(["-db", "-f"]).arg(file);
+        let mut proxy = self.spawn(command, "haproxy-tcp", address)?;
+        // A connection to try would be one to the outer node.
+        proxy.until("haproxy to serve", async || is_ok(ready, "/").await).await?;
+        Ok(proxy)
+    }
+
     /// mainstay with its defaults before the first node, but for the line that it writes of each request: the others write none.
     /// Returns when the node is fit.
     async fn rpc(&self, core: Option<&str>) -> Result<Proxy> {

@@ -3,6 +3,7 @@
 mod beacon;
 mod calls;
 mod engine;
+mod relay;
 mod rpc;
 mod sync;
 
@@ -26,6 +27,7 @@ pub(crate) struct Findings<'a> {
     pub(crate) sync: Vec<crate::sync::Series>,
     pub(crate) rpc: Rpc,
     pub(crate) beacon: Beacon,
+    pub(crate) relay: crate::relay::Found,
 }
 
 /// What was found of `engine`.
@@ -56,6 +58,11 @@ pub(crate) fn sync_alone(found: &[crate::sync::Series]) -> String {
     [sync::section(found), table(&[("sync", sync::targets(found))])].join("\n")
 }
 
+/// The page of `relay` alone.
+pub(crate) fn relay_alone(found: &crate::relay::Found) -> String {
+    [relay::section(found), table(&[("relay", relay::targets(found))])].join("\n")
+}
+
 /// A promise, and what became of it.
 struct Target {
     what: String,
@@ -71,6 +78,7 @@ pub(crate) fn write(found: &Findings<'_>) -> String {
     parts.push(sync::section(&found.sync));
     parts.extend(rpc::sections(&found.rpc));
     parts.extend(beacon::sections(&found.beacon));
+    parts.push(relay::section(&found.relay));
     parts.push(reproduce(found));
     parts.join("\n")
 }
@@ -86,9 +94,9 @@ fn head(found: &Findings<'_>) -> String {
          Compared: {}, release build, default settings; {haproxy}, HTTP mode, one thread, one backend; {nginx}, one worker.\n\
          Neither of these logs requests.\n\n\
          Clients, simulated nodes (fixed replies, given at once) and proxies share the machine and talk over\n\
-         loopback. Clients are closed-loop on connections that they keep. What is compared is measured in turn, in\n\
-         {} rounds ({} where everything is on all cores) of {:.1} s each after a warm-up; figures are medians over the rounds,\n\
-         ratios and differences are taken within a round first.\n",
+         loopback; where root measures, all of them go before whatever else runs. Clients are closed-loop on connections that\n\
+         they keep. What is compared is measured in turn, in {} rounds ({} where everything is on all cores) of {:.1} s each after a\n\
+         warm-up; figures are medians over the rounds, ratios and differences are taken within a round first.\n",
         found.compared.mainstay,
         Place::OneCore.rounds(found.options),
         Place::Anywhere.rounds(found.options),
@@ -102,6 +110,7 @@ fn targets(found: &Findings<'_>) -> String {
         ("sync", sync::targets(&found.sync)),
         ("rpc", rpc::targets(&found.rpc)),
         ("beacon", beacon::targets(&found.beacon)),
+        ("relay", relay::targets(&found.relay)),
     ])
 }
 

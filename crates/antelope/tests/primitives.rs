@@ -4,7 +4,9 @@
 mod support;
 
 use mainstay_antelope::pack::{Pack, Reader};
-use mainstay_antelope::{Fault, Handshake, Name, Nanos, NotAName, Slot, Varuint};
+use mainstay_antelope::{
+    Fault, Handshake, Name, Nanos, NotAKey, NotAName, OnCurve, OwnedKey, PublicKey, Slot, Varuint,
+};
 use proptest::prelude::*;
 use support::primitives;
 
@@ -79,4 +81,46 @@ fn tokens() {
 
 fn number(value: &serde_json::Value) -> u32 {
     value.as_u64().unwrap().try_into().unwrap()
+}
+
+/// The development key, which is in every genesis that isn't meant for anything.
+const DEVELOPMENT: &str = "02c0ded2bc1f1305fb0faac5e6c03ee3a1924234985427b6167ca569d13df435cf";
+
+#[test]
+fn keys_as_text() {
+    let point: [u8; 33] = const_hex::decode_to_array(DEVELOPMENT).unwrap();
+    let (old, new) = (
+        "EOS6MRyAjQq8ud7hVNYcfnVPJqcVpscN5So8BhtHuGYqET5GDW5CV",
+        "PUB_K1_6MRyAjQq8ud7hVNYcfnVPJqcVpscN5So8BhtHuGYqET5BoDq63",
+    );
+    for text in [old, new] {
+        assert_eq!(text.parse(), Ok(OwnedKey::K1(point)));
+    }
+    assert_eq!(OwnedKey::K1(point).to_string(), new);
+    let r1 = "PUB_R1_6FPFZqw5ahYrR9jD96yDbbDNTdKtNqRbze6oTDLntrsANgQKZu";
+    assert_eq!(r1.parse::<OwnedKey>().unwrap().to_string(), r1);
+
+    let swapped = |text: &str, from: &str, to: &str| text.replacen(from, to, 1);
+    for (text, why) in [
+        ("", NotAKey::Prefix),
+        ("6MRyAjQq8ud7hVNYcfnVPJqcVpscN5So8BhtHuGYqET5GDW5CV", NotAKey::Prefix),
+        ("EOS", NotAKey::Checksum),
+        (&swapped(old, "RyA", "RyB"), NotAKey::Checksum),
+        (&swapped(new, "K1", "R1"), NotAKey::Checksum),
+        (&new[..new.len() - 1], NotAKey::Checksum),
+        (&format!("{new}1"), NotAKey::Checksum),
+        (&swapped(old, "RyA", "Ry0"), NotAKey::Checksum),
+        ("5KQwrPbwdL6PhXujxW37FSSQZ1JiwsST4cqQzDeyXtP79zkvFD3", NotAKey::Private),
+        ("PVT_K1_anything", NotAKey::Private),
+    ] {
+        assert_eq!(text.parse::<OwnedKey>(), Err(why), "{text}");
+    }
+}
+
+#[test]
+fn keys_of_messages() {
+    let point = [2; 33];
+    assert_eq!(OwnedKey::of(&OnCurve::K1(&point)), Some(OwnedKey::K1(point)));
+    assert_eq!(OwnedKey::of(&OnCurve::R1(&point)), Some(OwnedKey::R1(point)));
+    assert_eq!(OwnedKey::of(&PublicKey::EMPTY), None);
 }

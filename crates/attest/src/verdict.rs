@@ -45,6 +45,7 @@ pub struct Attested {
     /// What doesn't hold and is allowed not to.
     pub warnings: Vec<String>,
     /// Until when nothing that this rests on expires: certificates, collateral.
+    #[serde(serialize_with = "crate::when::serialize")]
     pub until: SystemTime,
 }
 

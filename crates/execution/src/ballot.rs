@@ -22,6 +22,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::config::Answering;
 use crate::status::{Heard, PayloadStatus, Status};
@@ -31,7 +32,8 @@ use crate::verdict::{self, OnDissent, Outlook, Rules, Tally, Verdict, Vote};
 const ID_WAIT: Duration = Duration::from_millis(500);
 
 /// What part a node has in a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Waited for; every vote of it counts.
     Voter,

@@ -1,7 +1,7 @@
 //! Execution clients (EL) driven together over the Engine API, for the roles that do so: each gets every call in order, what they
 //! answer is voted on or put together, and who missed something is led to the head again.
 //!
-//! Decisions (pure): [`verdict`], [`ballot`], [`standing`], [`memory`], [`latency`], [`blocks`], [`payloads`], [`queue`],
+//! Decisions (pure): [`verdict`], [`ballot`], [`explain`], [`standing`], [`memory`], [`latency`], [`blocks`], [`payloads`], [`queue`],
 //! [`merge`], [`method`], [`status`], [`block_hash`]. Shells: [`calls`] takes bodies and calls apart, [`round`], [`reads`] and
 //! [`forward`] carry out, [`feed`], [`probe`], [`mirror`] and [`links`] are the tasks, [`core`] is what they share.
 
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod evidence;
+pub mod explain;
 pub mod feed;
 pub mod forward;
 pub mod forwards;

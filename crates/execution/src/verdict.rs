@@ -83,7 +83,7 @@ impl Default for Rules {
 }
 
 /// Votes counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Tally {
     /// VALID.
     pub valid: u32,
@@ -122,28 +122,57 @@ pub fn needed(n: u32, majority: f64) -> u32 {
     needed.max(1)
 }
 
+/// What makes a verdict what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nobody voted.
+    NoVotes,
+    /// There are fewer votes than `min_votes`.
+    TooFew,
+    /// INVALID has the majority.
+    InvalidMajority,
+    /// Somebody says INVALID, without a majority for that.
+    Dissent,
+    /// VALID has the majority, and the one INVALID is outvoted.
+    Outvoted,
+    /// VALID has the majority.
+    ValidMajority,
+    /// VALID has none.
+    NoMajority,
+}
+
 /// The verdict of a full tally.
 #[must_use]
 pub fn judge(tally: Tally, rules: &Rules) -> Verdict {
+    reasoned(tally, rules).0
+}
+
+/// The verdict of a full tally, and what makes it so.
+#[must_use]
+pub fn reasoned(tally: Tally, rules: &Rules) -> (Verdict, Reason) {
     let n = tally.total();
     if n == 0 {
-        return Verdict::Shortfall;
+        return (Verdict::Shortfall, Reason::NoVotes);
     }
     if n < rules.min_votes {
-        return Verdict::Syncing;
+        return (Verdict::Syncing, Reason::TooFew);
     }
     let Tally { valid, invalid, syncing } = tally;
     let needed = needed(n, rules.majority);
     if invalid >= needed && invalid > valid && invalid > syncing {
-        return Verdict::Invalid;
+        return (Verdict::Invalid, Reason::InvalidMajority);
     }
+    let is_valid = valid >= needed && valid >= syncing;
     if invalid > 0 {
         let outvoted = rules.on_dissent == OnDissent::Majority && invalid == 1 && valid >= 2;
-        if !(outvoted && valid >= needed && valid >= syncing) {
-            return Verdict::Syncing;
-        }
+        return if outvoted && is_valid {
+            (Verdict::Valid, Reason::Outvoted)
+        } else {
+            (Verdict::Syncing, Reason::Dissent)
+        };
     }
-    if valid >= needed && valid >= syncing { Verdict::Valid } else { Verdict::Syncing }
+    if is_valid { (Verdict::Valid, Reason::ValidMajority) } else { (Verdict::Syncing, Reason::NoMajority) }
 }
 
 /// Whether replies that are still out can change the verdict.

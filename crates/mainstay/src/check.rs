@@ -1,16 +1,26 @@
-//! `mainstay check`: is the configuration right, and with `--probe` are the nodes.
+//! `mainstay check`: is the configuration right, and with `--probe` are the nodes; with `--nodeos` are a node's own settings.
+
+mod nodeos;
 
 use std::process::ExitCode;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 
 use crate::plan::{Environment, Plan};
 use crate::probe;
 use crate::run::sound_plan;
 use crate::show::role_of;
 
+/// What it takes besides a configuration.
+pub(crate) fn args(command: Command) -> Command {
+    nodeos::args(command)
+}
+
 /// Runs the check. Status 2 if the configuration is wrong, 1 if a node failed its probe.
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
+    if let Some(file) = nodeos::asked(matches) {
+        return nodeos::command(file, matches);
+    }
     let (role, matches) = role_of(matches);
     let plan = match sound_plan(role, matches, environment) {
         Ok(plan) => plan,

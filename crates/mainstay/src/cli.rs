@@ -3,9 +3,12 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
+use crate::attest;
+use crate::check;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
+use crate::explain;
 use crate::relay;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, LOG, TOP};
@@ -31,18 +34,20 @@ pub(crate) fn command(name: &'static str) -> Command {
             false,
         ));
     for kind in roles::KINDS {
-        command = command.subcommand(role_command(kind, "Run the role alone: "));
+        let role = role_command(kind, "Run the role alone: ");
+        let is_relay = kind.section.name == mainstay_relay::SECTION.name;
+        command = command.subcommand(if is_relay { relay::subcommands(role) } else { role });
     }
     command
         .subcommand(dev::subcommand())
-        .subcommand(inspecting(
+        .subcommand(check::args(inspecting(
             Command::new("check")
                 .about("Check the configuration and its secrets without starting anything")
                 .arg(Arg::new("probe").long("probe").global(true).action(ArgAction::SetTrue).help(
                     "Ask every node too: reachable, secret accepted, clock, chain, client, capabilities",
                 )),
             "Check the role as its flags say: ",
-        ))
+        )))
         .subcommand(inspecting(
             Command::new("config")
                 .about(
@@ -57,8 +62,9 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(attest::subcommand())
         .subcommand(evidence::subcommand())
-        .subcommand(relay::subcommand())
+        .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }

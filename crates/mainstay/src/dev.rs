@@ -101,8 +101,16 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
 
     let url = format!("http://{}", engine.address);
     let admin = AdminPart { listener: admin.listener, token: None };
-    let process =
-        Process::start(vec![(role, vec![engine.listener])], Some(admin), None, metrics.registry, GRACE);
+    let alone = CancellationToken::new();
+    alone.cancel();
+    let process = Process::start(
+        vec![(role, vec![engine.listener])],
+        Some(admin),
+        None,
+        metrics.registry,
+        GRACE,
+        &alone,
+    );
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();
     let controlling = tokio::spawn(nodes.clone().serve(control.listener, stop_control.clone()));

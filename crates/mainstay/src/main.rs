@@ -6,11 +6,13 @@
 //! port is bound.
 
 mod admin;
+mod attest;
 mod check;
 mod cli;
 mod dev;
 mod dropin;
 mod evidence;
+mod explain;
 mod handover;
 mod listeners;
 mod logging;
@@ -55,7 +57,9 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show::config(matches, &environment),
         Some(("dev", matches)) => dev::command(matches, &environment),
         Some(("evidence", matches)) => evidence::command(matches, &environment),
-        Some(("relay", matches)) => relay::command(matches),
+        Some(("attest", matches)) => attest::command(matches, &environment),
+        Some(("relay", matches)) => relay::command(matches, &environment),
+        Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

@@ -12,6 +12,7 @@ use mainstay_settings::{
 };
 
 use crate::admin::{self, AdminConfig};
+use crate::attest;
 use crate::cli;
 use crate::dropin::{self, Given, sync_proxy};
 use crate::logging::{self, LogConfig};
@@ -36,7 +37,7 @@ impl Environment {
         let mut environment = Self { variables: BTreeMap::new(), unreadable: Vec::new() };
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
-            let foreign = dropin::is_known_variable(&name);
+            let foreign = dropin::is_known_variable(&name) || attest::is_known_variable(&name);
             if !name.starts_with("MAINSTAY_") && name != logging::RUST_LOG && !foreign {
                 continue;
             }

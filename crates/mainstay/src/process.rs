@@ -76,13 +76,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts serving. `metrics`: for a page of them alone. `grace`: how long calls in flight may take once it ends.
+    /// Starts serving. `metrics`: for a page of them alone. `grace`: how long calls in flight may take once it ends. `alone`: from when on
+    /// there is no process before this one.
     pub(crate) fn start(
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
         metrics: Option<TcpListener>,
         registry: Registry,
         grace: Duration,
+        alone: &CancellationToken,
     ) -> Self {
         let registry = Arc::new(registry);
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -95,7 +97,14 @@ impl Process {
                 info!(role = shown.kind(), name = shown.name(), address = address(listener), "listening");
             }
             seen.push(shown.clone());
-            serving.spawn(role.serve(listeners, stop.clone(), grace));
+            let alone = role.is_alone.then(|| alone.clone());
+            let serve = role.serve(listeners, stop.clone(), grace);
+            serving.spawn(async move {
+                if let Some(alone) = alone {
+                    alone.cancelled().await;
+                }
+                serve.await;
+            });
         }
         let metrics = metrics.map(|listener| {
             info!(role = "metrics", address = address(&listener), "listening");

@@ -1,27 +1,35 @@
-//! `mainstay relay`: what there is for Antelope nodes.
+//! `mainstay relay`: the role, and what else there is for Antelope nodes.
 
 mod inspect;
+mod prefer;
 mod replay;
+mod tunnel;
 
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-/// Its command line.
-pub(crate) fn subcommand() -> Command {
-    Command::new("relay")
-        .about("Look at what Antelope nodes (EOSIO, Leap, Spring) tell each other, and at what a relay makes of it")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
+use crate::plan::Environment;
+use crate::{roles, run};
+
+/// What the role's command does besides running the role.
+pub(crate) fn subcommands(command: Command) -> Command {
+    command
+        .args_conflicts_with_subcommands(true)
+        .subcommand_help_heading("Instead of running it")
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
+        .subcommand(prefer::subcommand())
+        .subcommand(tunnel::subcommand())
 }
 
 /// Runs it.
-pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
+pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
     match matches.subcommand() {
+        Some(("inspect", inner)) => inspect::command(inner),
+        Some(("prefer", inner)) => prefer::command(inner, environment),
         Some(("replay", inner)) => replay::command(inner),
-        Some((_, inner)) => inspect::command(inner),
-        None => ExitCode::from(crate::WRONG_CONFIG),
+        Some(("tunnel", inner)) => tunnel::command(inner, environment),
+        _ => run::command(roles::kind("relay"), matches, environment),
     }
 }

@@ -5,6 +5,7 @@
 
 mod beacon;
 mod engine;
+mod relay;
 mod rpc;
 mod sync;
 
@@ -37,7 +38,7 @@ pub(crate) struct RoleKind {
 pub(crate) type Configure = fn(&Settings, &mut Vec<Problem>) -> Option<Box<dyn Configured>>;
 
 /// Every role of this binary.
-pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, sync::KIND, rpc::KIND, beacon::KIND];
+pub(crate) static KINDS: &[RoleKind] = &[engine::KIND, sync::KIND, rpc::KIND, beacon::KIND, relay::KIND];
 
 /// The role called `name`.
 pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
@@ -87,6 +88,8 @@ impl Metrics {
 pub(crate) struct Built {
     /// What the admin listener sees of it.
     pub(crate) shown: Arc<dyn Role>,
+    /// Two of it at once do harm: it serves only when the process that this one takes over from has ended.
+    pub(crate) is_alone: bool,
     serve: Box<Serve>,
 }
 
@@ -114,7 +117,12 @@ impl Built {
         let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
             Box::pin(serve(listeners, stop, grace))
         });
-        Self { shown: Arc::new(handle), serve }
+        Self { shown: Arc::new(handle), is_alone: false, serve }
+    }
+
+    /// The same, never beside another of it.
+    pub(crate) fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
     }
 
     /// Serves until `stop`, then for `grace` at most what is in flight.

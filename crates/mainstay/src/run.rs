@@ -234,18 +234,27 @@ async fn serve(mut plan: Plan) -> ExitCode {
     };
     let shown: Vec<Arc<dyn Role>> = roles.iter().map(|(role, _)| role.shown.clone()).collect();
     if predecessor.is_some() {
-        fit(&shown).await;
+        // Nobody comes to those that serve alone before the other has ended.
+        let beside = roles.iter().filter(|(role, _)| !role.is_alone);
+        fit(&beside.map(|(role, _)| role.shown.clone()).collect::<Vec<_>>()).await;
     }
     let taken_over = predecessor.is_some();
+    let alone = CancellationToken::new();
     if let Some(predecessor) = predecessor {
         let (memories, leaving) = predecessor.release().await;
         handover::remember(&shown, &memories);
         let shown = shown.clone();
-        tokio::spawn(async move { handover::remember(&shown, &leaving.end().await) });
+        let alone = alone.clone().drop_guard();
+        tokio::spawn(async move {
+            handover::remember(&shown, &leaving.end().await);
+            drop(alone);
+        });
+    } else {
+        alone.cancel();
     }
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
-    let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace);
+    let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace, &alone);
     supervisor::ready(taken_over);
     let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
         Ok(offer) => offer,

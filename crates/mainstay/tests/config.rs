@@ -37,7 +37,7 @@ fn every_problem_is_told_on_a_line_of_its_own() {
         r#"shutdown_grace = 10
 [log]
 level = "loud"
-[relay]
+[orbit]
 [engine]
 jwt_secret = "none.hex"
 nodes = ["http://127.0.0.1:1", "ftp://b"]
@@ -53,7 +53,7 @@ majorty = 0.6
             "error: --admin-listen: \"nowhere\" is not an IP address with a port",
             "error: m.toml:1: shutdown_grace: 10 has no unit, write \"10ms\" or \"10s\"",
             "error: m.toml:3: [log] level: \"loud\" is not one of off, error, warn, info, debug, trace",
-            "error: m.toml:4: [relay]: unknown section, known are: log, admin, engine, sync, rpc",
+            "error: m.toml:4: [orbit]: unknown section, known are: log, admin, engine, sync, rpc, beacon, relay",
             "error: m.toml:6: [engine] jwt_secret: cannot read the JWT secret none.hex: ",
             "error: m.toml:7: [engine] nodes: item 2: scheme \"ftp\"",
             "error: m.toml:8: [engine] majority: 1.5 is not between 0 and 1",
@@ -81,9 +81,9 @@ fn a_missing_file_and_no_file_are_told() {
 fn a_file_without_a_role_is_told() {
     let place = Place::new();
     place.file("m.toml", "[admin]\nlisten = \"off\"\n");
-    place
-        .run(&["run", "-c", "m.toml"], &[])
-        .refused(&["error: m.toml: has no role to run, add [engine] or [sync] or [rpc] or [beacon]"]);
+    place.run(&["run", "-c", "m.toml"], &[]).refused(&[
+        "error: m.toml: has no role to run, add [engine] or [sync] or [rpc] or [beacon] or [relay]",
+    ]);
 }
 
 #[test]

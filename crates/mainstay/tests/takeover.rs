@@ -315,3 +315,25 @@ fn engine_call(address: &str, method: &str, params: &str) -> serde_json::Value {
     .unwrap();
     serde_json::from_str(&answer(stream).unwrap().body).unwrap()
 }
+
+/// Two relays at once could let two blocks of a slot out.
+#[test]
+fn a_relay_takes_nodes_only_when_the_one_before_it_has_ended() {
+    let place = Place::new();
+    let flags = |listen| {
+        let fixed = ["relay", "--outer", "127.0.0.1:1", "--producer", "prodx", "--log-format", "logfmt"];
+        [&fixed[..], &["--listen", listen, "--admin-listen", "127.0.0.1:0", "--handover", "handover.sock"]]
+            .concat()
+    };
+    let mut running = place.start(&flags("127.0.0.1:0"), &[]);
+    let address = running.address("relay");
+    // It says nothing, so it keeps its place until the relay ends.
+    let node = TcpStream::connect(&address).unwrap();
+    let mut next = place.start(&flags(&address), &[]);
+    running.line(&["another process takes over, stopping"]);
+    assert_eq!(running.ended(), Some(0));
+    drop(node);
+    let mut node = TcpStream::connect(&address).unwrap();
+    node.write_all(&[0xff; 8]).unwrap();
+    next.line(&["inner connection refused", "no frame"]);
+}

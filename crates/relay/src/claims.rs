@@ -5,12 +5,13 @@
 //!
 //! For a store that several relays share this is, for a chain and a producer: a claim for each slot that was published, kept for
 //! [`CLAIM_TTL`] or more; the number and slot last published, kept for good; and whether an id is that of a claim. In [Redis](redis) that is one
-//! script over keys of one hash tag; in etcd a transaction that compares "no such claim" and what was last published; in a store of documents it would be
+//! script over keys of one hash tag; in [etcd](etcd) a transaction that compares "no such claim" and what was last published; in a store of documents it would be
 //! one of them, compared and swapped.
 //!
 //! **An answer that doesn't come** may have been [`Answer::Granted`]. Nothing is lost by that: the same block that comes again is told [`Answer::Same`],
 //! and a claim that nobody heard of keeps out what would be a second block for its slot.
 
+mod etcd;
 mod open;
 mod redis;
 mod warm;

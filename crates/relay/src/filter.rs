@@ -112,9 +112,46 @@ impl Shared {
 impl Filter {
     /// An inner node sent a frame.
     pub fn outward(&mut self, frame: &Frame, shared: &mut Shared, now: Now) -> Outward {
+        self.outward_alone(frame, now.instant).unwrap_or_else(|| self.outward_shared(frame, shared, now))
+    }
+
+    /// An outer peer sent a frame.
+    pub fn inward(&mut self, frame: &Frame, shared: &mut Shared, now: Now) -> Inward {
+        self.inward_alone(frame, now.instant).unwrap_or_else(|| self.inward_shared(frame, shared, now))
+    }
+
+    /// The first half of [`Filter::outward`], of what needs nothing that legs share; `None`: the second is needed.
+    pub fn outward_alone(&mut self, frame: &Frame, now: Instant) -> Option<Outward> {
         if !takes(self.outer, frame) {
-            return Outward::Drop(Dropped::Version);
+            return Some(Outward::Drop(Dropped::Version));
         }
+        match frame.kind() {
+            Kind::SignedBlock | Kind::Vote | Kind::Handshake | Kind::Notice => None,
+            Kind::PackedTransaction if !self.outward.is_first(frame.payload(), now) => {
+                Some(Outward::Drop(Dropped::Repeated))
+            }
+            Kind::GoAway => Some(Outward::PassAndClose),
+            _ => Some(Outward::Pass),
+        }
+    }
+
+    /// The first half of [`Filter::inward`].
+    pub fn inward_alone(&mut self, frame: &Frame, now: Instant) -> Option<Inward> {
+        if !takes(self.inner, frame) {
+            return Some(Inward::Drop(Dropped::Version));
+        }
+        match frame.kind() {
+            Kind::GoAway => Some(Inward::Close),
+            Kind::PackedTransaction if !self.inward.is_first(frame.payload(), now) => {
+                Some(Inward::Drop(Dropped::Repeated))
+            }
+            Kind::PackedTransaction | Kind::Time => Some(Inward::Pass),
+            _ => None,
+        }
+    }
+
+    /// The second half of [`Filter::outward`].
+    pub fn outward_shared(&mut self, frame: &Frame, shared: &mut Shared, now: Now) -> Outward {
         match frame.kind() {
             Kind::SignedBlock => match frame.block_header() {
                 Some(Ok(header)) => {
@@ -124,10 +161,6 @@ impl Filter {
                 _ => Outward::Drop(Dropped::Unreadable),
             },
             Kind::Vote => self.vote(frame, shared),
-            Kind::PackedTransaction if !self.outward.is_first(frame.payload(), now.instant) => {
-                Outward::Drop(Dropped::Repeated)
-            }
-            Kind::GoAway => Outward::PassAndClose,
             kind => {
                 if kind == Kind::Handshake {
                     self.inner = announced(frame).or(self.inner);
@@ -139,16 +172,9 @@ impl Filter {
         }
     }
 
-    /// An outer peer sent a frame.
-    pub fn inward(&mut self, frame: &Frame, shared: &mut Shared, now: Now) -> Inward {
-        if !takes(self.inner, frame) {
-            return Inward::Drop(Dropped::Version);
-        }
+    /// The second half of [`Filter::inward`].
+    pub fn inward_shared(&mut self, frame: &Frame, shared: &mut Shared, now: Now) -> Inward {
         match frame.kind() {
-            Kind::GoAway => return Inward::Close,
-            Kind::PackedTransaction if !self.inward.is_first(frame.payload(), now.instant) => {
-                return Inward::Drop(Dropped::Repeated);
-            }
             Kind::Vote => {
                 if let Ok(Message::Vote(vote)) = frame.message() {
                     shared.votes.heard(&vote);

@@ -9,6 +9,10 @@ mod stores;
 
 #[path = "claims/contract.rs"]
 mod contract;
+#[path = "claims/etcd.rs"]
+mod etcd;
+#[path = "claims/faults.rs"]
+mod faults;
 #[path = "claims/redis.rs"]
 mod redis;
 

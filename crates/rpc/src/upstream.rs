@@ -7,6 +7,7 @@
 use std::fmt;
 
 use mainstay_settings::is_key;
+use mainstay_wire::client::{BadEndpoint, asks_to_attest};
 use url::Url;
 
 /// Most requests at once that can be asked for.
@@ -38,7 +39,7 @@ impl Upstream {
     /// Reads a node.
     ///
     /// # Errors
-    /// No URL, another scheme than `http` and `https`, no host, a fragment, `_workers` that is no number from 1 to
+    /// No URL, another scheme than `http` and `https`, no host, a user part that asks that the node attests (`SGX_…@`), a fragment, `_workers` that is no number from 1 to
     /// [`MAX_WORKERS`] or given twice.
     pub fn parse(text: &str) -> Result<Self, BadUpstream> {
         let text = text.trim();
@@ -55,6 +56,9 @@ impl Upstream {
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("the URL has no host"));
+        }
+        if asks_to_attest(&url) {
+            return Err(BadUpstream(BadEndpoint::Attested.to_string()));
         }
         if url.fragment().is_some() {
             return Err(bad("a # has no meaning here (in a user name or password it is written %23)"));
@@ -192,6 +196,7 @@ mod tests {
             ("foo", "not a URL"),
             ("localhost:8545", "scheme"),
             ("ws://x", "scheme"),
+            ("https://SEV_00@x", "asks that the node attests"),
             ("http://x#name=a", "# has no meaning"),
             ("http://x?_workers=0", "never get a request"),
             ("http://x?_workers=-3", "fewer than 1"),

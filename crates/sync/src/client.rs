@@ -8,11 +8,10 @@
 //! Names are the operator's: `name = id or address`. Their order is that of preference ([`crate::leader`]).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+pub use mainstay_wire::network::{Network, NetworkError};
 
 /// A claim longer than this many bytes names nobody; the CL goes by its address then.
 pub const MAX_ID: usize = 128;
@@ -62,59 +61,6 @@ fn plain(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     })
 }
 
-/// A network whose proxies are believed, such as `10.0.0.0/8` or `::1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network(IpNet);
-
-impl Network {
-    /// Whether the address is in it.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
-    }
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let text = text.trim();
-        let net = match text.parse::<IpAddr>() {
-            Ok(address) => IpNet::from(address),
-            Err(_) => text.parse().map_err(|_| NetworkError(shown(text)))?,
-        };
-        // Addresses are compared as IPv4 where they are mapped ones, so networks are too.
-        let mapped = match net {
-            IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
-            IpNet::V4(_) => None,
-        };
-        let v4 = mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
-        Ok(Self(v4.map_or(net, IpNet::V4)))
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The text is no network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkError(String);
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is no network: write an address (192.0.2.1, ::1), or one with the bits that count (10.0.0.0/8)",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for NetworkError {}
-
 /// The proxies whose `X-Forwarded-For` counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies(Vec<Network>);
@@ -122,9 +68,7 @@ pub struct Proxies(Vec<Network>);
 impl Default for Proxies {
     /// Those on this machine.
     fn default() -> Self {
-        const V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
-        const V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
-        Self(vec![Network(IpNet::V4(V4)), Network(IpNet::V6(V6))])
+        Self(Network::LOOPBACK.to_vec())
     }
 }
 

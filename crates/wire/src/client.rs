@@ -8,10 +8,11 @@
 //! to be closed before a byte of the request was written. In every other failure [`CallError::delivered`] tells the
 //! caller whether another try is safe. How many calls run at once is bounded by the callers, not here.
 //!
-//! The parts: [`endpoint`] where to, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
+//! The parts: [`endpoint`] where to, [`attested`] nodes that prove what they run, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
 //! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get. [`uplink`] is
 //! the client for nodes that are far away, over HTTP/2 where they speak it.
 
+mod attested;
 mod endpoint;
 mod error;
 #[cfg(fuzzing)]
@@ -43,13 +44,14 @@ use outgoing::Outgoing;
 use pool::Pool;
 
 pub use crate::tls::BadTls;
+pub use attested::asks_to_attest;
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
 pub use outgoing::{Lines, Post};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
 pub use stream::{Dial, Dialled, Duplex};
-pub use tls::Tls;
+pub use tls::{ServerName, Tls};
 pub use transport::{Posted, Transport};
 pub use uplink::{Clear, Uplink};
 

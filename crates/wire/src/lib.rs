@@ -1,4 +1,4 @@
-//! Bytes on sockets: everything mainstay says or hears over HTTP passes through this crate, which hides hyper.
+//! Bytes on sockets: everything mainstay says or hears over HTTP or TLS passes through this crate, which hides hyper.
 //!
 //! - [`envelope`]: the JSON-RPC envelope, read in one scan, bodies kept opaque
 //! - [`jwt`]: tokens of the Engine API (HS256 with a shared secret)
@@ -6,6 +6,8 @@
 //! - [`client`]: a pool of keep-alive connections to one endpoint, or one HTTP/2 connection to one that is far away
 //! - [`body`]: reading a body with a limit
 //! - [`hop`]: header fields that end at the next hop
+//! - [`socket`]: sockets of long connections, unix sockets
+//! - [`network`]: networks of addresses, as settings name them
 //! - [`server`]: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds, deadlines and a graceful stop
 //!
 //! Nothing here knows what a method means: that is the roles' business.
@@ -16,6 +18,9 @@ pub mod envelope;
 pub mod hop;
 pub mod jwt;
 pub mod local;
+mod names;
+pub mod network;
 pub mod server;
 mod small_write;
+pub mod socket;
 mod tls;

@@ -14,7 +14,6 @@ mod suspect;
 mod tls;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +24,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::socket::Pause;
+
+pub use crate::names::PeerNames;
 pub use crate::tls::BadTls;
 pub use reply::{BodyFailure, ReplyBody};
 pub use tls::Tls;
-
-/// How long no connection is accepted after an error of the listener; doubled up to the longest while it lasts.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a handler answers.
 pub type Response = http::Response<ReplyBody>;
@@ -98,7 +96,7 @@ pub async fn serve<H: Handler>(
     let options = Arc::new(options);
     let places = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = Pause::default();
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.ok()?;
@@ -153,35 +151,19 @@ async fn holding(place: OwnedSemaphorePermit, served: impl Future<Output = ()>) 
     drop(place);
 }
 
-/// The next connection. Errors of the listener (no file descriptor left, say) pass with time, so it backs off and goes
-/// on.
-async fn accept(listener: &TcpListener, pause: &mut Duration) -> (TcpStream, SocketAddr) {
+/// The next connection. Waits out errors of the listener.
+async fn accept(listener: &TcpListener, pause: &mut Pause) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Only latency is lost where it cannot be set.
                 let _ = stream.set_nodelay(true);
-                *pause = FIRST_PAUSE;
+                pause.over();
                 return (stream, peer);
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                if *pause == FIRST_PAUSE {
-                    tracing::warn!(%error, "cannot accept connections, trying on");
-                }
-                tokio::time::sleep(*pause).await;
-                *pause = (2 * *pause).min(LONGEST_PAUSE);
-            }
+            Err(error) => pause.after(&error).await,
         }
     }
-}
-
-/// Whether an error of accept tells of a connection that is gone already, not of the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
 }
 
 #[cfg(test)]

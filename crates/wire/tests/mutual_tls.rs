@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use mainstay_wire::client::{
-    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, Tls, Transport, Uplink,
+    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, Transport, Uplink,
 };
 use mainstay_wire::server::{self, Handler, Response};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
@@ -91,6 +91,52 @@ async fn serve(tls: server::Tls) -> (SocketAddr, Listening) {
     let options = server::Options { tls: Some(tls), ..server::Options::default() };
     tokio::spawn(server::serve(listener, handler.clone(), options, CancellationToken::new(), Duration::ZERO));
     (address, handler)
+}
+
+/// A stream over TLS that isn't HTTP: what becomes of the peer's side, and of a byte that is echoed to ours.
+async fn streamed(
+    server: &server::Tls,
+    client: &Tls,
+    name: &str,
+) -> (Option<Vec<String>>, std::io::Result<u8>) {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let name: ServerName = name.parse().unwrap();
+    let serving = async {
+        let (mut stream, names) = server.accept(theirs).await.ok()?;
+        let byte = stream.read_u8().await.ok()?;
+        stream.write_all(&[byte]).await.ok()?;
+        stream.shutdown().await.ok()?;
+        Some(names.iter().map(str::to_owned).collect())
+    };
+    let asking = async {
+        let mut stream = client.connect(&name, ours).await?;
+        stream.write_all(b"a").await?;
+        stream.read_u8().await
+    };
+    tokio::join!(serving, asking)
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_http_tells_the_names_of_its_peer() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("relay.example");
+    let server = server::Tls::mutual(&certificate, &key, &authority.file()).unwrap();
+    let own = authority.issue("node-a");
+    let (names, echoed) = streamed(&server, &authority.tls(Some(&own)), "relay.example").await;
+    assert_eq!(names.unwrap()[0], "node-a");
+    assert_eq!(echoed.unwrap(), b'a');
+
+    let (names, refused) = streamed(&server, &authority.tls(None), "relay.example").await;
+    assert_eq!(
+        (names, refused.unwrap_err().to_string()),
+        (None, "received fatal alert: CertificateRequired".into())
+    );
+    let forged = stranger.issue("node-a");
+    let (names, refused) = streamed(&server, &authority.tls(Some(&forged)), "relay.example").await;
+    assert!(names.is_none() && refused.unwrap_err().to_string().starts_with("received fatal alert: "));
+    let (_, other) = streamed(&server, &authority.tls(Some(&own)), "other.example").await;
+    assert!(other.unwrap_err().to_string().contains("not valid for name \"other.example\""));
+    assert!("relay example".parse::<ServerName>().is_err());
 }
 
 fn url(address: SocketAddr) -> Url {

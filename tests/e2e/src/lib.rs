@@ -23,9 +23,12 @@
 //! | [`proxy`] | in front of one client: lies, delays, and keeps a record |
 //! | [`mainstay`], [`balancer`], [`guards`] | the binary under test: `engine`, `rpc` and `beacon`; [`program`] is what all are |
 //! | [`follower`] | the same: `sync`; [`dropin`] is it in sync-proxy's stead, [`nginx`] what stands before that |
+//! | [`gate`] | the same: `relay`, before real nodeos |
 //! | [`forger`] | a consensus client that lies about the time and the head |
 //! | [`snapshot`] | an execution client's data as they were once |
 //! | [`connections`] | how many connections a process has to a port |
+//! | [`nodeos`] | nodes of an Antelope chain, and what became of it |
+//! | [`redis`] | a Redis for what several share |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -45,6 +48,7 @@ pub mod feed;
 pub mod fleet;
 pub mod follower;
 pub mod forger;
+pub mod gate;
 pub mod geth;
 pub mod guards;
 pub mod heads;
@@ -53,11 +57,13 @@ pub mod lodestar;
 pub mod mainstay;
 pub mod minicl;
 pub mod nginx;
+pub mod nodeos;
 pub mod pair;
 pub mod peering;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod redis;
 pub mod relay;
 pub mod rpc;
 pub mod snapshot;

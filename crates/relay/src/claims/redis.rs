@@ -58,7 +58,8 @@ impl RedisClaims {
     pub(super) fn open(address: RedisAddress, timeout: Duration) -> Result<Self, StoreError> {
         let scripts = Arc::new(RedisScripts::open(address)?);
         let asked = Arc::clone(&scripts);
-        let warm = Warm::new(scripts.place().to_owned(), move || probe(Arc::clone(&asked), timeout));
+        let warm =
+            Warm::default().and(scripts.place().to_owned(), move || probe(Arc::clone(&asked), timeout));
         Ok(Self { scripts, timeout, warm })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A producer has its slots every two minutes, and the first claim of a round has 40 ms. So the store is asked for nothing much once a second:
 //! a connection that has died is found and replaced before somebody waits for it, and at once after somebody had no
-//! answer. It is one question at a time, and after one that failed a pause that gets longer, so that a store that comes back isn't overrun.
+//! answer. A server is asked one question at a time, and after one that failed comes a pause that gets longer, so that a store that comes back isn't
+//! overrun.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,27 +13,31 @@ use tokio::task::AbortHandle;
 
 use super::Unavailable;
 
-/// Between two questions while all is well; the longest pause while it isn't.
+/// Between two questions while all is well.
 const EVERY: Duration = Duration::from_secs(1);
-/// The shortest pause.
+/// The shortest pause, and the longest one while it isn't.
 const SOON: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Asks until it is dropped.
+#[derive(Default)]
 pub(super) struct Warm {
-    nudge: Arc<Notify>,
-    task: AbortHandle,
+    nudges: Vec<Arc<Notify>>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Warm {
-    /// `probe` asks, over the connections that claims take; it has a deadline of its own. `place` is for the log.
-    pub(super) fn new<P, F>(place: String, probe: P) -> Self
+    /// With one more server. `probe` asks it, over the connections that claims take; it has a deadline of its own. `place` is for the log. Call it
+    /// within a tokio runtime.
+    pub(super) fn and<P, F>(mut self, place: String, probe: P) -> Self
     where
         P: Fn() -> F + Send + 'static,
         F: Future<Output = Result<(), Unavailable>> + Send + 'static,
     {
         let nudge = Arc::new(Notify::new());
-        let task = tokio::spawn(keep(place, probe, Arc::clone(&nudge))).abort_handle();
-        Self { nudge, task }
+        self.tasks.push(tokio::spawn(keep(place, probe, Arc::clone(&nudge))).abort_handle());
+        self.nudges.push(nudge);
+        self
     }
 
     /// Waits for an answer. If there is none, or nobody waits any longer, the connections are looked at.
@@ -40,10 +45,10 @@ impl Warm {
         &self,
         asking: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
-        let mut unanswered = Unanswered(Some(&self.nudge));
+        let mut unanswered = Unanswered(&self.nudges);
         let answer = asking.await;
         if answer.is_ok() {
-            unanswered.0 = None;
+            unanswered.0 = &[];
         }
         answer
     }
@@ -51,18 +56,16 @@ impl Warm {
 
 impl Drop for Warm {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
 /// Tells when dropped.
-struct Unanswered<'a>(Option<&'a Notify>);
+struct Unanswered<'a>(&'a [Arc<Notify>]);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(nudge) = self.0 {
-            nudge.notify_one();
-        }
+        self.0.iter().for_each(|nudge| nudge.notify_one());
     }
 }
 
@@ -77,7 +80,7 @@ where
         match probe().await {
             Ok(()) => {
                 if !well {
-                    tracing::info!(%place, "claims can be asked again");
+                    tracing::info!(%place, "what keeps claims answers again");
                 }
                 well = true;
                 pause = SOON;
@@ -87,11 +90,11 @@ where
             }
             Err(error) => {
                 if well {
-                    tracing::warn!(%place, %error, "claims can't be asked");
+                    tracing::warn!(%place, %error, "what keeps claims doesn't answer");
                 }
                 well = false;
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(EVERY);
+                pause = (pause * 2).min(LONGEST);
             }
         }
     }
@@ -111,7 +114,7 @@ mod tests {
     fn warm(away: Duration) -> (Warm, Asked) {
         let asked = Asked::default();
         let (began, seen) = (Instant::now(), Arc::clone(&asked));
-        let warm = Warm::new("here".into(), move || {
+        let warm = Warm::default().and("here".into(), move || {
             seen.lock().unwrap().push(began.elapsed());
             let failed = began.elapsed() < away;
             async move { if failed { Err(Unavailable("away".into())) } else { Ok(()) } }
@@ -127,7 +130,10 @@ mod tests {
     async fn once_a_second_and_with_longer_pauses_while_it_fails() {
         let (_warm, asked) = warm(Duration::from_millis(4000));
         tokio::time::sleep(Duration::from_millis(6700)).await;
-        assert_eq!(millis(&asked), [0, 50, 150, 350, 750, 1550, 2550, 3550, 4550, 5600, 6650]);
+        assert_eq!(
+            millis(&asked),
+            [0, 50, 150, 350, 750, 1250, 1750, 2250, 2750, 3250, 3750, 4250, 5300, 6350]
+        );
     }
 
     #[tokio::test(start_paused = true)]

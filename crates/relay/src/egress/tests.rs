@@ -426,6 +426,23 @@ fn what_the_claims_say_was_published_counts() {
 }
 
 #[test]
+fn a_store_that_forgot_makes_no_second_block_for_what_is_known_here() {
+    let parent = id(99, 0);
+    let mut relay = Relay::new(&[parent]);
+    let own = block(1, parent, 1);
+    assert_eq!(relay.send(A, &own), WIN);
+    let seen = block(2, own.id, 1);
+    relay.egress.seen(&seen, at(2, 0));
+    relay.claims = MemoryClaims::default();
+    for (slot, previous, winner) in [(1, parent, Some(own.id)), (2, own.id, Some(seen.id)), (3, own.id, None)]
+    {
+        let lost = Verdict::Suppress(Suppress::Lost { winner });
+        assert_eq!(relay.send(B, &block(slot, previous, 2 + slot as u8)), lost, "{slot}");
+    }
+    assert_eq!(relay.send(B, &block(3, seen.id, 2)), WIN);
+}
+
+#[test]
 fn memory_is_bounded_and_a_syncing_node_pushes_nothing_out() {
     let parent = id(1_000_000, 0);
     let mut relay = Relay::new(&[parent]);

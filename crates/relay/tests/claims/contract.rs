@@ -10,6 +10,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Handle;
 
+/// Whose slots they mostly are.
+pub const PRODUCER: Name = Name(1 << 60);
+
 /// A chain that nobody has used.
 pub fn chain() -> Id {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -28,7 +31,7 @@ pub fn id(number: u32, mark: u8) -> Id {
 /// A bid of one producer for slot `slot`, for a block on a public parent.
 pub fn bid(chain: Id, slot: u32, id: Id) -> Bid {
     Bid {
-        key: Key { chain, producer: Name(1 << 60), slot: Slot(slot) },
+        key: Key { chain, producer: PRODUCER, slot: Slot(slot) },
         id,
         previous: Id([slot as u8; 32]),
         parent_public: true,
@@ -117,7 +120,7 @@ async fn chains_and_producers_have_claims_of_their_own(claims: &dyn Claims) {
 
 async fn the_latest_is_told(claims: &dyn Claims) {
     let chain = chain();
-    let producer = Name(1 << 60);
+    let producer = PRODUCER;
     assert_eq!(claims.latest(chain, producer).await, Ok(None));
     claims.claim(bid(chain, 7, id(100, 1))).await.unwrap();
     claims.claim(bid(chain, 9, id(103, 1))).await.unwrap();

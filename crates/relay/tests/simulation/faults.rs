@@ -17,7 +17,7 @@ pub fn strike(world: &mut World) {
         }
         if world.rng.once_in(80) {
             let link = [Link::Up, Link::Down, Link::Deaf][world.rng.below(3) as usize];
-            world.relays[relay].link = link;
+            world.link(relay, link);
         }
         if world.rng.once_in(150) {
             let off = i64::from(world.rng.below(10_001)) - 5000;
@@ -37,9 +37,9 @@ pub fn strike(world: &mut World) {
 /// Nothing stays wrong.
 pub fn heal(world: &mut World) {
     world.parted = 0;
-    for relay in &mut world.relays {
-        relay.link = Link::Up;
-        relay.off = 0;
+    for relay in 0..2 {
+        world.link(relay, Link::Up);
+        world.relays[relay].off = 0;
     }
     for node in &mut world.nodes {
         node.out = node.out.min(1);

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use mainstay_antelope::{Id, Slot};
-use mainstay_relay::claims::{Answer, Bid, MemoryClaims, Published, Unavailable};
+use mainstay_relay::claims::{Answer, Bid, Published, Unavailable};
 use mainstay_relay::egress::{
     Block, DEAD_KEPT, Egress, Leg, PUBLIC_KEPT, Rules, SENT_KEPT, SLOTS_KEPT, Step,
 };
 use mainstay_relay::{Pass, Suppress, Verdict};
 
 use crate::common::{CHAIN, OURS, block, catch_up, handshake, sync_request, time};
+use crate::keeper::Keeper;
 use crate::nodes::{Blocks, Chain, Node, scheduled};
 use crate::rng::Rng;
 
@@ -34,9 +35,11 @@ pub struct Relay {
     legs: [Leg; 2],
     queues: [VecDeque<Block>; 2],
     pending: [Option<(Block, Bid, Option<Answer>)>; 2],
+    /// Whether the claims have been asked about that one.
+    asked: [bool; 2],
     /// How long the first one in a queue has waited.
     waited: [Duration; 2],
-    pub link: Link,
+    link: Link,
     /// Milliseconds that its clock is ahead.
     pub off: i64,
 }
@@ -84,7 +87,7 @@ pub struct World {
     pub nodes: [Node; 2],
     pub relays: [Relay; 2],
     next_leg: u64,
-    claims: MemoryClaims,
+    claims: Box<dyn Keeper>,
     granted: BTreeMap<Slot, Id>,
     latest: Option<Published>,
     /// Blocks of ours that went out.
@@ -93,7 +96,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, claims: Box<dyn Keeper>) -> Self {
         let genesis = block(scheduled(FIRST - 1), FIRST - 1, Id::ZERO, 0);
         let mut blocks = Blocks::default();
         blocks.add(genesis);
@@ -102,6 +105,7 @@ impl World {
             legs: [Leg(0); 2],
             queues: [const { VecDeque::new() }; 2],
             pending: [None, None],
+            asked: [false; 2],
             waited: [Duration::ZERO; 2],
             link: Link::Up,
             off: 0,
@@ -118,7 +122,7 @@ impl World {
             nodes: [Node::new(genesis.id), Node::new(genesis.id)],
             relays: [relay(), relay()],
             next_leg: 0,
-            claims: MemoryClaims::default(),
+            claims,
             granted: BTreeMap::new(),
             latest: None,
             out: BTreeMap::new(),
@@ -207,6 +211,7 @@ impl World {
     /// Kills a relay and starts it again.
     pub fn restart(&mut self, relay: usize) {
         let mut egress = Egress::new(CHAIN, Rules::of([OURS]));
+        assert_eq!(self.claims.latest(), self.latest);
         if let Some(latest) = self.latest {
             egress.published(OURS, latest);
         }
@@ -217,6 +222,15 @@ impl World {
         self.count.restarts += 1;
         self.connect(relay, 0);
         self.connect(relay, 1);
+    }
+
+    /// How a relay reaches the claims from now on.
+    pub fn link(&mut self, relay: usize, link: Link) {
+        let it = &mut self.relays[relay];
+        if (it.link == Link::Down) != (link == Link::Down) {
+            self.claims.reach(relay, link != Link::Down);
+        }
+        it.link = link;
     }
 
     /// A leg, anew.
@@ -360,7 +374,7 @@ impl World {
 
     fn step(&mut self, relay: usize, node: usize) {
         let now = self.now(relay);
-        let Relay { egress, legs, queues, pending, waited, link, .. } = &mut self.relays[relay];
+        let Relay { egress, legs, queues, pending, asked, waited, link, .. } = &mut self.relays[relay];
         let leg = legs[node];
         match pending[node].take() {
             None => {
@@ -371,16 +385,20 @@ impl World {
                         queues[node].push_front(block);
                     }
                     Step::Settled(verdict) => self.decided(relay, &block, verdict),
-                    Step::Claim(bid) => pending[node] = Some((block, bid, None)),
+                    Step::Claim(bid) => {
+                        pending[node] = Some((block, bid, None));
+                        asked[node] = false;
+                    }
                 }
             }
-            Some((block, bid, None)) if *link != Link::Down => {
-                let answer = self.claims.bid(&bid);
-                if answer == Answer::Granted {
+            Some((block, bid, None)) if !asked[node] => {
+                let answer = self.claims.bid(relay, &bid);
+                if answer == Some(Answer::Granted) {
                     assert_eq!(self.granted.insert(block.slot, block.id), None);
                     self.latest = Some(Published::and(self.latest, block.number(), block.slot));
                 }
-                pending[node] = Some((block, bid, Some(answer)));
+                asked[node] = true;
+                pending[node] = Some((block, bid, answer));
             }
             Some((block, bid, answer)) => {
                 let told = answer.filter(|_| *link == Link::Up);
@@ -388,7 +406,10 @@ impl World {
                 match egress.after_claim(leg, &block, &bid, told) {
                     Step::Settled(verdict) => self.decided(relay, &block, verdict),
                     Step::Hold(wait) => panic!("held for {wait:?} after its claim"),
-                    Step::Claim(bid) => pending[node] = Some((block, bid, None)),
+                    Step::Claim(bid) => {
+                        pending[node] = Some((block, bid, None));
+                        asked[node] = false;
+                    }
                 }
             }
         }

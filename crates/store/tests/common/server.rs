@@ -98,7 +98,7 @@ pub async fn cli(port: u16, arguments: &[&str]) -> String {
 }
 
 /// Of a port that nobody uses, nor the one 10,000 above it (where a Cluster's nodes talk).
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         if port < 55_000 && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 10_000)).is_ok() {

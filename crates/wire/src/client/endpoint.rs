@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
+use super::attested::asks_to_attest;
 use super::stream::Dial;
 use super::tls::{Connectors, Tls};
 
@@ -22,6 +23,8 @@ pub enum BadEndpoint {
     Host,
     /// Path and query are no target of a request.
     Path,
+    /// The node is to prove what it runs, and nothing here can check that.
+    Attested,
     /// The system offers no usable root certificate; what it said.
     Roots(String),
 }
@@ -32,6 +35,10 @@ impl std::fmt::Display for BadEndpoint {
             BadEndpoint::Scheme(scheme) => write!(f, "{scheme}: is not http: or https:"),
             BadEndpoint::Host => f.write_str("the URL has no usable host"),
             BadEndpoint::Path => f.write_str("the URL's path or query cannot be requested"),
+            BadEndpoint::Attested => f.write_str(
+                "the user name (SGX_, SEV_ or TDX_) asks that the node attests what it runs, which can't be checked here; \
+                 such a node is refused, never called unchecked: take it off the list",
+            ),
             BadEndpoint::Roots(why) => write!(f, "no root certificates to check the server with: {why}"),
         }
     }
@@ -58,6 +65,9 @@ impl Endpoint {
             "https" => true,
             other => return Err(BadEndpoint::Scheme(other.to_owned())),
         };
+        if asks_to_attest(url) {
+            return Err(BadEndpoint::Attested);
+        }
         let host = url.host().ok_or(BadEndpoint::Host)?.to_owned();
         let port = url.port_or_known_default().ok_or(BadEndpoint::Host)?;
         // The port is left out where it is the scheme's own, as browsers and curl do.

@@ -1,6 +1,8 @@
 //! Whom a client trusts, and the certificate that it shows.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
@@ -8,6 +10,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::BadEndpoint;
+use super::stream::Duplex;
 use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
 
 /// Authorities of one's own, a certificate to show, or both, read from files and read again when they change. Clones share it.
@@ -32,6 +35,36 @@ impl Tls {
             .map(|(certificate, key)| Identity { certificate: certificate.to_owned(), key: key.to_owned() });
         let files = Shown { authorities: authorities.map(Path::to_owned), identity };
         Ok(Tls(Arc::new(Renewed::read(files)?)))
+    }
+
+    /// Shakes hands over a stream that isn't to be HTTP, with a server whose certificate has to be for `name`. Has no limit of its
+    /// own on time.
+    ///
+    /// With TLS 1.3 a server refuses a client's certificate only after that: by an error when something is read.
+    ///
+    /// # Errors
+    /// The connection's, or rustls's on what the server has shown.
+    pub async fn connect<S: Duplex + 'static>(
+        &self,
+        name: &ServerName,
+        stream: S,
+    ) -> io::Result<Box<dyn Duplex>> {
+        let connector = TlsConnector::from(self.0.current(Instant::now()));
+        let stream = connector.with_alpn(Vec::new()).connect(name.0.clone(), stream).await?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// The name or address that a server's certificate has to be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerName(rustls::pki_types::ServerName<'static>);
+
+impl FromStr for ServerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = rustls::pki_types::ServerName::try_from(text.to_owned());
+        name.map(Self).map_err(|_| format!("\"{text}\" is neither a DNS name nor an IP address"))
     }
 }
 

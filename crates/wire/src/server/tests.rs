@@ -7,6 +7,7 @@ mod stalls;
 mod streams;
 mod tls;
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;

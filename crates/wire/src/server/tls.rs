@@ -1,5 +1,6 @@
 //! The certificate that a listener serves TLS with, and whose clients it takes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::client::Duplex;
+use crate::names::PeerNames;
 use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
 
 /// A certificate with its key, read from files and read again when they change. Clones share it.
@@ -41,6 +44,18 @@ impl Tls {
     fn read(certificate: &Path, key: &Path, clients: Option<PathBuf>) -> Result<Tls, BadTls> {
         let identity = Identity { certificate: certificate.to_owned(), key: key.to_owned() };
         Ok(Tls(Arc::new(Renewed::read(Served { identity, clients })?)))
+    }
+
+    /// Shakes hands for a stream that isn't HTTP: the stream, and what the peer's certificate calls it (nothing where none is
+    /// asked for). Has no limit of its own on time.
+    ///
+    /// # Errors
+    /// The connection's, or rustls's on what the peer has shown.
+    pub async fn accept<S: Duplex + 'static>(&self, stream: S) -> io::Result<(Box<dyn Duplex>, PeerNames)> {
+        let stream = self.acceptor(Instant::now()).accept(stream).await?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let names = certificate.map(|certificate| PeerNames::of(certificate)).unwrap_or_default();
+        Ok((Box::new(stream), names))
     }
 
     /// Reads the files again, changed or not.

@@ -1,0 +1,200 @@
+//! One member: connections to it, and the token that it takes.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use mainstay_wire::client::{Client, Options};
+use tokio::time::Instant;
+
+use super::address::User;
+use super::api;
+
+/// An answer is a few hundred bytes.
+const MAX_REPLY: usize = 64 * 1024;
+/// A member without a leader then says so at once, and doesn't wait for one.
+const NEEDS_LEADER: &str = "grpc-metadata-hasleader";
+
+/// Why a member did not do what it was asked for. Its text holds no credentials and no content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The lease is gone.
+    NoLease,
+    /// Anything else, for people.
+    Other(String),
+}
+
+/// What is known of how a member wants to be told who asks.
+#[derive(Clone, Default)]
+enum Token {
+    #[default]
+    Unknown,
+    /// It doesn't want to know.
+    NotWanted,
+    Is(HeaderValue),
+}
+
+pub(super) struct Member {
+    pub(super) place: String,
+    client: Client,
+    user: Option<User>,
+    token: Mutex<Token>,
+    away: Mutex<Option<Trouble>>,
+}
+
+/// What a member said.
+enum Reply {
+    Done(Bytes),
+    /// The token is too old, or from before it was restarted, or there was none.
+    WhoAsks,
+}
+
+impl Member {
+    pub(super) fn new(place: String, client: Client, user: Option<User>) -> Self {
+        Self { place, client, user, token: Mutex::default(), away: Mutex::default() }
+    }
+
+    /// How its client is to be made.
+    pub(super) fn options() -> Options {
+        Options { max_reply: MAX_REPLY, max_idle: 16, ..Options::default() }
+    }
+
+    /// Why it isn't to be asked, if it was of no use when it was last looked at: what asks for nothing goes on asking it, and claims don't
+    /// wait for it.
+    pub(super) fn away(&self) -> Option<Trouble> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn looked_at<T>(&self, outcome: &Result<T, Trouble>) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
+    }
+
+    /// Posts to one of etcd's functions; authenticates where that has to be.
+    pub(super) async fn ask(
+        &self,
+        function: &'static str,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, Trouble> {
+        let mut token = self.token();
+        for _ in 0..2 {
+            if matches!(token, Token::Unknown) {
+                token = self.authenticate(deadline).await?;
+            }
+            match self.post(function, body, &token, deadline).await? {
+                Reply::Done(answer) => return Ok(answer),
+                Reply::WhoAsks => token = self.keep(Token::Unknown),
+            }
+        }
+        Err(self.trouble("it does not accept the user, or wants one"))
+    }
+
+    fn token(&self) -> Token {
+        match self.user {
+            Some(_) => self.token.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            None => Token::NotWanted,
+        }
+    }
+
+    fn keep(&self, token: Token) -> Token {
+        // Who has no user has nothing to tell.
+        let token = if self.user.is_some() { token } else { Token::NotWanted };
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
+        token
+    }
+
+    async fn authenticate(&self, deadline: Instant) -> Result<Token, Trouble> {
+        let Some(user) = &self.user else { return Ok(Token::NotWanted) };
+        let body = api::authenticate(&user.name, &user.password);
+        let (status, answer) = self.send("/v3/auth/authenticate", &body, None, deadline).await?;
+        if status == StatusCode::OK {
+            let token = api::read_token(&answer).and_then(|token| HeaderValue::try_from(token).ok());
+            let mut token = token.ok_or_else(|| self.trouble("it gives no token"))?;
+            token.set_sensitive(true);
+            return Ok(self.keep(Token::Is(token)));
+        }
+        match api::read_error(&answer) {
+            Some((_, text)) if text.contains("authentication is not enabled") => {
+                Ok(self.keep(Token::NotWanted))
+            }
+            Some((_, text)) if text.contains("authentication failed") => {
+                Err(self.trouble("it does not accept the user or password"))
+            }
+            error => Err(self.refused(status, error)),
+        }
+    }
+
+    async fn post(
+        &self,
+        function: &'static str,
+        body: &Bytes,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<Reply, Trouble> {
+        let token = if let Token::Is(token) = token { Some(token) } else { None };
+        let (status, answer) = self.send(function, body, token, deadline).await?;
+        if status == StatusCode::OK {
+            return Ok(Reply::Done(answer));
+        }
+        match api::read_error(&answer) {
+            Some((_, text)) if text.contains("requested lease not found") => Err(Trouble::NoLease),
+            Some((_, text))
+                if text.contains("invalid auth token")
+                    || text.contains("revision of auth store is old")
+                    || text.contains("revision in header is old")
+                    || text.contains("user name is empty") =>
+            {
+                Ok(Reply::WhoAsks)
+            }
+            error => Err(self.refused(status, error)),
+        }
+    }
+
+    async fn send(
+        &self,
+        function: &'static str,
+        body: &Bytes,
+        token: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<(StatusCode, Bytes), Trouble> {
+        let mut request = Request::new(body.clone());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static(function);
+        let fields = request.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(NEEDS_LEADER, HeaderValue::from_static("true"));
+        if let Some(token) = token {
+            fields.insert(AUTHORIZATION, token.clone());
+        }
+        let reply = self.client.send(request, deadline).await;
+        let reply = reply.map_err(|error| self.trouble(&error.to_string()))?;
+        Ok((reply.status, reply.body))
+    }
+
+    /// Its own text may quote what it was asked, so it isn't shown.
+    fn refused(&self, status: StatusCode, error: Option<(u32, String)>) -> Trouble {
+        let Some((code, text)) = error else {
+            return self.trouble(&format!(
+                "it answers with the status {}: no etcd, or one before 3.4, or without its JSON gateway",
+                status.as_u16()
+            ));
+        };
+        let known = [
+            ("permission denied", "its user lacks a permission on the keys (readwrite on the prefix)"),
+            ("no leader", "it has no leader"),
+            ("leader changed", "its leader has changed"),
+            ("request timed out", "it gets no answer from its leader"),
+            ("database space exceeded", "its database is full (alarm NOSPACE)"),
+            ("too many requests", "it has too much to do"),
+        ];
+        match known.iter().find(|(part, _)| text.contains(part)) {
+            Some((_, why)) => self.trouble(why),
+            None => self.trouble(&format!("it answers with the error {code}")),
+        }
+    }
+
+    pub(super) fn trouble(&self, why: &str) -> Trouble {
+        Trouble::Other(format!("etcd {}: {why}", self.place))
+    }
+}

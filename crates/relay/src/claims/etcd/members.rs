@@ -1,0 +1,89 @@
+//! Several members as one. The one that answered last is asked first; if it hasn't answered after a part of the time, or says no, the next one is
+//! asked too, and the first answer counts. Those that were of no use when they were last looked at aren't asked at all. What was asked is the same whoever answers and however often it is done: a claim of the same block once more is
+//! "the same".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::member::{Member, Trouble};
+
+pub(super) struct Members {
+    all: Vec<Arc<Member>>,
+    /// Who is asked first.
+    first: AtomicUsize,
+}
+
+impl Members {
+    /// At least one.
+    pub(super) fn new(all: Vec<Arc<Member>>) -> Self {
+        Self { all, first: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn all(&self) -> &[Arc<Member>] {
+        &self.all
+    }
+
+    /// Asks one after the other, and the first one once more, since it may be its connection that is dead. What has begun goes on without who
+    /// asks, up to the deadline, so that its connection can be kept.
+    pub(super) async fn ask(
+        &self,
+        function: &'static str,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, Trouble> {
+        let mut why = BTreeMap::new();
+        let first = self.first.load(Ordering::Relaxed);
+        let mut able = Vec::with_capacity(self.all.len() + 1);
+        for at in (0..self.all.len()).map(|it| (first + it) % self.all.len()) {
+            match self.all[at].away() {
+                None => able.push(at),
+                Some(trouble) => drop(why.insert(at, trouble)),
+            }
+        }
+        able.extend(able.first().copied());
+        let attempts = able.len();
+        // The last one has two parts.
+        let part = deadline.saturating_duration_since(Instant::now()) / (attempts as u32 + 1);
+        let (tell, mut told) = mpsc::channel(attempts.max(1));
+        let mut pending = 0;
+        for (attempt, at) in able.into_iter().enumerate() {
+            let (member, body, tell) = (Arc::clone(&self.all[at]), body.clone(), tell.clone());
+            tokio::spawn(async move {
+                let answer = member.ask(function, &body, deadline).await;
+                // Nobody may listen any longer.
+                let _ = tell.try_send((at, answer));
+            });
+            pending += 1;
+            let until =
+                if attempt + 1 == attempts { deadline } else { (Instant::now() + part).min(deadline) };
+            // Until somebody says yes, or everybody no, or the part is over.
+            while pending > 0 {
+                let Ok(Some((at, answer))) = timeout_at(until, told.recv()).await else { break };
+                pending -= 1;
+                match answer {
+                    Ok(answer) => {
+                        self.first.store(at, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(Trouble::NoLease) => return Err(Trouble::NoLease),
+                    Err(trouble) => drop(why.insert(at, trouble)),
+                }
+            }
+        }
+        Err(self.failed(why))
+    }
+
+    /// With what is wrong with each.
+    fn failed(&self, mut why: BTreeMap<usize, Trouble>) -> Trouble {
+        let each = self.all.iter().enumerate().map(|(at, member)| match why.remove(&at) {
+            Some(Trouble::Other(why)) => why,
+            Some(Trouble::NoLease) | None => format!("etcd {}: no answer in time", member.place),
+        });
+        Trouble::Other(each.collect::<Vec<_>>().join("; "))
+    }
+}

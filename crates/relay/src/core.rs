@@ -1,0 +1,304 @@
+//! What all legs of a relay use: what is known, the decisions, the claims.
+//!
+//! Locks: a leg's filter, then the state; the outer peers are by themselves. None is held across an await.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mainstay_antelope::{Frame, Id, Kind, Message, Name, Slot};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Audit, Decision};
+use crate::claims::{Answer, Bid, Claims, Unavailable};
+use crate::clock::{self, Wall};
+use crate::config::Config;
+use crate::egress::{Block, Leg, Step, begins};
+use crate::filter::{Dropped, Filter, Inward, Outward};
+use crate::outers::Outers;
+use crate::state::State;
+use crate::telemetry::{self, Alarm, Telemetry};
+use crate::{Pass, Verdict};
+
+/// Between two questions what was published last.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// For the answer to it: it isn't one that a block waits for.
+const ASK_WITHIN: Duration = Duration::from_secs(1);
+
+/// A relay without its listener.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) stop: CancellationToken,
+    /// Places for inner connections.
+    pub(crate) places: Arc<Semaphore>,
+    claims: Arc<dyn Claims>,
+    state: Mutex<State>,
+    outers: Mutex<Outers>,
+    /// Tells that a block was decided about, or came from outside.
+    decided: watch::Sender<()>,
+    /// Whether the chain is known, and what was published on it last: nothing is claimed before.
+    ready: watch::Sender<bool>,
+    pub(crate) audit: Option<Audit>,
+    wall: Wall,
+}
+
+impl Core {
+    /// `claims` for the place that the settings name, `audit` for the file.
+    pub(crate) fn start(
+        config: Config,
+        claims: Arc<dyn Claims>,
+        audit: Option<Audit>,
+        telemetry: Telemetry,
+        wall: Wall,
+    ) -> Arc<Self> {
+        let core = Arc::new(Self {
+            state: Mutex::new(State::new(&config)),
+            outers: Mutex::new(Outers::new(config.outer.len())),
+            places: Arc::new(Semaphore::new(config.max_legs)),
+            decided: watch::Sender::new(()),
+            ready: watch::Sender::new(false),
+            stop: CancellationToken::new(),
+            config,
+            telemetry,
+            claims,
+            audit,
+            wall,
+        });
+        if let Some(chain) = core.config.chain_id {
+            core.clone().prepare(chain);
+        }
+        core
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // What is under the lock is no worse for a panic of who held it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn outers(&self) -> MutexGuard<'_, Outers> {
+        self.outers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of every block that is decided about from now on.
+    pub(crate) fn watch_decided(&self) -> watch::Receiver<()> {
+        self.decided.subscribe()
+    }
+
+    /// Whether claims can be asked.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// What is to be done with a frame of an inner node.
+    pub(crate) fn outward(&self, leg: Leg, filter: &Mutex<Filter>, frame: &Frame) -> Outward {
+        let mut filter = filter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alone) = filter.outward_alone(frame, clock::now()) {
+            return alone;
+        }
+        let mut state = self.state();
+        if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake) {
+            state.greeted_inside(&self.config, leg, frame, &handshake);
+        }
+        filter.outward_shared(frame, &mut state.shared, clock::both(self.wall))
+    }
+
+    /// What is to be done with a frame of an outer peer.
+    pub(crate) fn inward(self: &Arc<Self>, leg: Leg, filter: &Mutex<Filter>, frame: &Frame) -> Inward {
+        let mut filter = filter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alone) = filter.inward_alone(frame, clock::now()) {
+            return alone;
+        }
+        let mut state = self.state();
+        if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake)
+            && state.greeted_outside(&self.config, leg, &handshake)
+        {
+            self.telemetry.chain(handshake.chain_id);
+            self.clone().prepare(handshake.chain_id);
+        }
+        let done = filter.inward_shared(frame, &mut state.shared, clock::both(self.wall));
+        if let Some(Ok(header)) = frame.block_header() {
+            if let Some(known) = state.leg_mut(leg) {
+                known.outside.head = header.block_num();
+            }
+            let gaps = self.public(&mut state, header.producer, header.slot, None);
+            drop(state);
+            self.missed(&gaps);
+            if self.config.rules.producers.contains(&header.producer) {
+                self.decided.send_replace(());
+            }
+        }
+        done
+    }
+
+    /// A block is public. Slots of ours that nobody filled, as is certain since; blocks of long ago, as nodes that sync are sent, tell nothing of
+    /// that.
+    fn public(
+        &self,
+        state: &mut State,
+        producer: Name,
+        slot: Slot,
+        node: Option<&Arc<str>>,
+    ) -> Vec<(Name, usize)> {
+        let rules = &self.config.rules;
+        let (now, begins) = ((self.wall)(), begins(slot));
+        let late = now.duration_since(begins).is_ok_and(|ago| ago > rules.late);
+        let early = begins.duration_since(now).is_ok_and(|ahead| ahead > rules.late);
+        if late || early { Vec::new() } else { state.rounds.public(producer, slot, node) }
+    }
+
+    fn missed(&self, gaps: &[(Name, usize)]) {
+        for (producer, gaps) in gaps {
+            self.telemetry.missed(*producer, *gaps);
+        }
+    }
+
+    /// The rest of the way to a block's verdict; `decided` has been marked as seen before its first step.
+    pub(crate) async fn decide(
+        &self,
+        leg: Leg,
+        block: &Block,
+        mut step: Step,
+        decided: &mut watch::Receiver<()>,
+    ) -> Verdict {
+        let verdict = loop {
+            step = match step {
+                Step::Settled(verdict) => break verdict,
+                Step::Hold(wait) => {
+                    let _ = timeout(wait, decided.changed()).await;
+                    self.state().shared.egress.before_claim(leg, block, (self.wall)())
+                }
+                Step::Claim(bid) => {
+                    let answer = self.claim(bid).await;
+                    self.state().shared.egress.after_claim(leg, block, &bid, answer)
+                }
+            }
+        };
+        self.conclude(leg, block, verdict);
+        verdict
+    }
+
+    async fn claim(&self, bid: Bid) -> Result<Answer, Unavailable> {
+        let asked = Instant::now();
+        let asking = async {
+            let mut ready = self.ready.subscribe();
+            // It ends with the relay only.
+            let _ = ready.wait_for(|ready| *ready).await;
+            self.claims.claim(bid).await
+        };
+        let answer = match timeout(self.config.claims_timeout, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Unavailable(format!("no answer within {:?}", self.config.claims_timeout))),
+        };
+        self.telemetry.claimed(&answer, asked.elapsed());
+        if let Err(why) = &answer {
+            self.state().claims_failed = Some((clock::now(), why.to_string()));
+            self.alarm("claims", "claims".into(), why.to_string());
+        }
+        answer
+    }
+
+    /// A block has its verdict.
+    fn conclude(&self, leg: Leg, block: &Block, verdict: Verdict) {
+        let mut state = self.state();
+        let Some(known) = state.leg_mut(leg) else { return };
+        known.inner.head = block.number();
+        let node = known.name.clone();
+        let gaps = match verdict {
+            Verdict::Pass(Pass::Win | Pass::Same | Pass::Open) => {
+                self.public(&mut state, block.producer, block.slot, Some(&node))
+            }
+            _ => Vec::new(),
+        };
+        let chain = state.chain().unwrap_or(Id::ZERO);
+        let parent_public = state.shared.egress.is_public(&block.previous);
+        drop(state);
+        self.missed(&gaps);
+        self.telemetry.decided(leg, &node, block, verdict);
+        if verdict == Verdict::Pass(Pass::Other) {
+            return;
+        }
+        self.decided.send_replace(());
+        if verdict.alarms() {
+            let what = format!(
+                "block {} of {} for slot {}: {verdict}",
+                block.number(),
+                block.producer,
+                block.slot.0
+            );
+            self.alarm(verdict.word(), node.clone(), what);
+        }
+        // A node that syncs through has thousands of them, and each passes.
+        if let Some(audit) = self.audit.as_ref().filter(|_| verdict != Verdict::Pass(Pass::History)) {
+            let at = (self.wall)();
+            let decision = Decision { at, chain, leg, node, block: *block, parent_public, verdict };
+            if !audit.tell(decision) {
+                let what =
+                    "the file can't be written, or not as fast as there is something to write".to_owned();
+                self.alarm("audit", "audit".into(), what);
+            }
+        }
+    }
+
+    /// A frame of a leg that is no block isn't passed on.
+    pub(crate) fn dropped(&self, leg: Leg, way: &'static str, kind: Kind, why: Dropped) {
+        self.telemetry.dropped(way, why);
+        let what = match why {
+            Dropped::Pinned(other) => {
+                let other = self.node(other);
+                format!("votes with a finalizer key that {other} votes with: give each node its own")
+            }
+            Dropped::Unreadable => format!("sent a {kind} that can't be read, which may be one of ours"),
+            Dropped::Repeated | Dropped::Private | Dropped::Version => return,
+        };
+        let word = if why == Dropped::Unreadable { "unreadable" } else { "pinned" };
+        self.alarm(word, self.node(leg), what);
+    }
+
+    /// There are two public blocks for a slot.
+    pub(crate) fn doubled(&self, leg: Leg, double: &crate::egress::Double) {
+        self.alarm("double", self.node(leg), telemetry::double(double));
+    }
+
+    pub(crate) fn alarm(&self, kind: &'static str, node: Arc<str>, what: String) {
+        let alarm = Alarm { kind, node, what };
+        self.telemetry.alarm(&alarm);
+        self.state().raise(alarm, clock::now());
+    }
+
+    /// What the node of a leg is called.
+    pub(crate) fn node(&self, leg: Leg) -> Arc<str> {
+        self.state().legs().get(&leg).map_or_else(|| "unknown".into(), |known| known.name.clone())
+    }
+
+    /// Learns what was published last, then lets claims be asked.
+    fn prepare(self: Arc<Self>, chain: Id) {
+        let stop = self.stop.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            for producer in &self.config.rules.producers {
+                while let Err(why) = self.learn(chain, *producer).await {
+                    self.telemetry.waits_for_claims(&why);
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
+            self.ready.send_replace(true);
+        }));
+    }
+
+    async fn learn(&self, chain: Id, producer: Name) -> Result<(), Unavailable> {
+        let latest = match timeout(ASK_WITHIN, self.claims.latest(chain, producer)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(Unavailable(format!("no answer within {ASK_WITHIN:?}"))),
+        };
+        if let Some(latest) = latest {
+            self.state().shared.egress.published(producer, latest);
+        }
+        Ok(())
+    }
+}
+
+/// The message of a frame, if it is of a kind. Any error says that it isn't, or can't be read.
+fn of_kind(frame: &Frame, kind: Kind) -> Result<Message<'_>, ()> {
+    if frame.kind() == kind { frame.message().map_err(|_| ()) } else { Err(()) }
+}

@@ -1,0 +1,112 @@
+//! Which outer peer a leg gets: the one with the fewest legs, of those that haven't failed lately.
+
+use std::time::{Duration, Instant};
+
+/// How long a peer that has failed is taken only if all have.
+pub const AVOIDED: Duration = Duration::from_secs(10);
+
+/// The outer peers, by their place in the settings. Pure.
+#[derive(Clone, Debug)]
+pub struct Outers(Vec<Outer>);
+
+/// What is known of an outer peer.
+#[derive(Clone, Debug, Default)]
+pub struct Outer {
+    /// Legs that it has, or is being connected to for.
+    pub legs: usize,
+    /// When it failed last, and why.
+    pub failed: Option<(Instant, String)>,
+}
+
+impl Outer {
+    fn avoided(&self, now: Instant) -> Option<Instant> {
+        let (at, _) = self.failed.as_ref()?;
+        (now.saturating_duration_since(*at) < AVOIDED).then_some(*at)
+    }
+
+    /// Why it is avoided, if it is.
+    #[must_use]
+    pub fn trouble(&self, now: Instant) -> Option<&str> {
+        let (_, why) = self.failed.as_ref()?;
+        self.avoided(now).map(|_| why.as_str())
+    }
+}
+
+impl Outers {
+    /// So many, of whom nothing is known.
+    #[must_use]
+    pub fn new(peers: usize) -> Self {
+        Self(vec![Outer::default(); peers])
+    }
+
+    /// The peer to try next for a leg, whose it then is until [`Outers::left`]; of those that failed lately the one that did so first.
+    pub fn take(&mut self, tried: &[usize], now: Instant) -> Option<usize> {
+        let free = self.0.iter().enumerate().filter(|(place, _)| !tried.contains(place));
+        let (place, _) = free.min_by_key(|(_, outer)| (outer.avoided(now), outer.legs))?;
+        self.0[place].legs += 1;
+        Some(place)
+    }
+
+    /// A leg no longer has it.
+    pub fn left(&mut self, place: usize) {
+        if let Some(outer) = self.0.get_mut(place) {
+            outer.legs = outer.legs.saturating_sub(1);
+        }
+    }
+
+    /// It couldn't be reached, or has ended a leg.
+    pub fn failed(&mut self, place: usize, why: String, now: Instant) {
+        if let Some(outer) = self.0.get_mut(place) {
+            outer.failed = Some((now, why));
+        }
+    }
+
+    /// It has sent something.
+    pub fn well(&mut self, place: usize) {
+        if let Some(outer) = self.0.get_mut(place) {
+            outer.failed = None;
+        }
+    }
+
+    /// All of them, in the order of the settings.
+    pub fn view(&self) -> impl Iterator<Item = &Outer> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)] // some point in time
+
+    use super::*;
+
+    #[test]
+    fn legs_are_spread() {
+        let (mut outers, now) = (Outers::new(3), Instant::now());
+        let taken: Vec<Option<usize>> = (0..4).map(|_| outers.take(&[], now)).collect();
+        assert_eq!(taken, [Some(0), Some(1), Some(2), Some(0)]);
+        outers.left(1);
+        assert_eq!(outers.take(&[], now), Some(1));
+        assert_eq!(outers.take(&[0, 1, 2], now), None);
+    }
+
+    #[test]
+    fn who_failed_is_taken_last_and_after_a_while_like_the_others() {
+        let (mut outers, start) = (Outers::new(3), Instant::now());
+        outers.failed(1, "refused".to_owned(), start);
+        outers.failed(0, "refused".to_owned(), start + Duration::from_secs(1));
+        let soon = start + Duration::from_secs(2);
+        assert_eq!(outers.take(&[], soon), Some(2));
+        assert_eq!(outers.take(&[], soon), Some(2));
+        // The one that failed first has had the most time to come back.
+        assert_eq!(outers.take(&[2], soon), Some(1));
+        assert_eq!(outers.take(&[2, 1], soon), Some(0));
+        for place in [1, 0] {
+            outers.left(place);
+        }
+        assert_eq!(outers.view().filter_map(|outer| outer.trouble(soon)).count(), 2);
+        assert_eq!(outers.take(&[], start + AVOIDED), Some(1));
+        outers.well(0);
+        assert_eq!(outers.take(&[], soon), Some(0));
+    }
+}

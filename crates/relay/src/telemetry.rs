@@ -1,0 +1,322 @@
+//! What the role says of itself: metrics, and events that log and count at once. Lines of one cause are limited where logs are written.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mainstay_antelope::{Id, Name};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::Verdict;
+use crate::claims::{Answer, Unavailable};
+use crate::egress::{Block, Double, Leg};
+use crate::filter::Dropped;
+use crate::leg::{End, Side};
+use crate::peer::Peer;
+
+/// Nodes that have a label of their own; who comes later is one of the others. Strangers can't get in, but what tells nodes of one
+/// address apart is their own word.
+const NODES: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RelayLabels {
+    relay: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    relay: String,
+    node: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabels {
+    relay: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabels {
+    relay: String,
+    way: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    relay: String,
+    way: &'static str,
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    relay: String,
+    side: &'static str,
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProducerLabels {
+    relay: String,
+    producer: String,
+}
+
+type Seconds = Family<RelayLabels, Histogram, fn() -> Histogram>;
+
+/// Half a slot is the longest that matters.
+fn seconds() -> Histogram {
+    Histogram::new([0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25])
+}
+
+/// The metrics of all `relay` roles of a process. Clones share their values.
+#[derive(Clone)]
+pub struct Metrics {
+    blocks: Family<VerdictLabels, Counter>,
+    block_seconds: Seconds,
+    claims: Family<WhatLabels, Counter>,
+    claim_seconds: Seconds,
+    legs: Family<RelayLabels, Gauge>,
+    legs_ended: Family<EndLabels, Counter>,
+    refused: Family<WhatLabels, Counter>,
+    dropped: Family<DropLabels, Counter>,
+    votes: Family<RelayLabels, Counter>,
+    alarms: Family<WhatLabels, Counter>,
+    gaps: Family<ProducerLabels, Counter>,
+    bytes: Family<WayLabels, Counter>,
+}
+
+impl Metrics {
+    /// Registers the metrics. Once a process: a second registration would show each of them twice.
+    pub fn new(registry: &mut Registry) -> Self {
+        let m = Self {
+            blocks: Family::default(),
+            block_seconds: Family::new_with_constructor(seconds),
+            claims: Family::default(),
+            claim_seconds: Family::new_with_constructor(seconds),
+            legs: Family::default(),
+            legs_ended: Family::default(),
+            refused: Family::default(),
+            dropped: Family::default(),
+            votes: Family::default(),
+            alarms: Family::default(),
+            gaps: Family::default(),
+            bytes: Family::default(),
+        };
+        let t = m.clone();
+        let r = registry.sub_registry_with_prefix("mainstay_relay");
+        r.register(
+            "blocks",
+            "Blocks that inner nodes sent, by verdict: other, public, history, win, same and open went out; copy, lost, tainted, \
+             future, old and closed didn't",
+            t.blocks,
+        );
+        r.register_with_unit(
+            "block",
+            "Time from a block of ours being here to its being sent",
+            Unit::Seconds,
+            t.block_seconds,
+        );
+        r.register("claims", "Claims by answer: granted, same, orphan, lost, unavailable", t.claims);
+        r.register_with_unit("claim", "Time to the answer to a claim", Unit::Seconds, t.claim_seconds);
+        r.register("legs", "Inner nodes that are connected, each with its outer one", t.legs);
+        r.register("legs_ended", "Legs that ended, by the side that did and why", t.legs_ended);
+        r.register("refused", "Inner connections that never became a leg, by reason", t.refused);
+        r.register(
+            "dropped",
+            "Frames other than blocks that were not passed on, by way and reason",
+            t.dropped,
+        );
+        r.register("votes", "Votes of finalizers that went out", t.votes);
+        r.register("alarms", "What an operator should look at, by kind", t.alarms);
+        r.register("gaps", "Slots of ours that nobody filled", t.gaps);
+        r.register_with_unit("passed", "Bytes that were passed on, by way", Unit::Bytes, t.bytes);
+        m
+    }
+}
+
+/// What one role says.
+pub(crate) struct Telemetry {
+    relay: String,
+    metrics: Metrics,
+    block_seconds: Histogram,
+    claim_seconds: Histogram,
+    legs: Gauge,
+    votes: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) bytes_in: Counter,
+    blocks: Mutex<HashMap<(Arc<str>, &'static str), Counter>>,
+}
+
+/// Something that an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) kind: &'static str,
+    pub(crate) node: Arc<str>,
+    pub(crate) what: String,
+}
+
+impl Telemetry {
+    /// That of the role called `name`.
+    pub(crate) fn new(name: &str, producers: &BTreeSet<Name>, metrics: &Metrics) -> Self {
+        for producer in producers {
+            // So that it is there before the first.
+            let _ = metrics.gaps.get_or_create_owned(&gaps_of(name, *producer));
+        }
+        let relay = RelayLabels { relay: name.to_owned() };
+        let way = |way| WayLabels { relay: name.to_owned(), way };
+        Self {
+            relay: name.to_owned(),
+            block_seconds: metrics.block_seconds.get_or_create_owned(&relay),
+            claim_seconds: metrics.claim_seconds.get_or_create_owned(&relay),
+            legs: metrics.legs.get_or_create_owned(&relay),
+            votes: metrics.votes.get_or_create_owned(&relay),
+            bytes_out: metrics.bytes.get_or_create_owned(&way("out")),
+            bytes_in: metrics.bytes.get_or_create_owned(&way("in")),
+            blocks: Mutex::default(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    fn what(&self, what: &'static str) -> WhatLabels {
+        WhatLabels { relay: self.relay.clone(), what }
+    }
+
+    /// A connection to the inner listener was closed before it became a leg.
+    pub(crate) fn refused(&self, peer: &Peer, why: &'static str, what: &str) {
+        self.metrics.refused.get_or_create(&self.what(why)).inc();
+        tracing::warn!(relay = self.relay, node = %peer, why = what, "inner connection refused");
+    }
+
+    /// A leg is there.
+    pub(crate) fn opened(&self, leg: Leg, peer: &Peer, outer: &str) {
+        self.legs.inc();
+        tracing::info!(relay = self.relay, leg = leg.0, node = %peer, outer, "leg opened");
+    }
+
+    /// A leg is gone, however that came.
+    pub(crate) fn closed(&self) {
+        self.legs.dec();
+    }
+
+    /// Why a leg is gone.
+    pub(crate) fn ended(&self, leg: Leg, node: &str, outer: &str, end: &End) {
+        let labels = EndLabels { relay: self.relay.clone(), side: end.side.word(), why: end.why.word() };
+        self.metrics.legs_ended.get_or_create(&labels).inc();
+        if end.side == Side::Mainstay {
+            tracing::info!(relay = self.relay, leg = leg.0, node, outer, %end, "leg closed");
+        } else {
+            tracing::warn!(relay = self.relay, leg = leg.0, node, outer, %end, "leg closed");
+        }
+    }
+
+    /// An outer peer couldn't be reached.
+    pub(crate) fn unreachable(&self, outer: &str, why: &str) {
+        tracing::warn!(relay = self.relay, node = outer, why, "outer peer can't be reached");
+    }
+
+    /// The chain is known.
+    pub(crate) fn chain(&self, chain: Id) {
+        tracing::info!(relay = self.relay, %chain, "the chain is known");
+    }
+
+    /// A block was decided about.
+    pub(crate) fn decided(&self, leg: Leg, node: &Arc<str>, block: &Block, verdict: Verdict) {
+        self.counter(node, verdict.word()).inc();
+        let (relay, leg, number, slot) = (&self.relay, leg.0, block.number(), block.slot.0);
+        let (producer, id, why) = (block.producer, block.id, verdict);
+        match verdict {
+            Verdict::Suppress(crate::Suppress::Lost { .. }) => {
+                tracing::info!(relay, leg, %node, number, slot, %producer, %id, %why, "block suppressed");
+            }
+            Verdict::Suppress(_) => {
+                tracing::debug!(relay, leg, %node, number, slot, %producer, %id, %why, "block suppressed");
+            }
+            Verdict::Pass(_) => {
+                tracing::debug!(relay, leg, %node, number, slot, %producer, %id, %why, "block passed");
+            }
+        }
+    }
+
+    fn counter(&self, node: &Arc<str>, verdict: &'static str) -> Counter {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = blocks.get(&(node.clone(), verdict)) {
+            return counter.clone();
+        }
+        let is_known = blocks.keys().any(|(known, _)| known == node);
+        let others: Arc<str> = "other".into();
+        let nodes: HashSet<&Arc<str>> = blocks.keys().map(|(known, _)| known).collect();
+        let node = if is_known || nodes.len() < NODES { node.clone() } else { others };
+        let labels = VerdictLabels { relay: self.relay.clone(), node: node.to_string(), verdict };
+        let counter = self.metrics.blocks.get_or_create_owned(&labels);
+        blocks.insert((node, verdict), counter.clone());
+        counter
+    }
+
+    /// A block of ours is out.
+    pub(crate) fn sent(&self, took: Duration) {
+        self.block_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A claim was answered.
+    pub(crate) fn claimed(&self, answer: &Result<Answer, Unavailable>, took: Duration) {
+        let what = match answer {
+            Ok(Answer::Granted) => "granted",
+            Ok(Answer::Same) => "same",
+            Ok(Answer::Orphan) => "orphan",
+            Ok(Answer::Lost(_)) => "lost",
+            Err(_) => "unavailable",
+        };
+        self.metrics.claims.get_or_create(&self.what(what)).inc();
+        self.claim_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A vote went out.
+    pub(crate) fn voted(&self) {
+        self.votes.inc();
+    }
+
+    /// A frame that is no block was not passed on.
+    pub(crate) fn dropped(&self, way: &'static str, why: Dropped) {
+        let why = match why {
+            Dropped::Repeated => "repeated",
+            Dropped::Private => "private",
+            Dropped::Pinned(_) => "pinned",
+            Dropped::Version => "version",
+            Dropped::Unreadable => "unreadable",
+        };
+        self.metrics.dropped.get_or_create(&DropLabels { relay: self.relay.clone(), way, why }).inc();
+    }
+
+    /// Nobody filled so many slots of a round of ours.
+    pub(crate) fn missed(&self, producer: Name, gaps: usize) {
+        self.metrics.gaps.get_or_create(&gaps_of(&self.relay, producer)).inc_by(gaps as u64);
+        tracing::warn!(relay = self.relay, %producer, gaps, "slots of a round were filled by nobody");
+    }
+
+    /// Something that an operator should look at.
+    pub(crate) fn alarm(&self, alarm: &Alarm) {
+        self.metrics.alarms.get_or_create(&self.what(alarm.kind)).inc();
+        tracing::warn!(relay = self.relay, node = %alarm.node, kind = alarm.kind, what = alarm.what, "alarm");
+    }
+
+    /// What was published last can't be asked yet, and nothing is claimed before.
+    pub(crate) fn waits_for_claims(&self, why: &Unavailable) {
+        tracing::warn!(relay = self.relay, %why, "the claims don't answer, nothing is claimed before they do");
+    }
+}
+
+fn gaps_of(relay: &str, producer: Name) -> ProducerLabels {
+    ProducerLabels { relay: relay.to_owned(), producer: producer.to_string() }
+}
+
+/// What there is to say of two public blocks for one slot.
+pub(crate) fn double(double: &Double) -> String {
+    let [first, second] = &double.ids;
+    format!("two public blocks of {} for slot {}: {first} and {second}", double.producer, double.slot.0)
+}

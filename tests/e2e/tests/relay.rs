@@ -1,0 +1,236 @@
+//! Real nodeos behind `mainstay relay`: two nodes make the blocks of one producer, while everything about them fails in turn.
+//!
+//! One running network goes through all of it. What counts is what reached the public side, on whatever connection: never two blocks for
+//! one slot. And what is on the public chain: a loss where the nodes' blocks were the same costs no slot, after any other the next
+//! round is whole with no one touching anything.
+#![cfg(target_arch = "x86_64")]
+
+use std::time::Duration;
+
+use mainstay_e2e::gate::Gate;
+use mainstay_e2e::nodeos::Begin;
+use mainstay_e2e::nodeos::chain::now;
+use mainstay_e2e::nodeos::devnet::Devnet;
+use mainstay_e2e::nodeos::round::Round;
+use mainstay_e2e::redis::Redis;
+use mainstay_e2e::{Lab, Result, ensure, fail, scenario};
+
+/// The most rounds that it takes until the nodes' blocks differ; six transactions do it nearly always.
+const TRIES: u32 = 4;
+
+#[test]
+fn no_slot_has_two_blocks_and_the_next_round_is_whole_whatever_becomes_of_the_nodes() {
+    scenario("relay", Duration::from_secs(900), async |lab| run(lab, 1).await);
+}
+
+#[test]
+#[ignore = "it takes half an hour"]
+fn the_same_over_hundreds_of_slots() {
+    scenario("relay-long", Duration::from_secs(3600), async |lab| run(lab, 500).await);
+}
+
+/// Lets everything fail in turn, over and over until so many slots of the producer have had their block.
+async fn run(lab: &Lab, slots: usize) -> Result<()> {
+    let mut net = Devnet::start(lab).await?;
+    without(lab, &mut net).await?;
+
+    let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+    let mut gate = Gate::start(lab, &[public, sentry], &[]).await?;
+    for taps in &net.inner {
+        taps[0].lead_to(Some(gate.address()));
+    }
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    net.forget();
+
+    whole(lab, &net, "all are well", net.next_round()).await?;
+    loop {
+        killed_when_idle(lab, &mut net).await?;
+        parted(lab, &net).await?;
+        frozen(lab, &net).await?;
+        winner_killed(lab, &mut net).await?;
+        winner_frozen(lab, &net).await?;
+        restarted(lab, &net, &mut gate).await?;
+        outer_lost(lab, &net).await?;
+        if net.one_block_a_slot()? >= slots {
+            break;
+        }
+    }
+    drop(gate);
+    pair(lab, &net).await?;
+
+    lab.say(format!("{} slots, never two blocks for one", net.one_block_a_slot()?));
+    Ok(())
+}
+
+/// Nothing keeps two blocks for one slot from the public side but mainstay: without it the witnesses see them.
+async fn without(lab: &Lab, net: &mut Devnet) -> Result<()> {
+    for taps in &net.inner {
+        taps[0].lead_to(Some(net.outer[0].address().to_owned()));
+    }
+    net.join(lab).await?;
+    for _ in 0..TRIES {
+        let first = net.next_round();
+        net.part(first).await?;
+        net.at(first, 12).await;
+        if let Err(failure) = net.one_block_a_slot() {
+            lab.say(format!("without mainstay: {failure}"));
+            return Ok(());
+        }
+    }
+    fail!("the nodes made the same blocks in {TRIES} rounds")
+}
+
+/// A round with a block in each slot, which are the same from both nodes.
+async fn whole(lab: &Lab, net: &Devnet, what: &str, first: u32) -> Result<Round> {
+    let round = net.round(lab, what, first).await?;
+    ensure!(round.filled() == 12, "{what}: {round}");
+    ensure!(round.parted().is_none(), "{what}: {round}");
+    Ok(round)
+}
+
+/// One is killed in a round without transactions: no slot is lost. It comes back with nothing, and gets the chain through the relay.
+async fn killed_when_idle(lab: &Lab, net: &mut Devnet) -> Result<()> {
+    let first = net.next_round();
+    net.at(first, 4).await;
+    net.nodes[0].kill()?;
+    whole(lab, net, "a node is killed", first).await?;
+    net.nodes[0].restart(lab, Begin::Empty).await?;
+    net.follows(0).await?;
+    // Now all depends on the one that came back.
+    let first = net.next_round();
+    net.at(first, 4).await;
+    net.nodes[1].kill()?;
+    whole(lab, net, "the other is killed", first).await?;
+    net.nodes[1].restart(lab, Begin::Replay).await?;
+    net.follows(1).await
+}
+
+/// A round in which the nodes' blocks differ from some position on.
+async fn part(net: &Devnet) -> Result<(u32, usize)> {
+    for _ in 0..TRIES {
+        let first = net.next_round();
+        net.part(first).await?;
+        if let Some(winner) = net.winner(first).await {
+            return Ok((first, winner));
+        }
+    }
+    fail!("the nodes made the same blocks in {TRIES} rounds")
+}
+
+/// The node whose blocks stay in is back before its next round, in which they are the same again.
+async fn parted(lab: &Lab, net: &Devnet) -> Result<()> {
+    let (first, _) = part(net).await?;
+    let round = net.round(lab, "the nodes part", first).await?;
+    ensure!(round.filled() == 12, "the nodes part: {round}");
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    lab.say("both are at the public head again");
+    ensure!(now() < first + 60, "it took them longer than until the next round");
+    Ok(())
+}
+
+/// The node whose blocks go out is killed: the rest of the round is lost, and no more.
+async fn winner_killed(lab: &Lab, net: &mut Devnet) -> Result<()> {
+    let (first, winner) = part(net).await?;
+    net.at(first, 6).await;
+    net.nodes[winner].kill()?;
+    let round = net.round(lab, "the one whose blocks go out is killed", first).await?;
+    ensure!(round.gaps().iter().all(|at| *at >= 5), "{round}");
+    // The survivor makes it alone.
+    let round = net.round(lab, "the next round", first + 60).await?;
+    ensure!(round.filled() == 12, "after a kill in a parted round: {round}");
+    net.nodes[winner].restart(lab, Begin::Replay).await?;
+    net.follows(winner).await
+}
+
+/// One is frozen for some slots, in the first round after they had parted, in which the other's same blocks go out, and comes back with old ones.
+async fn frozen(lab: &Lab, net: &Devnet) -> Result<()> {
+    let first = net.next_round();
+    net.at(first, 3).await;
+    net.nodes[0].freeze()?;
+    net.at(first, 7).await;
+    net.nodes[0].thaw()?;
+    let round = net.round(lab, "a node is frozen for four slots", first).await?;
+    ensure!(round.filled() == 12, "a node is frozen: {round}");
+    net.follows(0).await
+}
+
+/// The node whose blocks go out is frozen, where the other's can't take their place.
+async fn winner_frozen(lab: &Lab, net: &Devnet) -> Result<()> {
+    let (first, winner) = part(net).await?;
+    net.at(first, 5).await;
+    net.nodes[winner].freeze()?;
+    net.at(first, 8).await;
+    net.nodes[winner].thaw()?;
+    let round = net.round(lab, "the one whose blocks go out is frozen", first).await?;
+    ensure!(
+        round.gaps().iter().all(|at| (4..10).contains(at)),
+        "the one whose blocks go out is frozen: {round}"
+    );
+    // The other's own branch was longer for a while, so it may not be back yet.
+    let round = net.round(lab, "the next round", first + 60).await?;
+    ensure!(round.filled() == 12, "after the one whose blocks go out was frozen: {round}");
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    Ok(())
+}
+
+/// mainstay is restarted in the middle of a round.
+async fn restarted(lab: &Lab, net: &Devnet, gate: &mut Gate) -> Result<()> {
+    let first = net.next_round();
+    net.at(first, 3).await;
+    gate.restart().await?;
+    lab.say("mainstay is back");
+    let round = net.round(lab, "mainstay is restarted", first).await?;
+    ensure!(round.gaps().iter().all(|at| (2..9).contains(at)), "mainstay is restarted: {round}");
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    Ok(())
+}
+
+/// An outer peer goes away and comes back. The round before was the one in which mainstay was restarted, so this shows too that the next
+/// one is whole.
+async fn outer_lost(lab: &Lab, net: &Devnet) -> Result<()> {
+    let first = net.next_round();
+    net.at(first, 3).await;
+    net.outer[0].lead_to(None);
+    let round = net.round(lab, "an outer peer is lost", first).await?;
+    net.outer[0].lead_to(Some(net.public.address()));
+    ensure!(round.filled() == 12, "an outer peer is lost: {round}");
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    Ok(())
+}
+
+/// Two relays share what has been claimed, each before an outer peer of its own; every node is connected to both. One is killed where the
+/// nodes' blocks differ: not even that costs a slot.
+async fn pair(lab: &Lab, net: &Devnet) -> Result<()> {
+    let redis = Redis::start(lab).await?;
+    let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+    let flags = ["--claims", redis.url()];
+    let gates = [Gate::start(lab, &[public], &flags).await?, Gate::start(lab, &[sentry], &flags).await?];
+    for taps in &net.inner {
+        for (tap, gate) in taps.iter().zip(&gates) {
+            tap.lead_to(Some(gate.address()));
+        }
+    }
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    whole(lab, net, "two relays", net.next_round()).await?;
+    let (first, _) = part(net).await?;
+    net.at(first, 5).await;
+    let [killed, left] = gates;
+    drop(killed);
+    let round = net.round(lab, "one of two relays is killed", first).await?;
+    ensure!(round.filled() == 12, "one of two relays is killed: {round}");
+    whole(lab, net, "the next round", first + 60).await?;
+    drop(left);
+    Ok(())
+}

@@ -111,13 +111,21 @@ impl Core {
             return alone;
         }
         let mut state = self.state();
-        if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake)
-            && state.greeted_outside(&self.config, leg, &handshake)
-        {
-            self.telemetry.chain(handshake.chain_id);
-            self.clone().prepare(handshake.chain_id);
+        let mut foreign = None;
+        if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake) {
+            if state.greeted_outside(&self.config, leg, &handshake) {
+                self.telemetry.chain(handshake.chain_id);
+                self.clone().prepare(handshake.chain_id);
+            }
+            foreign = state.chain().filter(|chain| *chain != handshake.chain_id).map(|_| handshake.chain_id);
         }
         let done = filter.inward_shared(frame, &mut state.shared, clock::both(self.wall));
+        if let Some(chain) = foreign {
+            let outer = state.legs().get(&leg).map_or(0, |known| known.outer);
+            drop(state);
+            self.alarm("chain", self.config.outer[outer].clone(), format!("is on another chain, {chain}"));
+            return done;
+        }
         if let Some(Ok(header)) = frame.block_header() {
             if let Some(known) = state.leg_mut(leg) {
                 known.outside.head = header.block_num();

@@ -9,6 +9,8 @@ mod catalogue;
 mod claims;
 #[path = "legs/connections.rs"]
 mod connections;
+#[path = "common/greeting.rs"]
+mod greeting;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 
@@ -249,4 +251,41 @@ async fn a_better_node_has_the_round_and_an_operator_may_prefer_another() {
     c.until("the preferred node's", |it| it.head() == b.head()).await;
     bed.until("the other's is decided about", |it| it.verdicts("a", "lost") == 1.0).await;
     assert!(bed.handle.prefer(Some("nobody")).is_err());
+}
+
+/// A node that says all at once what comes before its block, the block, and what follows.
+#[tokio::test]
+async fn a_block_that_waits_holds_up_what_follows_it_and_nothing_else() {
+    use mainstay_antelope::{Id, Kind, Message, SyncRequest, Version};
+    use mainstay_sim::nodeos::{block, whole};
+    use tokio::io::AsyncWriteExt as _;
+
+    let settings = "[[relay.node]]\nname = \"a\"\nagent = \"a\"\n[[relay.node]]\nname = \"b\"\nagent = \"test\"\nrank = 1";
+    let c = sentry("c").await;
+    let bed = Plan { wall: standing, ..Plan::new(&[&c], settings) }.start().await;
+    let a = bed.node("a").await;
+    a.until("what was before", |it| it.head() == c.head()).await;
+    let asks = |start| whole(&Message::SyncRequest(SyncRequest { start, end: 0 }));
+    let starts = |c: &mainstay_sim::nodeos::Nodeos| -> Vec<u32> {
+        let frames = c.received();
+        let asked = frames.iter().filter(|frame| frame.kind() == Kind::SyncRequest);
+        asked
+            .map(|frame| match frame.message() {
+                Ok(Message::SyncRequest(request)) => request.start,
+                _ => 0,
+            })
+            .collect()
+    };
+    let mut raw = tokio::net::TcpStream::connect(bed.address).await.unwrap();
+    let genesis = mainstay_sim::nodeos::NodeosConfig::new("b").genesis;
+    let hello = greeting::greeting(Version::LEAP_INITIAL, genesis, Id(genesis.0)).frame().unwrap();
+    raw.write_all(hello.bytes()).await.unwrap();
+    bed.joined("b").await;
+    let waits = block(ours(), Slot(STANDING - 14), c.head(), 1);
+    let all = [asks(1), waits, asks(2)].iter().flat_map(|frame| frame.bytes().to_vec()).collect::<Vec<u8>>();
+    raw.write_all(&all).await.unwrap();
+    c.until("what came before", |it| starts(it) == [1]).await;
+    produce(&[&a], STANDING - 14, 0);
+    c.until("what came after", |it| starts(it) == [1, 2]).await;
+    assert_eq!((bed.verdicts("b", "lost"), c.head()), (1.0, a.head()));
 }

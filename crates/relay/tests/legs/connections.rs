@@ -139,3 +139,16 @@ async fn what_is_shown_of_a_leg() {
     let _unknown = Nodeos::dial(NodeosConfig::new("unknown"), bed.address);
     bed.joined("127.0.0.1:9876").await;
 }
+
+/// With what the settings say of the chain the first outer peer isn't believed.
+#[tokio::test]
+async fn an_outer_peer_on_another_chain_is_told() {
+    let c = sentry("c").await;
+    let chain = format!("chain_id = \"{}\"", "ab".repeat(32));
+    let bed = relay(&[&c], &chain).await;
+    let _a = bed.node("a").await;
+    bed.until("the alarm", |it| it.count("alarms_total", &["what=\"chain\""]) >= 1.0).await;
+    let seen = bed.handle.snapshot();
+    assert_eq!(seen.chain_id, Some("ab".repeat(32)));
+    assert_eq!((seen.alarms[0].kind, seen.alarms[0].node.clone()), ("chain", c.address().to_string()));
+}

@@ -38,6 +38,12 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What was seen one after the other.
+    pub(crate) fn of_all(several: Vec<Self>) -> Self {
+        let took = several.iter().map(|one| one.took).sum();
+        Self { took, latencies: Latencies::of_all(several.into_iter().map(|one| one.latencies)) }
+    }
+
     pub(crate) fn per_second(&self) -> f64 {
         self.latencies.count() as f64 / self.took.as_secs_f64()
     }

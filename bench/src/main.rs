@@ -37,9 +37,10 @@ const REQUESTS: [usize; 2] = [200, 120_000];
 const ATTESTATIONS: usize = 64;
 
 fn main() -> ExitCode {
+    // Before there are threads.
+    let _first = machine::First::now();
     if std::env::args().nth(1).as_deref() == Some("queue") {
-        print!("{}", queue::table(&queue::measure(200)));
-        return ExitCode::SUCCESS;
+        return finish(queue::measure(200).map(|all| print!("{}", queue::table(&all))));
     }
     if std::env::args().nth(1).as_deref() == Some("sync") {
         return finish(run_sync());
@@ -101,7 +102,7 @@ fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let nodes = el::start(NODES)?;
     eprintln!("bench: the queue");
-    let queue = queue::measure(100);
+    let queue = queue::measure(100)?;
     let (compared, engine, sync, calls, beacon, relay) = runtime.block_on(async {
         let mut bench = proxy::Bench::new(options, nodes)?;
         let compared = bench.compared().await?;

@@ -94,9 +94,9 @@ fn head(found: &Findings<'_>) -> String {
          Compared: {}, release build, default settings; {haproxy}, HTTP mode, one thread, one backend; {nginx}, one worker.\n\
          Neither of these logs requests.\n\n\
          Clients, simulated nodes (fixed replies, given at once) and proxies share the machine and talk over\n\
-         loopback. Clients are closed-loop on connections that they keep. What is compared is measured in turn, in\n\
-         {} rounds ({} where everything is on all cores) of {:.1} s each after a warm-up; figures are medians over the rounds,\n\
-         ratios and differences are taken within a round first.\n",
+         loopback; where root measures, all of them go before whatever else runs. Clients are closed-loop on connections that\n\
+         they keep. What is compared is measured in turn, in {} rounds ({} where everything is on all cores) of {:.1} s each after a\n\
+         warm-up; figures are medians over the rounds, ratios and differences are taken within a round first.\n",
         found.compared.mainstay,
         Place::OneCore.rounds(found.options),
         Place::Anywhere.rounds(found.options),

@@ -11,6 +11,11 @@ impl Latencies {
         Self(all)
     }
 
+    /// Those of several measurements.
+    pub(crate) fn of_all(several: impl IntoIterator<Item = Self>) -> Self {
+        Self::new(several.into_iter().flat_map(|one| one.0).collect())
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }

@@ -52,8 +52,8 @@ pub(super) fn sections(found: &Rpc) -> Vec<String> {
         .collect();
     sections.push(format!(
         "## `rpc`: queue\n\n\
-         One thread puts requests in, readers take them out; the time is from the first one in to the last one out. It is the\n\
-         queue that serves, lock and all, in the shape of prio-load-balancer's own benchmark.\n\n{}",
+         One task puts requests in, readers take them out; the time is from the first one in to the last one out. It is the\n\
+         queue that serves, lock, runtime and all, in the shape of prio-load-balancer's own benchmark.\n\n{}",
         queue::table(&found.queue)
     ));
     sections

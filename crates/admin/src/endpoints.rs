@@ -194,6 +194,20 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     ),
     write(
         Verb::Post,
+        "/api/v1/{role}/{name}/nodes/{node}/prefer",
+        "preferNode",
+        "Prefers a node from the next round on; of relay only",
+        |filter| on(filter, handlers::prefer),
+    ),
+    write(
+        Verb::Post,
+        "/api/v1/{role}/{name}/unprefer",
+        "preferNone",
+        "Ends a preference, from the next round on; of relay only",
+        |filter| on(filter, handlers::unprefer),
+    ),
+    write(
+        Verb::Post,
         "/api/v1/{role}/{name}/recheck",
         "recheck",
         "Checks all nodes of a role now",

@@ -151,6 +151,14 @@ pub(crate) async fn drain(State(admin): Shared, Path(at): Path<OfNode>) -> Resul
     act(&admin, &at.role, &at.name, Action::Drain { node: at.node }).await
 }
 
+pub(crate) async fn prefer(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Prefer { node: Some(at.node) }).await
+}
+
+pub(crate) async fn unprefer(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    act(&admin, &at.role, &at.name, Action::Prefer { node: None }).await
+}
+
 pub(crate) async fn recheck(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
     act(&admin, &at.role, &at.name, Action::Recheck).await
 }

@@ -36,7 +36,8 @@ pub fn document() -> Value {
 
 const STATE: &str = "Differs between kinds of roles. All have nodes; sync also has leader (who leads, null before any consensus client \
                      has called), slot (of the clock), head (that the execution clients follow) and clients (name, leads, state, reason, \
-                     slot, head, silent_seconds)";
+                     slot, head, silent_seconds); relay has chain_id, preferred, outer (its outer peers), rounds (whose blocks filled the last ones of its \
+                     producers), claims and alarms";
 
 fn operation(endpoint: &Endpoint) -> Value {
     let mut replies = Map::new();

@@ -273,6 +273,8 @@ async fn every_action_reaches_its_role() {
     assert_eq!(running.ask("DELETE", "/api/v1/engine/a/nodes/geth%202", &[], "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/nodes/geth-1/cordon", "").await.status, 200);
     assert_eq!(running.post("/api/v1/engine/a/recheck", "").await.status, 200);
+    assert_eq!(running.post("/api/v1/engine/a/nodes/geth-1/prefer", "").await.status, 200);
+    assert_eq!(running.post("/api/v1/engine/a/unprefer", "").await.status, 200);
     let node = |name: &str| name.to_owned();
     assert_eq!(
         *role.done.lock().unwrap(),
@@ -282,6 +284,8 @@ async fn every_action_reaches_its_role() {
             Action::Remove { node: node("geth 2") },
             Action::Cordon { node: node("geth-1") },
             Action::Recheck,
+            Action::Prefer { node: Some(node("geth-1")) },
+            Action::Prefer { node: None },
         ]
     );
 }

@@ -121,6 +121,7 @@ impl Operated for Handle {
         match action {
             Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
             Action::Uncordon { node } => self.undrain(&node),
+            Action::Prefer { .. } => Err(Refused::to_prefer()),
             Action::Recheck => {
                 self.recheck();
                 Ok(())

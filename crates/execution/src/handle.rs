@@ -197,6 +197,7 @@ impl Handle {
             Action::Drain { node } => self.drain(&node),
             Action::Cordon { node } => self.cordon(&node),
             Action::Uncordon { node } => self.uncordon(&node),
+            Action::Prefer { .. } => Err(Refused::to_prefer()),
             Action::Recheck => {
                 self.recheck().await;
                 Ok(())

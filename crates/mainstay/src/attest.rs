@@ -1,5 +1,7 @@
 //! `mainstay attest`: looks at the evidence of nodes that prove what they run.
 
+mod encoding;
+mod sev;
 mod sgx;
 
 use std::fs::File;
@@ -9,6 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use mainstay_attest::measurements::encode;
 use mainstay_attest::sgx::Policy;
 use mainstay_attest::uri::AttestedUri;
 use mainstay_attest::{Attested, Expectation, Kind, Refusal, Steps, public_key, when};
@@ -37,6 +40,7 @@ pub(crate) fn subcommand() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(verify_command())
+        .subcommand(encoding::subcommand())
 }
 
 fn verify_command() -> Command {
@@ -47,7 +51,8 @@ fn verify_command() -> Command {
         .about("Verify stored evidence, and show step by step what held and what did not")
         .after_help(
             "Nothing is sent or fetched. For sgx FILE is the certificate of an RA-TLS server (DER or PEM), or a bare quote, which takes --key to be \
-             bound to anybody. The variables RA_TLS_ALLOW_OUTDATED_TCB_INSECURE, RA_TLS_ALLOW_HW_CONFIG_NEEDED, \
+             bound to anybody. For sev and tdx it is the certificate of an aTLS server (DER or PEM) or the attestation document in it (JSON), for tdx \
+             a bare quote too; without --nonce they may be old ones. The variables RA_TLS_ALLOW_OUTDATED_TCB_INSECURE, RA_TLS_ALLOW_HW_CONFIG_NEEDED, \
              RA_TLS_ALLOW_SW_HARDENING_NEEDED and RA_TLS_ALLOW_DEBUG_ENCLAVE_INSECURE allow what they name where they are 1.\n\n\
              Exit status: 0 if it held, 3 if it was refused, 2 if there is nothing to verify or the command line is wrong.",
         )
@@ -56,16 +61,22 @@ fn verify_command() -> Command {
                 .long("kind")
                 .value_name("KIND")
                 .required(true)
-                .value_parser(["sgx"])
+                .value_parser(["sgx", "sev", "tdx"])
                 .help("What attests"),
         )
         .arg(
-            file("expect", "EXPECTATION", "What it is to be: SGX_ with 64 hex digits (MRENCLAVE), or the node's whole URI")
-                .required(true),
+            file(
+                "expect",
+                "EXPECTATION",
+                "What it is to be: SGX_ with 64 hex digits (MRENCLAVE), SEV_ or TDX_ with packed measurements, or the node's whole URI; \
+                 for sev and tdx also a file of measurements whose name ends in .json",
+            )
+            .required(true),
         )
         .arg(file("at", "TIME", "As of when, for example 2026-11-21T22:00:00Z, or seconds since 1970 [default: now]"))
-        .arg(file("collateral", "FILE", "Intel's collateral for the platform, as JSON; without it sgx is refused"))
-        .arg(file("roots", "FILE", "Trust this certificate (DER or PEM) instead of the maker's own"))
+        .arg(file("collateral", "FILE", "Intel's collateral for the platform, as JSON; without it sgx and tdx are refused"))
+        .arg(file("roots", "FILE", "Trust this certificate (DER or PEM; for sev PEM, also several) instead of the maker's own"))
+        .arg(file("nonce", "HEX", "What the evidence over aTLS was asked for with: for sev and tdx"))
         .arg(file(
             "key",
             "SPKI",
@@ -77,7 +88,11 @@ fn verify_command() -> Command {
 
 /// Runs it.
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
-    let Some((_, matches)) = matches.subcommand() else { return ExitCode::from(crate::WRONG_CONFIG) };
+    let matches = match matches.subcommand() {
+        Some(("encode", matches)) => return encoding::command(matches),
+        Some((_, matches)) => matches,
+        None => return ExitCode::from(crate::WRONG_CONFIG),
+    };
     match Question::read(matches).and_then(|question| question.answer(environment)) {
         Ok((kind, verdict)) => {
             let text = match matches.get_flag("json") {
@@ -102,6 +117,7 @@ struct Question {
     collateral: Option<(PathBuf, Vec<u8>)>,
     roots: Option<(PathBuf, Vec<u8>)>,
     key: Option<Vec<u8>>,
+    nonce: Option<Vec<u8>>,
 }
 
 impl Question {
@@ -119,15 +135,19 @@ impl Question {
             collateral: file("collateral")?,
             roots: file("roots")?,
             key: text("key").map(key).transpose()?,
+            nonce: text("nonce").map(nonce).transpose()?,
             evidence: content(Path::new(text("file").unwrap_or_default()))?,
         })
     }
 
     fn answer(self, environment: &Environment) -> Result<(Kind, Verdict), String> {
-        match self.expected {
-            Expectation::Sgx(enclave) => Ok((Kind::Sgx, sgx::verify(&self, enclave, environment)?)),
-            _ => Err("--kind: only sgx can be verified".to_owned()),
-        }
+        let verdict = match &self.expected {
+            Expectation::Sgx(enclave) => sgx::verify(&self, *enclave, environment)?,
+            Expectation::Sev(measurements) => sev::verify(&self, measurements)?,
+            Expectation::Tdx(measurements) => sev::verify_tdx(&self, measurements, environment)?,
+            _ => return Err("--expect: is of a kind that can't be verified from a file".to_owned()),
+        };
+        Ok((self.expected.kind(), verdict))
     }
 }
 
@@ -137,8 +157,18 @@ fn expectation(text: &str, kind: &str) -> Result<Expectation, String> {
     let expected = if text.contains("://") {
         let uri = AttestedUri::parse(text).map_err(|why| why.to_string())?;
         uri.ok_or("the URI asks for no attestation")?.expectation().clone()
+    } else if kind != "sgx" && text.ends_with(".json") {
+        let user = content(Path::new(text))
+            .and_then(|json| encode(&json).map_err(|why| format!("{text}: {why}")))?;
+        Expectation::parse(&user).map_err(|why| why.to_string())?
     } else {
-        let whole = if text.contains('_') { text.to_owned() } else { format!("{prefix}{text}") };
+        // What is packed may have a _ in it too.
+        let given = |prefix: &&str| text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let whole = if ["SGX_", "SEV_", "TDX_"].iter().any(given) {
+            text.to_owned()
+        } else {
+            format!("{prefix}{text}")
+        };
         Expectation::parse(&whole).map_err(|why| why.to_string())?
     };
     let found = format!("{:?}", expected.kind());
@@ -161,6 +191,10 @@ fn key(text: &str) -> Result<Vec<u8>, String> {
         Err(_) => content(Path::new(text))?,
     };
     public_key(&der).map_err(|why| format!("--key: {why}"))
+}
+
+fn nonce(text: &str) -> Result<Vec<u8>, String> {
+    const_hex::decode(text).map_err(|_| "--nonce: is no hex".to_owned())
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, String> {
@@ -194,7 +228,8 @@ fn as_text(verdict: &Verdict) -> String {
                 let value = one.value.as_deref().unwrap_or("-");
                 let judged = match &one.expected {
                     None => "",
-                    Some(expected) if Some(expected) == one.value.as_ref() => "  as expected",
+                    // One of several will do.
+                    Some(expected) if expected.split(" or ").any(|one| one == value) => "  as expected",
                     Some(_) => "  not as expected",
                 };
                 text.push_str(&format!("{:width$}  {value}{judged}\n", one.name));

@@ -1,6 +1,7 @@
 //! `mainstay relay`: the role, and what else there is for Antelope nodes.
 
 mod inspect;
+mod prefer;
 mod replay;
 mod tunnel;
 
@@ -18,6 +19,7 @@ pub(crate) fn subcommands(command: Command) -> Command {
         .subcommand_help_heading("Instead of running it")
         .subcommand(inspect::subcommand())
         .subcommand(replay::subcommand())
+        .subcommand(prefer::subcommand())
         .subcommand(tunnel::subcommand())
 }
 
@@ -25,6 +27,7 @@ pub(crate) fn subcommands(command: Command) -> Command {
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
     match matches.subcommand() {
         Some(("inspect", inner)) => inspect::command(inner),
+        Some(("prefer", inner)) => prefer::command(inner, environment),
         Some(("replay", inner)) => replay::command(inner),
         Some(("tunnel", inner)) => tunnel::command(inner, environment),
         _ => run::command(roles::kind("relay"), matches, environment),

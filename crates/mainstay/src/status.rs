@@ -26,17 +26,23 @@ const ROLES: &str = "/api/v1/roles";
 
 /// Its command line.
 pub(crate) fn subcommand() -> Command {
-    let mut command = Command::new("status")
-        .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last, who leads")
-        .after_help("Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers.")
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .short('c')
-                .value_name("FILE")
-                .help("The config file whose [admin] says where to ask [variable: MAINSTAY_CONFIG]"),
-        )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The API's answer as it is"));
+    asking(
+        Command::new("status")
+            .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last, who leads")
+            .after_help("Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers.")
+            .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The API's answer as it is")),
+    )
+}
+
+/// A command that asks a running mainstay: what says where it is.
+pub(crate) fn asking(mut command: Command) -> Command {
+    command = command.arg(
+        Arg::new("config")
+            .long("config")
+            .short('c')
+            .value_name("FILE")
+            .help("The config file whose [admin] says where to ask [variable: MAINSTAY_CONFIG]"),
+    );
     if let Some(listen) = ADMIN.key("listen") {
         command = command.arg(cli::key_arg(&ADMIN, listen));
     }
@@ -49,38 +55,56 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         Ok(address) => address,
         Err(problems) => return refuse(&problems),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(why) => {
-            eprintln!("error: cannot start asking: {why}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let roles = match runtime.block_on(ask(address)) {
+    let roles = match waited(ask(address)) {
         Ok(roles) => roles,
-        Err(why) => {
-            eprintln!("error: {address}: {why}, is mainstay running with --admin-listen {address}?");
-            return ExitCode::from(crate::WRONG_CONFIG);
-        }
+        Err(why) => return nobody(address, &why),
     };
     let text = if matches.get_flag("json") { format!("{roles:#}\n") } else { page::draw(&roles) };
     let shown = print(&text);
     if page::any_down(&roles) { ExitCode::FAILURE } else { shown }
 }
 
+/// Waits for an answer.
+pub(crate) fn waited<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| format!("cannot start asking: {why}"))?.block_on(asking)
+}
+
+/// There was no answer.
+pub(crate) fn nobody(address: SocketAddr, why: &str) -> ExitCode {
+    eprintln!("error: {address}: {why}, is mainstay running with --admin-listen {address}?");
+    ExitCode::from(crate::WRONG_CONFIG)
+}
+
 async fn ask(address: SocketAddr) -> Result<Value, String> {
+    call(address, http::Method::GET, ROLES, None).await
+}
+
+/// One call of the admin API; `token` if it changes something on another machine. Fails with what its answer says.
+pub(crate) async fn call(
+    address: SocketAddr,
+    method: http::Method,
+    path: &str,
+    token: Option<&str>,
+) -> Result<Value, String> {
     let url = Url::parse(&format!("http://{address}/")).map_err(|why| why.to_string())?;
     let client = Client::new(&url, Options::default()).map_err(|why| why.to_string())?;
-    let request = http::Request::get(ROLES).body(Bytes::new()).map_err(|why| why.to_string())?;
-    let reply = client.send(request, Instant::now() + TIMEOUT).await.map_err(|why| why.to_string())?;
-    if reply.status != http::StatusCode::OK {
-        return Err(format!("HTTP {}", reply.status.as_u16()));
+    let mut request = http::Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    serde_json::from_slice(&reply.body).map_err(|_| "its answer is no JSON".to_owned())
+    let request = request.body(Bytes::new()).map_err(|why| why.to_string())?;
+    let reply = client.send(request, Instant::now() + TIMEOUT).await.map_err(|why| why.to_string())?;
+    let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    if reply.status != http::StatusCode::OK {
+        let told = answer.as_ref().and_then(|answer| answer["error"]["message"].as_str());
+        return Err(told.map_or_else(|| format!("HTTP {}", reply.status.as_u16()), str::to_owned));
+    }
+    answer.ok_or_else(|| "its answer is no JSON".to_owned())
 }
 
 /// Where to ask: as for any setting the flag wins over the variable, that over the file.
-fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr, Vec<Problem>> {
+pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr, Vec<Problem>> {
     let flags = cli::flags(&ADMIN, matches);
     // What the flag says stands, whatever is wrong with a file that happens to lie here.
     let path = if flags.has("listen") { None } else { plan::named_file(matches, environment) };

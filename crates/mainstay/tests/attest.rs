@@ -155,3 +155,103 @@ fn what_can_not_be_asked_has_status_2() {
         assert!(done.err.starts_with(&format!("error: {part}")), "{}", done.err);
     }
 }
+
+const SYNTHETIC_NONCE: &str = "78377b525757b494427f89014f97d79928f3938d14eb51e20fb5dec9834eb304";
+
+fn published(name: &str) -> String {
+    format!("{}/../attest/tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn documents_of_sev_are_verified() {
+    let place = Place::new();
+    let (document, root) = (published("synthetic/attdoc.json"), published("synthetic/ark.pem"));
+    let measurements = published("synthetic/measurements.json");
+    let user = place.run(&["attest", "encode", &measurements], &[]).fine().trim_end().to_owned();
+    assert!(user.starts_with("SEV_"), "{user}");
+    let at = ["--kind", "sev", "--at", "2026-12-01T00:00:00Z"];
+    let verify = |expect: &str, more: &[&str]| {
+        place.run(&[&["attest", "verify"], &at[..], &["--expect", expect], more].concat(), &[])
+    };
+    let own = [document.as_str(), "--roots", &root, "--nonce", SYNTHETIC_NONCE];
+    for expect in [&user, &measurements, &format!("https://{user}@host:8443"), &user[4..].to_owned()] {
+        let done = verify(expect, &own);
+        let told = done.fine();
+        assert!(told.contains("nonce              held  the quote was made for this connection\n"), "{told}");
+        assert!(told.contains("warning: PCR 14 is "), "{told}");
+        assert!(told.contains("warning: the connection's key isn't known"), "{told}");
+        assert!(told.ends_with("verified: holds until 2046-11-21T03:02:47Z\n"), "{told}");
+    }
+
+    let other = published("synthetic/measurements_pcr4_forged.json");
+    let forged = published("synthetic/attdoc_forged_only_sha256.json");
+    let zeros = "00".repeat(32);
+    for (expect, more, step) in [
+        (&user, vec![&*document, "--nonce", SYNTHETIC_NONCE], "chain"),
+        (&user, vec![&*document, "--roots", &root, "--nonce", &zeros], "nonce"),
+        (&other, vec![&*document, "--roots", &root], "measurements"),
+        (&other, vec![&*forged, "--roots", &root], "pcr digest"),
+        (&user, vec![&*root, "--roots", &root], "certificate"),
+    ] {
+        let done = verify(expect, &[&more[..], &["--json"]].concat());
+        assert_eq!(done.status, Some(3), "{more:?}: {}{}", done.out, done.err);
+        let json: Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!((&json["kind"], &json["step"]), (&"sev".into(), &step.into()), "{}", done.out);
+    }
+    for (expect, more, part) in [
+        ("TDX_x", vec![&*document], "--expect: TDX_"),
+        (&*user, vec![&*document, "--nonce", "x"], "--nonce: is no hex"),
+        (
+            &*user,
+            vec![&*document, "--roots", &measurements],
+            &*format!("{measurements}: the roots hold no certificate"),
+        ),
+    ] {
+        let done = verify(expect, &more);
+        assert_eq!((done.status, done.out.as_str()), (Some(2), ""), "{more:?}");
+        assert!(done.err.starts_with(&format!("error: {part}")), "{}", done.err);
+    }
+}
+
+#[test]
+fn evidence_of_tdx_is_verified() {
+    let place = Place::new();
+    let (document, collateral) = (
+        published("tdx/flashbots/azure-2025-12.json"),
+        published("tdx/flashbots/azure-2025-12-collateral.json"),
+    );
+    let file = published("tdx/flashbots/measurements.json");
+    let user = place.run(&["attest", "encode", &file], &[]).fine().trim_end().to_owned();
+    assert!(user.starts_with("TDX_"), "{user}");
+    let at = ["--at", "2026-02-20T00:00:00Z", "--json"];
+    let verify = |expect: &str, more: &[&str]| {
+        let done = place
+            .run(&[&["attest", "verify", "--kind", "tdx", "--expect", expect], &at[..], more].concat(), &[]);
+        (done.status, serde_json::from_str::<Value>(&done.out).unwrap())
+    };
+    let (status, json) = verify(&user, &[&document, "--collateral", &collateral]);
+    assert_eq!((status, &json["step"]), (Some(3), &"measurements".into()), "{json}");
+    let (status, json) = verify(&user, &[&document]);
+    assert_eq!((status, &json["step"]), (Some(3), &"collateral".into()), "{json}");
+
+    // Its own PCR, as that refusal tells it.
+    let (_, json) = verify(&user, &[&document, "--collateral", &collateral]);
+    let reason = json["reason"].as_str().unwrap();
+    let pcr = &reason[reason.find("PCR 4 is ").unwrap() + 9..][..64];
+    place.file(
+        "own.json",
+        &format!(r#"{{"attestation_type":"azure-tdx","measurements":{{"4":{{"expected":"{pcr}"}}}}}}"#),
+    );
+    let (status, json) = verify("own.json", &[&document, "--collateral", &collateral]);
+    assert_eq!((status, &json["verdict"], &json["kind"]), (Some(0), &"held".into(), &"tdx".into()), "{json}");
+}
+
+#[test]
+fn measurements_that_can_not_be_met_are_not_encoded() {
+    let place = Place::new();
+    place.file("few.json", r#"{"4": "0000000000000000000000000000000000000000000000000000000000000000"}"#);
+    let done = place.run(&["attest", "encode", "few.json"], &[]);
+    assert_eq!((done.status, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.starts_with("error: few.json: PCR 9 is missing"), "{}", done.err);
+    assert_eq!(place.run(&["attest", "encode", "nowhere.json"], &[]).status, Some(2));
+}

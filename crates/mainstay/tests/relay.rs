@@ -93,6 +93,17 @@ fn it_passes_on_what_nodes_say_and_ends_on_a_signal() {
     assert_eq!(next(&mut node), handshake(8));
     let status = place.run(&["status", "--admin-listen", &admin], &[]);
     assert!(status.out.contains("127.0.0.1:9801  fit"), "{}", status.out);
+    let prefer = |arguments: &[&str]| {
+        place.run(&[&["relay", "prefer", "--admin-listen", &admin], arguments].concat(), &[])
+    };
+    prefer(&["127.0.0.1:9801"]).fine();
+    let status = place.run(&["status", "--admin-listen", &admin], &[]);
+    assert!(status.out.contains("  preferred: 127.0.0.1:9801\n"), "{}", status.out);
+    let refused = prefer(&["nobody"]);
+    assert_eq!((refused.status, refused.err.as_str()), (Some(1), "error: no node is called nobody\n"));
+    assert_eq!(prefer(&["--none", "--relay", "other"]).status, Some(1));
+    prefer(&["--none", "--relay", "relay"]).fine();
+    assert!(!place.run(&["status", "--admin-listen", &admin], &[]).out.contains("preferred"));
     let mut again = connect(&address);
     again.write_all(handshake(7).bytes()).unwrap();
     assert_eq!(next(&mut accept(&outer)).kind(), Kind::Handshake);
@@ -119,6 +130,28 @@ fn it_has_to_be_told_where_and_for_whom() {
         assert!(done.err.lines().any(|line| line.starts_with(start)), "{start}\n{}", done.err);
     }
     assert!(!done.err.contains("secret"), "{}", done.err);
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_is_told() {
+    let place = Place::new();
+    let flags = [
+        "relay",
+        "--listen",
+        "127.0.0.1:0",
+        "--outer",
+        "s:1",
+        "--producer",
+        "prodx",
+        "--admin-listen",
+        "off",
+    ];
+    let done = place.run(&[&flags[..], &["--audit", "nowhere/audit.jsonl"]].concat(), &[]);
+    assert_eq!(done.status, Some(2));
+    assert!(done.err.contains("audit: cannot write nowhere/audit.jsonl: "), "{}", done.err);
+    let done = place.run(&["relay", "prefer", "a", "--admin-listen", "127.0.0.1:1"], &[]);
+    assert_eq!(done.status, Some(2));
+    assert!(done.err.contains("is mainstay running"), "{}", done.err);
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub enum Action {
     },
     /// Check all nodes now.
     Recheck,
+    /// Prefer a node to the others from the next round on, or none; of roles that have rounds.
+    Prefer {
+        /// Which; `None`: as the settings have it.
+        node: Option<String>,
+    },
 }
 
 impl fmt::Debug for Action {
@@ -61,7 +66,17 @@ impl fmt::Debug for Action {
             Self::Cordon { node } => write!(f, "Cordon({node:?})"),
             Self::Uncordon { node } => write!(f, "Uncordon({node:?})"),
             Self::Recheck => f.write_str("Recheck"),
+            Self::Prefer { node: Some(node) } => write!(f, "Prefer({node:?})"),
+            Self::Prefer { node: None } => f.write_str("Prefer"),
         }
+    }
+}
+
+impl Refused {
+    /// No node of this role can be preferred, as there are no rounds.
+    #[must_use]
+    pub fn to_prefer() -> Self {
+        Self::Unsupported("this kind of role prefers nodes in the order of its settings".to_owned())
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     pub silence_timeout: Duration,
     pub max_legs: usize,
+    pub audit: Option<PathBuf>,
+    pub audit_bytes: u64,
 }
 
 impl Config {

@@ -5,15 +5,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstay_antelope::{Frame, Id, Kind, Message};
+use mainstay_antelope::{Frame, Id, Kind, Message, Name, Slot};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Audit, Decision};
 use crate::claims::{Answer, Bid, Claims, Unavailable};
 use crate::clock::{self, Wall};
 use crate::config::Config;
-use crate::egress::{Block, Leg, Step};
+use crate::egress::{Block, Leg, Step, begins};
 use crate::filter::{Dropped, Filter, Inward, Outward};
 use crate::outers::Outers;
 use crate::state::State;
@@ -39,14 +40,16 @@ pub(crate) struct Core {
     decided: watch::Sender<()>,
     /// Whether the chain is known, and what was published on it last: nothing is claimed before.
     ready: watch::Sender<bool>,
+    pub(crate) audit: Option<Audit>,
     wall: Wall,
 }
 
 impl Core {
-    /// `claims` for the places that the settings name.
+    /// `claims` for the place that the settings name, `audit` for the file.
     pub(crate) fn start(
         config: Config,
         claims: Arc<dyn Claims>,
+        audit: Option<Audit>,
         telemetry: Telemetry,
         wall: Wall,
     ) -> Arc<Self> {
@@ -60,6 +63,7 @@ impl Core {
             config,
             telemetry,
             claims,
+            audit,
             wall,
         });
         if let Some(chain) = core.config.chain_id {
@@ -118,12 +122,36 @@ impl Core {
             if let Some(known) = state.leg_mut(leg) {
                 known.outside.head = header.block_num();
             }
+            let gaps = self.public(&mut state, header.producer, header.slot, None);
+            drop(state);
+            self.missed(&gaps);
             if self.config.rules.producers.contains(&header.producer) {
-                drop(state);
                 self.decided.send_replace(());
             }
         }
         done
+    }
+
+    /// A block is public. Slots of ours that nobody filled, as is certain since; blocks of long ago, as nodes that sync are sent, tell nothing of
+    /// that.
+    fn public(
+        &self,
+        state: &mut State,
+        producer: Name,
+        slot: Slot,
+        node: Option<&Arc<str>>,
+    ) -> Vec<(Name, usize)> {
+        let rules = &self.config.rules;
+        let (now, begins) = ((self.wall)(), begins(slot));
+        let late = now.duration_since(begins).is_ok_and(|ago| ago > rules.late);
+        let early = begins.duration_since(now).is_ok_and(|ahead| ahead > rules.late);
+        if late || early { Vec::new() } else { state.rounds.public(producer, slot, node) }
+    }
+
+    fn missed(&self, gaps: &[(Name, usize)]) {
+        for (producer, gaps) in gaps {
+            self.telemetry.missed(*producer, *gaps);
+        }
     }
 
     /// The rest of the way to a block's verdict; `decided` has been marked as seen before its first step.
@@ -165,6 +193,7 @@ impl Core {
         };
         self.telemetry.claimed(&answer, asked.elapsed());
         if let Err(why) = &answer {
+            self.state().claims_failed = Some((clock::now(), why.to_string()));
             self.alarm("claims", "claims".into(), why.to_string());
         }
         answer
@@ -176,7 +205,16 @@ impl Core {
         let Some(known) = state.leg_mut(leg) else { return };
         known.inner.head = block.number();
         let node = known.name.clone();
+        let gaps = match verdict {
+            Verdict::Pass(Pass::Win | Pass::Same | Pass::Open) => {
+                self.public(&mut state, block.producer, block.slot, Some(&node))
+            }
+            _ => Vec::new(),
+        };
+        let chain = state.chain().unwrap_or(Id::ZERO);
+        let parent_public = state.shared.egress.is_public(&block.previous);
         drop(state);
+        self.missed(&gaps);
         self.telemetry.decided(leg, &node, block, verdict);
         if verdict == Verdict::Pass(Pass::Other) {
             return;
@@ -189,7 +227,17 @@ impl Core {
                 block.producer,
                 block.slot.0
             );
-            self.alarm(verdict.word(), node, what);
+            self.alarm(verdict.word(), node.clone(), what);
+        }
+        // A node that syncs through has thousands of them, and each passes.
+        if let Some(audit) = self.audit.as_ref().filter(|_| verdict != Verdict::Pass(Pass::History)) {
+            let at = (self.wall)();
+            let decision = Decision { at, chain, leg, node, block: *block, parent_public, verdict };
+            if !audit.tell(decision) {
+                let what =
+                    "the file can't be written, or not as fast as there is something to write".to_owned();
+                self.alarm("audit", "audit".into(), what);
+            }
         }
     }
 
@@ -214,7 +262,9 @@ impl Core {
     }
 
     pub(crate) fn alarm(&self, kind: &'static str, node: Arc<str>, what: String) {
-        self.telemetry.alarm(&Alarm { kind, node, what });
+        let alarm = Alarm { kind, node, what };
+        self.telemetry.alarm(&alarm);
+        self.state().raise(alarm, clock::now());
     }
 
     /// What the node of a leg is called.
@@ -236,7 +286,7 @@ impl Core {
         }));
     }
 
-    async fn learn(&self, chain: Id, producer: mainstay_antelope::Name) -> Result<(), Unavailable> {
+    async fn learn(&self, chain: Id, producer: Name) -> Result<(), Unavailable> {
         let latest = match timeout(ASK_WITHIN, self.claims.latest(chain, producer)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Unavailable(format!("no answer within {ASK_WITHIN:?}"))),

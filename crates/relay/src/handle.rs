@@ -1,6 +1,8 @@
 //! What the outside may ask and do: state, health.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mainstay_node::{Action, Level, Operated, Refused};
 use serde::Serialize;
@@ -9,7 +11,11 @@ use crate::clock;
 use crate::config::SECTION;
 use crate::core::Core;
 use crate::egress::Leg;
-use crate::state::{Known, Told};
+use crate::rounds::Round;
+use crate::state::{Known, Raised, State, Told};
+
+/// Seconds for which health tells that the claims didn't answer.
+const LATELY: u64 = 60;
 
 /// What a side of a leg says of itself.
 #[derive(Clone, Debug, Serialize)]
@@ -64,6 +70,49 @@ pub struct OuterView {
     pub trouble: String,
 }
 
+/// A round of one of our producers.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoundView {
+    /// Whose.
+    pub producer: String,
+    /// Its first slot.
+    pub slot: u32,
+    /// How many of its slots the blocks of each node have, the most first; the name is empty where they came from elsewhere.
+    pub won: Vec<(String, usize)>,
+    /// How many slots nobody filled; `None` while it isn't over.
+    pub gaps: Option<usize>,
+}
+
+/// Where it is kept who has which slot.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimsView {
+    /// Where; without credentials.
+    pub place: String,
+    /// Whether several relays can share it.
+    pub shared: bool,
+    /// Whether it may be asked: the chain is known, and what was published last.
+    pub ready: bool,
+    /// How long ago there was no answer, in seconds.
+    pub failed_ago_seconds: Option<u64>,
+    /// Why there was none then.
+    pub failure: String,
+}
+
+/// Something that an operator should look at.
+#[derive(Clone, Debug, Serialize)]
+pub struct AlarmView {
+    /// As in the metrics.
+    pub kind: &'static str,
+    /// Whom it is about.
+    pub node: String,
+    /// What is the matter, the last time.
+    pub what: String,
+    /// How often there was such a thing.
+    pub times: u64,
+    /// How long ago the last one was, in seconds.
+    pub ago_seconds: u64,
+}
+
 /// The state of the role.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
@@ -77,6 +126,12 @@ pub struct Snapshot {
     pub nodes: Vec<LegView>,
     /// The outer peers in the order of the settings.
     pub outer: Vec<OuterView>,
+    /// The last rounds of our producers, the oldest first.
+    pub rounds: Vec<RoundView>,
+    /// The claims.
+    pub claims: ClaimsView,
+    /// The last alarms, the oldest first.
+    pub alarms: Vec<AlarmView>,
 }
 
 /// A handle on a running role.
@@ -115,6 +170,9 @@ impl Operated for Handle {
             preferred: state.preferred().map(|name| name.to_string()),
             nodes: state.legs().iter().map(|(leg, known)| self.leg(*leg, known)).collect(),
             outer,
+            rounds: state.rounds.view().map(round).collect(),
+            claims: self.claims(&state, now),
+            alarms: state.alarms().map(|raised| alarm(raised, now)).collect(),
         }
     }
 
@@ -130,24 +188,32 @@ impl Operated for Handle {
         for outer in seen.outer.iter().filter(|outer| !outer.trouble.is_empty()) {
             reasons.push(format!("outer peer {}: {}", outer.name, outer.trouble));
         }
-        if fit == 1 {
-            reasons.push("one node is connected: nobody takes over from it".to_owned());
+        let mut down = false;
+        match fit {
+            0 => {
+                down = true;
+                reasons.push("no node is connected".to_owned());
+            }
+            1 => reasons.push("one node is connected: nobody takes over from it".to_owned()),
+            _ => {}
         }
-        if fit == 0 {
-            reasons.push("no node is connected".to_owned());
-        } else if !self.core.is_ready() {
+        if fit > 0 && !seen.claims.ready {
+            down = true;
             reasons.push("the claims don't answer, nothing is claimed before they do".to_owned());
+        } else if seen.claims.failed_ago_seconds.is_some_and(|ago| ago < LATELY) {
+            reasons.push(format!("claims: {}", seen.claims.failure));
         }
-        let level = match reasons.is_empty() {
-            _ if fit == 0 || !self.core.is_ready() => Level::Down,
-            true => Level::Well,
-            false => Level::Degraded,
+        let level = match (down, reasons.is_empty()) {
+            (true, _) => Level::Down,
+            (false, true) => Level::Well,
+            (false, false) => Level::Degraded,
         };
         (level, reasons)
     }
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         let what = match action {
+            Action::Prefer { node } => return self.prefer(node.as_deref()),
             Action::Add { .. } | Action::Remove { .. } => {
                 "nodes connect by themselves: stop the node, or take it out of allow"
             }
@@ -182,6 +248,18 @@ impl Handle {
         Ok(())
     }
 
+    fn claims(&self, state: &State, now: Instant) -> ClaimsView {
+        let place = &self.core.config.claims;
+        let failed = state.claims_failed.as_ref();
+        ClaimsView {
+            place: place.to_string(),
+            shared: place.is_shared(),
+            ready: self.core.is_ready(),
+            failed_ago_seconds: failed.map(|(at, _)| now.saturating_duration_since(*at).as_secs()),
+            failure: failed.map(|(_, why)| why.clone()).unwrap_or_default(),
+        }
+    }
+
     fn leg(&self, leg: Leg, known: &Known) -> LegView {
         let fit = known.inner.version.is_some() && known.outside.version.is_some();
         LegView {
@@ -197,6 +275,28 @@ impl Handle {
             inner: side(&known.inner),
             outside: side(&known.outside),
         }
+    }
+}
+
+fn round(round: &Round) -> RoundView {
+    let mut won: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in round.slots.iter().flatten() {
+        *won.entry(node).or_default() += 1;
+    }
+    let mut won: Vec<(String, usize)> =
+        won.into_iter().map(|(node, slots)| (node.to_owned(), slots)).collect();
+    won.sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
+    let slot = round.number * mainstay_antelope::Slot::PER_ROUND;
+    RoundView { producer: round.producer.to_string(), slot, won, gaps: round.gaps }
+}
+
+fn alarm(raised: &Raised, now: Instant) -> AlarmView {
+    AlarmView {
+        kind: raised.alarm.kind,
+        node: raised.alarm.node.to_string(),
+        what: raised.alarm.what.clone(),
+        times: raised.times,
+        ago_seconds: now.saturating_duration_since(raised.at).as_secs(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! * [`egress`]: the decision, pure. It is in two halves around the one thing that takes time, the claim.
 //! * [`claims`]: who has which slot; what relays share.
 //! * [`filter`]: what passes on a leg, which way; what is no block of ours mostly does.
+//! * [`rounds`]: who filled our rounds, and which slots nobody did.
 //! * [`inner::admission`], [`inner::crowd`], [`inner::keys`]: who may connect, how many at once, what they have to show.
 //! * [`nodeos`]: what settings of nodes a relay needs.
 //! * [`outers`]: which outer peer a leg gets.
@@ -14,12 +15,13 @@
 //! * [`tunnel`]: beside a node on another machine, for it knows no TLS.
 //!
 //! Shells: [`inner`] accepts, `leg` connects and passes on ([`peer`]: who is at the inner end), `core` carries out what the decisions say, [`role`] listens and puts it
-//! together, [`handle`] shows it.
+//! together, [`handle`] shows it, `audit` writes down what was decided.
 //!
 //! The rules as an operator reads them are in the README.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audit;
 #[cfg(test)]
 #[path = "../tests/common/authority.rs"]
 #[allow(dead_code, unreachable_pub)]
@@ -43,6 +45,7 @@ pub mod outers;
 pub mod peer;
 pub mod replay;
 pub mod role;
+pub mod rounds;
 mod state;
 mod stream;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::claims::Claims;
 use crate::clock::{Wall, wall};
 use crate::config::Config;
@@ -29,21 +30,36 @@ impl Relay {
     /// Builds the role; needs a runtime. `metrics` are those of all such roles of the process.
     ///
     /// # Errors
-    /// Claims can't be kept where the settings say, or the unix socket can't be listened on. Outer peers that don't answer, and claims that don't yet, are no error.
+    /// Claims can't be kept where the settings say, the audit log can't be written, or the unix socket can't be listened on. Outer peers that don't answer, and claims that don't yet, are no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
         let place = config.claims.clone();
         let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
         let unix = config.unix.as_deref().map(UnixSocket::bind).transpose()?.map(Listener::Unix);
-        let mut relay = Self::over(config, metrics, claims, wall);
+        let mut relay = Self::over(config, metrics, claims, wall)?;
         relay.unix = unix;
         Ok(relay)
     }
 
     /// As [`Relay::build`], with other claims than the settings name and another time of day: for tests and simulations.
-    #[must_use]
-    pub fn over(config: Config, metrics: &Metrics, claims: Arc<dyn Claims>, wall: Wall) -> Self {
-        let telemetry = Telemetry::new(&config.name, metrics);
-        Self { core: Core::start(config, claims, telemetry, wall), unix: None }
+    ///
+    /// # Errors
+    /// The audit log can't be written.
+    pub fn over(
+        config: Config,
+        metrics: &Metrics,
+        claims: Arc<dyn Claims>,
+        wall: Wall,
+    ) -> Result<Self, String> {
+        let producers = config.rules.producers.iter().copied().collect();
+        let audit = match &config.audit {
+            Some(path) => Some(
+                Audit::open(path, config.audit_bytes, producers)
+                    .map_err(|why| format!("audit: cannot write {}: {why}", path.display()))?,
+            ),
+            None => None,
+        };
+        let telemetry = Telemetry::new(&config.name, &config.rules.producers, metrics);
+        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall), unix: None })
     }
 
     /// Serves inner nodes until `stop`; then closes all legs, plainly, for which `grace` is the longest.
@@ -71,6 +87,9 @@ impl Relay {
         drop(inner);
         self.core.stop.cancel();
         legs.end(grace).await;
+        if let Some(audit) = &self.core.audit {
+            audit.finish().await;
+        }
     }
 
     /// A handle for whoever watches and operates it.

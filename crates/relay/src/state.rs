@@ -1,6 +1,6 @@
 //! What all legs share, and what is known of each. Pure: the lock around it is the core's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +10,12 @@ use crate::config::Config;
 use crate::egress::{Egress, Leg};
 use crate::filter::{Filter, Shared};
 use crate::peer::Peer;
+use crate::rounds::Rounds;
+use crate::telemetry::Alarm;
 use crate::votes::Votes;
 
+/// Alarms that are kept, of different kinds or nodes.
+const ALARMS: usize = 16;
 /// Characters of what a node says of itself that are kept.
 const SHOWN: usize = 64;
 
@@ -63,6 +67,20 @@ pub(crate) struct State {
     last: u64,
     /// The node that an operator prefers to what the settings say.
     preferred: Option<Arc<str>>,
+    pub(crate) rounds: Rounds,
+    /// The last ones, the oldest first.
+    alarms: VecDeque<Raised>,
+    /// When the claims didn't answer last, and why.
+    pub(crate) claims_failed: Option<(Instant, String)>,
+}
+
+/// An alarm that was raised.
+#[derive(Clone, Debug)]
+pub(crate) struct Raised {
+    pub(crate) alarm: Alarm,
+    /// The last time.
+    pub(crate) at: Instant,
+    pub(crate) times: u64,
 }
 
 impl State {
@@ -75,7 +93,26 @@ impl State {
             legs: BTreeMap::new(),
             last: 0,
             preferred: None,
+            rounds: Rounds::of(config.rules.producers.clone()),
+            alarms: VecDeque::new(),
+            claims_failed: None,
         }
+    }
+
+    /// Keeps an alarm; one of a kind and node that is there already takes its place.
+    pub(crate) fn raise(&mut self, alarm: Alarm, now: Instant) {
+        let same = |raised: &Raised| raised.alarm.kind == alarm.kind && raised.alarm.node == alarm.node;
+        let before = self.alarms.iter().position(same).and_then(|at| self.alarms.remove(at));
+        let times = before.map_or(0, |raised| raised.times).saturating_add(1);
+        self.alarms.push_back(Raised { alarm, at: now, times });
+        if self.alarms.len() > ALARMS {
+            self.alarms.pop_front();
+        }
+    }
+
+    /// The last alarms, the oldest first.
+    pub(crate) fn alarms(&self) -> impl Iterator<Item = &Raised> {
+        self.alarms.iter()
     }
 
     /// The chain, once it is known.

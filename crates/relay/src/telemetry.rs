@@ -1,9 +1,10 @@
 //! What the role says of itself: metrics, and events that log and count at once. Lines of one cause are limited where logs are written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mainstay_antelope::{Id, Name};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -60,6 +61,12 @@ struct EndLabels {
     why: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProducerLabels {
+    relay: String,
+    producer: String,
+}
+
 type Seconds = Family<RelayLabels, Histogram, fn() -> Histogram>;
 
 /// Half a slot is the longest that matters.
@@ -80,6 +87,7 @@ pub struct Metrics {
     dropped: Family<DropLabels, Counter>,
     votes: Family<RelayLabels, Counter>,
     alarms: Family<WhatLabels, Counter>,
+    gaps: Family<ProducerLabels, Counter>,
     bytes: Family<WayLabels, Counter>,
 }
 
@@ -97,6 +105,7 @@ impl Metrics {
             dropped: Family::default(),
             votes: Family::default(),
             alarms: Family::default(),
+            gaps: Family::default(),
             bytes: Family::default(),
         };
         let t = m.clone();
@@ -125,6 +134,7 @@ impl Metrics {
         );
         r.register("votes", "Votes of finalizers that went out", t.votes);
         r.register("alarms", "What an operator should look at, by kind", t.alarms);
+        r.register("gaps", "Slots of ours that nobody filled", t.gaps);
         r.register_with_unit("passed", "Bytes that were passed on, by way", Unit::Bytes, t.bytes);
         m
     }
@@ -153,7 +163,11 @@ pub(crate) struct Alarm {
 
 impl Telemetry {
     /// That of the role called `name`.
-    pub(crate) fn new(name: &str, metrics: &Metrics) -> Self {
+    pub(crate) fn new(name: &str, producers: &BTreeSet<Name>, metrics: &Metrics) -> Self {
+        for producer in producers {
+            // So that it is there before the first.
+            let _ = metrics.gaps.get_or_create_owned(&gaps_of(name, *producer));
+        }
         let relay = RelayLabels { relay: name.to_owned() };
         let way = |way| WayLabels { relay: name.to_owned(), way };
         Self {
@@ -207,7 +221,7 @@ impl Telemetry {
     }
 
     /// The chain is known.
-    pub(crate) fn chain(&self, chain: mainstay_antelope::Id) {
+    pub(crate) fn chain(&self, chain: Id) {
         tracing::info!(relay = self.relay, %chain, "the chain is known");
     }
 
@@ -236,7 +250,7 @@ impl Telemetry {
         }
         let is_known = blocks.keys().any(|(known, _)| known == node);
         let others: Arc<str> = "other".into();
-        let nodes: std::collections::HashSet<&Arc<str>> = blocks.keys().map(|(known, _)| known).collect();
+        let nodes: HashSet<&Arc<str>> = blocks.keys().map(|(known, _)| known).collect();
         let node = if is_known || nodes.len() < NODES { node.clone() } else { others };
         let labels = VerdictLabels { relay: self.relay.clone(), node: node.to_string(), verdict };
         let counter = self.metrics.blocks.get_or_create_owned(&labels);
@@ -279,6 +293,12 @@ impl Telemetry {
         self.metrics.dropped.get_or_create(&DropLabels { relay: self.relay.clone(), way, why }).inc();
     }
 
+    /// Nobody filled so many slots of a round of ours.
+    pub(crate) fn missed(&self, producer: Name, gaps: usize) {
+        self.metrics.gaps.get_or_create(&gaps_of(&self.relay, producer)).inc_by(gaps as u64);
+        tracing::warn!(relay = self.relay, %producer, gaps, "slots of a round were filled by nobody");
+    }
+
     /// Something that an operator should look at.
     pub(crate) fn alarm(&self, alarm: &Alarm) {
         self.metrics.alarms.get_or_create(&self.what(alarm.kind)).inc();
@@ -289,6 +309,10 @@ impl Telemetry {
     pub(crate) fn waits_for_claims(&self, why: &Unavailable) {
         tracing::warn!(relay = self.relay, %why, "the claims don't answer, nothing is claimed before they do");
     }
+}
+
+fn gaps_of(relay: &str, producer: Name) -> ProducerLabels {
+    ProducerLabels { relay: relay.to_owned(), producer: producer.to_string() }
 }
 
 /// What there is to say of two public blocks for one slot.

@@ -3,10 +3,14 @@
 
 #[path = "legs/bed.rs"]
 mod bed;
+#[path = "legs/catalogue.rs"]
+mod catalogue;
 #[path = "legs/claims.rs"]
 mod claims;
 #[path = "legs/connections.rs"]
 mod connections;
+#[path = "../../../tests/metrics.rs"]
+mod metrics;
 
 use bed::*;
 use mainstay_antelope::Slot;

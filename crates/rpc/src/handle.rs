@@ -154,6 +154,7 @@ impl Operated for Handle {
             // Requests are all that a node of this role gets.
             Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
             Action::Uncordon { node } => self.undrain(&node),
+            Action::Prefer { .. } => Err(Refused::to_prefer()),
             Action::Recheck => {
                 self.recheck().await;
                 Ok(())

@@ -10,7 +10,7 @@
 //! * *fit* when it is live, unsuspected and not behind.
 //!
 //! The slot of a CL is that of its head, by the payload, whoever sent it; while no CL has a head whose payload is known, the highest of
-//! the payloads that it sent. Attributes show how late it is, which who is cut off knows too, and not how far a CL has got: they tell nothing but a slot that
+//! the payloads that it sent. (Of a new head whose payload isn't known yet that of the former one, for a third of a slot.) Attributes show how late it is, which who is cut off knows too, and not how far a CL has got: they tell nothing but a slot that
 //! can't be. A slot that is one ahead is believed, and counts as the clock's until then, so that nobody is ever ahead of the honest.
 //! A payload that no EL takes counts for nothing, and one that none calls VALID counts only while nobody has named a VALID
 //! head of the last three slots: who makes up heads is behind those whose blocks are there, and who makes blocks that are no head of
@@ -257,6 +257,7 @@ impl Leader {
                 (offence, rules.leader_timeout),
                 (record.behind, rules.lag_for()),
                 (record.overtaken, rules.silent_for()),
+                (record.former.map(|(_, since)| since), rules.silent_for()),
                 (record.well, rules.failback_after),
             ];
             waits.into_iter().filter_map(|(since, wait)| since?.checked_add(wait))
@@ -354,12 +355,15 @@ impl Leader {
         self.rules.slot.saturating_mul(VALID_FOR)
     }
 
-    /// How far a CL has got: to its head, whoever sent that; while nobody names any, to the highest block that it sent.
+    /// How far a CL has got: to its head, whoever sent that, or for a moment to its former one; while nobody names any, to the highest
+    /// block that it sent.
     fn slot(&self, record: &Record) -> Option<u64> {
-        match record.head {
-            Some(head) => record.slot_of(head, self.count).or_else(|| self.slot_of(head, self.count)),
-            None => record.highest(self.count).filter(|_| !self.has_heads),
-        }
+        let Some(head) = record.head else { return record.highest(self.count).filter(|_| !self.has_heads) };
+        let of = |head| record.slot_of(head, self.count).or_else(|| self.slot_of(head, self.count));
+        // A new head has no slot until an EL has taken its payload, and the first to answer may not.
+        let is_new = |since: Instant| !record.head_refused && !self.is_past(since, self.rules.silent_for());
+        of(head)
+            .or_else(|| record.former.filter(|(_, since)| is_new(*since)).and_then(|(former, _)| of(former)))
     }
 
     /// The slot of a block by whoever sent it.

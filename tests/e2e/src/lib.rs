@@ -28,7 +28,7 @@
 //! | [`snapshot`] | an execution client's data as they were once |
 //! | [`connections`] | how many connections a process has to a port |
 //! | [`nodeos`] | nodes of an Antelope chain, and what became of it |
-//! | [`redis`] | a Redis for what several share |
+//! | [`etcd`] | where several relays keep what they share |
 //! | [`rpc`] | JSON over HTTP, with a deadline |
 
 #![allow(
@@ -40,6 +40,7 @@ pub mod attestations;
 pub mod balancer;
 pub mod connections;
 pub mod dropin;
+pub mod etcd;
 pub mod ethereumjs;
 pub mod events;
 pub mod execution;
@@ -63,7 +64,6 @@ pub mod peering;
 pub mod process;
 pub mod program;
 pub mod proxy;
-pub mod redis;
 pub mod relay;
 pub mod rpc;
 pub mod snapshot;

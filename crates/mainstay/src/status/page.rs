@@ -14,6 +14,7 @@ pub(super) fn draw(answer: &Value) -> String {
         let _ = writeln!(page, "{} {}: {}", text(role, "role"), text(role, "name"), text(role, "status"));
         clients(&mut page, &role["state"]);
         nodes(&mut page, items(&role["state"], "nodes"));
+        relay(&mut page, &role["state"]);
         flips(&mut page, items(&role["state"], "nodes"));
     }
     if page.is_empty() {
@@ -69,7 +70,7 @@ fn nodes(page: &mut String, nodes: &[Value]) {
     // Only of nodes that are compared with each other.
     let shows_lag = nodes.iter().any(|node| !node["lag"].is_null());
     let row = |node: &Value| {
-        let place = ["uri", "url"].iter().map(|key| text(node, key)).find(|place| !place.is_empty());
+        let place = ["uri", "url", "outer"].iter().map(|key| text(node, key)).find(|place| !place.is_empty());
         [
             text(node, "name").to_owned(),
             text(node, "condition").to_owned(),
@@ -107,6 +108,62 @@ fn nodes(page: &mut String, nodes: &[Value]) {
             let _ =
                 writeln!(page, "      {gap} blocks are missing that are kept no more: left to its own sync");
         }
+    }
+}
+
+/// What a relay has besides nodes: whose the last rounds were, where claims are, what to look at.
+fn relay(page: &mut String, state: &Value) {
+    if !state["claims"].is_object() {
+        return;
+    }
+    if let Some(preferred) = state["preferred"].as_str() {
+        let _ = writeln!(page, "  preferred: {preferred}");
+    }
+    for outer in items(state, "outer").iter().filter(|outer| !text(outer, "trouble").is_empty()) {
+        let _ = writeln!(page, "  outer {}: {}", text(outer, "name"), text(outer, "trouble"));
+    }
+    let rounds = items(state, "rounds");
+    if !rounds.is_empty() {
+        page.push_str("  rounds:\n");
+    }
+    for round in rounds {
+        let won: Vec<String> = round["won"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|won| match won[0].as_str() {
+                Some("") | None => format!("elsewhere {}", won[1]),
+                Some(node) => format!("{node} {}", won[1]),
+            })
+            .collect();
+        let gaps = match round["gaps"].as_u64() {
+            None => ", not over yet".to_owned(),
+            Some(0) => String::new(),
+            Some(gaps) => format!(", {gaps} MISSED"),
+        };
+        let won = if won.is_empty() { "nobody".to_owned() } else { won.join(", ") };
+        let _ =
+            writeln!(page, "      {} slot {}: {won}{gaps}", text(round, "producer"), number(round, "slot"));
+    }
+    let claims = &state["claims"];
+    let ready = if claims["ready"] == true { "" } else { ", not asked yet" };
+    let failed = match claims["failed_ago_seconds"].as_u64() {
+        Some(ago) => format!(", no answer {} ago: {}", span(ago), text(claims, "failure")),
+        None => String::new(),
+    };
+    let _ = writeln!(page, "  claims: {}{ready}{failed}", text(claims, "place"));
+    let alarms = items(state, "alarms");
+    if !alarms.is_empty() {
+        page.push_str("  alarms:\n");
+    }
+    for alarm in alarms {
+        let ago = span(alarm["ago_seconds"].as_u64().unwrap_or(0));
+        let (kind, node, what) = (text(alarm, "kind"), text(alarm, "node"), text(alarm, "what"));
+        let times = match alarm["times"].as_u64() {
+            Some(times) if times > 1 => format!(", {times} times"),
+            _ => String::new(),
+        };
+        let _ = writeln!(page, "  {ago:>6} ago  {kind} {node}: {what}{times}");
     }
 }
 
@@ -280,6 +337,44 @@ sync sync: degraded
 sync new: down
   no consensus client has called yet, slot 7
   NAME  STATE  SINCE  HEAD  NODE
+";
+        assert_eq!(draw(&answer), expected);
+    }
+
+    #[test]
+    fn a_page_of_a_relay() {
+        let answer = json!({"roles": [{"role": "relay", "name": "relay", "status": "degraded", "state": {
+            "preferred": "b",
+            "nodes": [
+                {"name": "a", "condition": "fit", "fit": true, "since_seconds": 60, "head": 1234, "outer": "sentry-1:9876"},
+                {"name": "b", "condition": "joining", "fit": false, "since_seconds": 1, "head": null, "outer": "sentry-2:9876"},
+            ],
+            "outer": [
+                {"name": "sentry-1:9876", "legs": 2, "trouble": ""},
+                {"name": "sentry-2:9876", "legs": 0, "trouble": "connection refused"},
+            ],
+            "rounds": [
+                {"producer": "prodx", "slot": 1200, "won": [["a", 11], ["b", 1]], "gaps": 0},
+                {"producer": "prodx", "slot": 1452, "won": [["", 3]], "gaps": 9},
+                {"producer": "prodx", "slot": 1704, "won": [["a", 2]], "gaps": null},
+            ],
+            "claims": {"place": "redis://h:6379/0", "shared": true, "ready": true, "failed_ago_seconds": 75, "failure": "no answer within 40ms"},
+            "alarms": [{"kind": "closed", "node": "a", "what": "block 7: the claims could not be asked", "times": 3, "ago_seconds": 75}],
+        }}]});
+        let expected = "\
+relay relay: degraded
+  NAME  STATE    SINCE  HEAD  NODE
+  a     fit      1m0s   1234  sentry-1:9876
+  b     joining  1s     -     sentry-2:9876
+  preferred: b
+  outer sentry-2:9876: connection refused
+  rounds:
+      prodx slot 1200: a 11, b 1
+      prodx slot 1452: elsewhere 3, 9 MISSED
+      prodx slot 1704: a 2, not over yet
+  claims: redis://h:6379/0, no answer 1m15s ago: no answer within 40ms
+  alarms:
+   1m15s ago  closed a: block 7: the claims could not be asked, 3 times
 ";
         assert_eq!(draw(&answer), expected);
     }

@@ -84,6 +84,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         stall_timeout: s.duration("stall_timeout")?,
         silence_timeout: s.duration("silence_timeout")?,
         max_legs: s.integer("max_legs")? as usize,
+        audit: s.path("audit").map(Path::to_owned),
+        audit_bytes: s.size("audit_bytes")?,
     })
 }
 

@@ -83,6 +83,13 @@ pub static SECTION: Section = Section::role(
         )
         .default("30s"),
         Key::new("max_legs", Kind::Integer { min: 1, max: 1000 }, "Nodes that may be connected at once").default("64"),
+        Key::new(
+            "audit",
+            Kind::Path,
+            "File that what is decided of every own block is written to, for `mainstay relay replay`",
+        ),
+        Key::new("audit_bytes", Kind::Size, "When that file is so long it becomes FILE.1, in place of the one before")
+            .default("64MiB"),
         Key::new("node", Kind::Tables(&NODE), "Names and ranks of inner nodes"),
     ],
 );

@@ -119,6 +119,17 @@ async fn many_that_do_not_shake_hands_push_out_each_other() {
 }
 
 #[tokio::test]
+async fn who_has_shaken_hands_takes_no_place_any_more() {
+    let authority = Authority::new();
+    let (mut inner, address) = inner(loopback(&[]), Some(served(&authority)), SOON).await;
+    for _ in 0..2 * crowd::MOST_OF_ONE {
+        node(address, &authority, &authority, "node-a");
+        assert!(next(&mut inner).await.is_ok());
+    }
+    assert!(inner.handles.is_empty());
+}
+
+#[tokio::test]
 async fn over_a_unix_socket_the_user_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.sock");

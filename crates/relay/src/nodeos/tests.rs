@@ -87,6 +87,8 @@ fn each_rule_of_inner_nodes() {
             "wrong 6: p2p-listen-endpoint = 0.0.0.0:9877: whoever connects there gets the node's blocks past the relay; write: \
              p2p-listen-endpoint = 127.0.0.1:9875",
         ),
+        ("127.0.0.1:9875", "10.0.0.5:9877", "wrong 6: p2p-listen-endpoint = 10.0.0.5:9877: "),
+        ("127.0.0.1:9875", "node.example:9877", "wrong 6: p2p-listen-endpoint = node.example:9877: "),
         ("127.0.0.1:9875", "[::]:9877:trx", "wrong 6: p2p-listen-endpoint = [::]:9877:trx: "),
         ("connection-cleanup-period = 1", "", "wrong connection-cleanup-period isn't set, nodeos takes 30: "),
         ("period = 1", "period = 3", "wrong 7: connection-cleanup-period = 3: "),
@@ -145,6 +147,9 @@ fn what_inner_nodes_may_have() {
         "production-pause-vote-timeout-ms = 6000",
         "p2p-max-nodes-per-host = 1",
         "whatever = else",
+        "p2p-listen-endpoint = [::1]:9874",
+        "p2p-listen-endpoint = localhost:9874:blk",
+        "p2p-listen-endpoint =",
     ] {
         let text = format!("{}{line}\n", INNER.replace("connection-cleanup-period = 1\n", ""));
         let text = if line.contains("cleanup") { text } else { format!("{INNER}{line}\n") };

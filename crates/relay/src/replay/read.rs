@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::{Event, Recorded, Recording, What};
 use crate::egress::{Block, Leg};
 
-/// Seconds that a recording may be long, either way: thirty years.
-const LONGEST: f64 = 1e9;
+/// Seconds that a recording may be long, either way: three hundred years.
+const LONGEST: f64 = 1e10;
 
 /// Why a text is no recording.
 #[derive(Clone, Debug, PartialEq, Eq)]

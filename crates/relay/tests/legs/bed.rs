@@ -79,7 +79,7 @@ impl Plan {
         let config =
             Config::from_settings(&settings, &mut problems).unwrap_or_else(|| panic!("{problems:?}"));
         let mut registry = Registry::default();
-        let relay = Relay::over(config, &Metrics::new(&mut registry), self.claims, self.wall);
+        let relay = Relay::over(config, &Metrics::new(&mut registry), self.claims, self.wall).unwrap();
         let listener = TcpListener::bind(self.at).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let handle = relay.handle();
@@ -151,8 +151,13 @@ impl Bed {
 
 /// An outer node that holds what was before the round.
 pub async fn sentry(name: &str) -> Nodeos {
+    sentry_before(name, round()).await
+}
+
+/// An outer node that holds a block of the slot before one.
+pub async fn sentry_before(name: &str, slot: u32) -> Nodeos {
     let node = Nodeos::listen(NodeosConfig::new(name)).await.unwrap();
-    node.produce(theirs(), Slot(round() - 1), 0);
+    node.produce(theirs(), Slot(slot - 1), 0);
     node
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Record {
     pub(super) heard: Option<Instant>,
     pub(super) gone: bool,
     pub(super) head: Option<Hash>,
+    /// The head that it named before this one, and when it left that.
+    pub(super) former: Option<(Hash, Instant)>,
     /// The head is one that no execution client takes.
     pub(super) head_refused: bool,
     /// What it was suspected of last, and when.
@@ -84,6 +86,7 @@ impl Record {
             heard: None,
             gone: false,
             head: None,
+            former: None,
             head_refused: false,
             offence: None,
             overtaken: None,
@@ -127,7 +130,9 @@ impl Record {
 
     /// It named this head.
     pub(super) fn named(&mut self, hash: Hash, worth: Worth, at: Instant) {
-        self.head = Some(hash);
+        if let Some(former) = self.head.replace(hash).filter(|former| *former != hash) {
+            self.former = Some((former, at));
+        }
         self.head_refused = worth == Worth::Refused;
         if self.head_refused {
             self.suspect(Suspicion::Refused { head: hash }, at);

@@ -303,6 +303,7 @@ fn attributes_tell_how_late_it_is_and_not_how_far_one_has_got() {
     s.heard(2, "a", Heard::Head { hash: block(95), building: Some(FIRST + 1) });
     assert_eq!(s.slot("a"), Some(95));
     s.heard(3, "a", Heard::Head { hash: block(7), building: Some(0) });
+    s.pass(SLOT);
     assert_eq!(s.slot("a"), None);
 }
 

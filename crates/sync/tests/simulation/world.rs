@@ -25,12 +25,16 @@ use crate::el::{self, El, Mode};
 use crate::rng::Rng;
 use crate::{GENESIS, SLOT};
 
-/// After so many slots of a CL that is well the role follows it whatever the others do.
-pub const CONVERGED: u64 = 7;
-/// So many slots after an EL is well it has what it missed.
-pub const RECOVERED: u64 = 8;
-/// So many slots after a leader that misled them ELs are back.
-pub const BACK: u64 = 3;
+/// After so many slots of a CL that is well the role follows it whatever the others do. A fault begins with a slot. Who stands still
+/// from then on is behind with the next block, and loses the lead when that has lasted for two slots, as who is silent does after
+/// `leader_timeout`: that is in the third slot. One slot in fourteen has no block, and there may be two in a row, which the rules
+/// can't tell from a leader that is well.
+pub const CONVERGED: u64 = 5;
+/// So many slots after an EL is well it has what it missed. A probe finds it within two seconds, and it is led to the head at once.
+/// But the head that the role has may be one of the past, if the leader changes just then.
+pub const RECOVERED: u64 = 5;
+/// So many slots after the last in which a leader misled them ELs are back: the new leader's head goes to them with the change.
+pub const BACK: u64 = 1;
 /// Blocks that an EL may lack of those that mainstay keeps.
 const MOST_BEHIND: u64 = 40;
 /// A call is answered within this many milliseconds.

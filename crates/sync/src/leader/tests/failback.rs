@@ -82,6 +82,29 @@ fn who_isnt_up_with_the_best_takes_nothing_back() {
     assert_eq!(s.block(3, "a", FIRST).unwrap().to, cl("a"));
 }
 
+/// Found by the simulation: where the EL that answers first is wrong about each payload, the slot of a new head isn't known for a
+/// moment. One that is behind was up with the best in it, and took the lead as the first named.
+#[test]
+fn who_is_behind_takes_nothing_back_while_a_head_isnt_judged_yet() {
+    let mut s = scene(&["behind", "well"]);
+    slots(&mut s, &["well"], 0, 1);
+    for n in 1..8 {
+        let at = n * SLOT;
+        s.pass(at);
+        s.block(at, "behind", FIRST + n - 3);
+        s.head(at + 1_000, "well", block(FIRST + n));
+        s.pass(at + 1_300);
+        s.payload(at + 1_300, "well", FIRST + n);
+        assert_eq!((s.leads().as_str(), s.slot("well")), ("well", Some(FIRST + n)));
+    }
+    assert_eq!(s.state("behind"), State::Behind);
+    // That is for a moment only.
+    s.head(8 * SLOT, "well", block(1_000_000));
+    s.block(8 * SLOT, "behind", FIRST + 7);
+    s.pass(8 * SLOT + SLOT / 3);
+    assert_eq!(s.state("behind"), State::Well);
+}
+
 #[test]
 fn who_is_a_slot_behind_takes_nothing_back_even_where_that_is_allowed() {
     // It would be overtaken, and lose the lead again, in the same moment.

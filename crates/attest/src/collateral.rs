@@ -1,7 +1,10 @@
 //! What Intel says of its platforms: status of their TCB levels, identity of the quoting enclave, revoked certificates.
 //!
 //! A quote can be judged only beside it, and it expires after 30 days. It doesn't come with the evidence: it is fetched ahead of time, or
-//! read from a file.
+//! read from a file. [`pcs`] says what to ask of whom, [`shelf`] when.
+
+pub mod pcs;
+pub mod shelf;
 
 use std::error::Error;
 use std::fmt;

@@ -127,14 +127,24 @@ impl Blocks {
         }
     }
 
-    /// Which payload of a full shelf goes: the oldest of whoever has the largest share. One that several sent is as much the one's
-    /// with the smallest.
+    /// Which payload of a full shelf goes: one of the past, else the oldest of whoever has the largest share. One that several sent is
+    /// as much the one's with the smallest.
     fn least(&mut self, of: fn(&mut Self) -> &mut Shelf) -> Option<String> {
         let shelf = of(self);
         if !shelf.is_shared {
             return shelf.order.front().cloned();
         }
         let (order, max_blocks, max_bytes) = (shelf.order.clone(), shelf.max_blocks, shelf.max_bytes);
+        // Who was away has as much to catch up on as there is room for: what others left lower down makes room for it. Only by numbers
+        // that a node has called VALID: anybody makes up others.
+        let number = |hash: &String| self.get(hash).map(|kept| kept.number);
+        let highest = self.proved.order.iter().filter_map(number).max().unwrap_or_default();
+        let is_past = |hash: &&String| {
+            number(hash).is_some_and(|number| number.saturating_add(max_blocks as u64) <= highest)
+        };
+        if let Some(past) = order.iter().find(is_past) {
+            return Some(past.clone());
+        }
         let kept = || order.iter().filter_map(|hash| Some((hash, self.by_hash.get(hash)?)));
         // Of the room for blocks or of that for bytes, whichever is more; who sends what others send takes less by it.
         let part = |kept: &Kept| {

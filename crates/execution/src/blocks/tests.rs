@@ -126,6 +126,28 @@ fn whoever_of_the_others_sent_most_makes_room() {
     assert_eq!(sent("x7", 9, 1), "t7 t8 t9 x7");
 }
 
+/// Found by the simulation: of who was away for as many blocks as there is room for the first went, as his share was the largest,
+/// while what liars had made long ago stayed.
+#[test]
+fn who_catches_up_finds_room_that_others_left_behind() {
+    let mut blocks = Blocks::new(32, 1 << 20);
+    for (n, by) in [(1, 1), (2, 1), (1, 2), (2, 2), (3, 3)] {
+        blocks.keep_recent(payload(&format!("x{n} {by}"), "?", n, 10), true, Sender(by));
+    }
+    for n in 12..18 {
+        blocks.keep_recent(payload(&format!("h{n}"), &format!("h{}", n - 1), n, 10), true, Sender(4));
+    }
+    assert_eq!(numbers(&blocks.plan(("h11", 11), "h17")), [12, 13, 14, 15, 16, 17]);
+    // A number that is made up is no sign of that.
+    for n in 1..9 {
+        blocks.keep_recent(payload(&format!("y{n}"), "?", 12 + n % 2, 10), false, Sender(n));
+    }
+    blocks.keep_recent(payload("far", "?", 31, 10), false, Sender(1));
+    assert_eq!(unproved(&blocks).len(), 8);
+    blocks.keep_recent(payload("far too", "?", 31, 10), false, Sender(1));
+    assert!(unproved(&blocks).contains(&"y2".to_owned()), "1 has sent most");
+}
+
 #[test]
 fn one_large_payload_is_a_large_share() {
     let mut blocks = Blocks::new(64, 400);
@@ -153,7 +175,7 @@ fn what_a_node_calls_valid_is_no_longer_to_be_asked_about() {
 fn what_is_sent_by_others_first_stays_once_it_is_relied_on() {
     let mut blocks = Blocks::new(8, 1 << 20);
     let others = |blocks: &mut Blocks| {
-        (0..9).for_each(|n| blocks.keep_recent(payload(&format!("x{n}"), "?", n, 10), true, Sender(n)));
+        (0..9).for_each(|n| blocks.keep_recent(payload(&format!("x{n}"), "?", 2, 10), true, Sender(n)));
     };
     for n in [1, 2] {
         let sent = payload(&format!("h{n}"), &format!("h{}", n - 1), n, 10);

@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 seconds=${FUZZ_SECONDS:-20}
 toolchain=${FUZZ_TOOLCHAIN:-nightly}
 if ! command -v cargo-fuzz >/dev/null; then
-  echo 'fuzz: cargo-fuzz is not on the PATH: run `make fuzz`, or `cargo install cargo-fuzz --locked`' >&2
+  echo "fuzz: cargo-fuzz is not on the PATH: run 'make fuzz', or 'cargo install cargo-fuzz --locked'" >&2
   exit 1
 fi
 

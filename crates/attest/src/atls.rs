@@ -22,9 +22,10 @@ use crate::{Attested, Refusal, Steps, azure, tdx, when};
 
 /// A nonce for one connection. The client sends it in base64 as the name of the server (SNI).
 ///
-/// Servers take whatever base64 they find there. It is chosen so that this is a name by the rules, letters and digits alone: 30 bytes need no
-/// padding, and of 40 characters each is drawn for itself. Constellation's own clients send 32 bytes, with a `=` behind them that a careful
-/// TLS library refuses to send.
+/// Servers take whatever base64 they find there. It is chosen so that this is a name by the rules, small letters and digits alone: 30 bytes need
+/// no padding, and of 40 characters each is drawn for itself. Small ones, as names mean the same in capitals, and whoever stands in between
+/// (rustls on the server's side too) may write them so. Constellation's own clients send 32 bytes, with a `=` behind them that a careful TLS
+/// library refuses to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nonce {
     name: String,
@@ -32,12 +33,12 @@ pub struct Nonce {
 }
 
 impl Nonce {
-    /// One of random bytes, which must never be used twice. More than 230 bits of them are in it.
+    /// One of random bytes, which must never be used twice. More than 200 bits of them are in it.
     #[must_use]
     pub fn new(random: &[u8; 40]) -> Self {
-        const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
         // A letter first, as digits alone would be no name.
-        let most = |at: usize| if at == 0 { 52 } else { 62 };
+        let most = |at: usize| if at == 0 { 26 } else { 36 };
         let name: String = random
             .iter()
             .enumerate()

@@ -16,6 +16,8 @@ use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
 
+use crate::intel::Signer;
+use crate::sgx::Root;
 use crate::{Kind, when};
 
 /// The largest collateral that is read, in bytes; it has about 15,000.
@@ -110,6 +112,41 @@ impl Collateral {
             return Err(BadCollateral("its parts are never valid at the same time".to_owned()));
         }
         Ok(Self { parts, kind, fmspc: Fmspc(fmspc), from, until })
+    }
+
+    /// Demands that Intel (or who else is trusted) has signed all parts, at `now`. A quote is verified beside it all the same: this says only
+    /// that it may be kept.
+    ///
+    /// # Errors
+    /// Says which part isn't signed, or by somebody else.
+    pub fn signed_under(&self, root: &Root, now: SystemTime) -> Result<(), BadCollateral> {
+        let parts = &self.parts;
+        let bad = |name: &'static str| move |why: String| BadCollateral(format!("{name}: {why}"));
+        for (name, chain, text, signature) in [
+            ("tcb_info", &parts.tcb_info_issuer_chain, &parts.tcb_info, &parts.tcb_info_signature),
+            (
+                "qe_identity",
+                &parts.qe_identity_issuer_chain,
+                &parts.qe_identity,
+                &parts.qe_identity_signature,
+            ),
+        ] {
+            let signer = Signer::of_chain(chain.as_bytes(), root, now).map_err(bad(name))?;
+            signer.signed(text.as_bytes(), signature).map_err(bad(name))?;
+        }
+        let authority =
+            Signer::of_authority(parts.pck_crl_issuer_chain.as_bytes(), root, now).map_err(bad("pck_crl"))?;
+        authority.signed_list(&parts.pck_crl).map_err(bad("pck_crl"))?;
+        let root = Signer::of(root.der()).map_err(bad("root_ca_crl"))?;
+        root.signed_list(&parts.root_ca_crl).map_err(bad("root_ca_crl"))
+    }
+
+    /// Writes it as [`Collateral::from_json`] reads it.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_json(&self) -> Result<Vec<u8>, BadCollateral> {
+        serde_json::to_vec(&self.parts).map_err(|why| BadCollateral(why.to_string()))
     }
 
     /// Of SGX or of TDX.

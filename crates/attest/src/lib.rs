@@ -16,8 +16,10 @@ pub mod collateral;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod gramine;
+mod intel;
 pub mod measurements;
 mod pem;
+pub mod results;
 pub mod sev;
 pub mod sgx;
 pub mod tdx;

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dcap_qvl::quote::{AuthData, EnclaveReport, Quote, Report};
 use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{QuoteClaims, QuotePolicy, intel};
+use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
@@ -164,6 +165,17 @@ impl Evidence {
     #[must_use]
     pub fn platform(&self) -> Platform {
         self.platform
+    }
+
+    /// As [`Evidence::platform`], once its certificate has been verified up to `root` at `now`: of others no collateral is worth asking for.
+    ///
+    /// # Errors
+    /// `platform`.
+    pub fn certified_platform(&self, root: &Root, now: SystemTime) -> Result<Platform, Refusal> {
+        let certified = Quote::parse(&self.quote)
+            .map_err(|why| format!("{why:#}"))
+            .and_then(|quote| certified(&quote, root, now));
+        certified.map(|()| self.platform).map_err(|why| self.refused("platform", why))
     }
 
     /// The enclave that it says it is.
@@ -347,6 +359,14 @@ fn platform(quote: &Quote) -> Result<Platform, String> {
     let extension = intel::parse_pck_extension(leaf).map_err(|why| bad(format!("{why:#}")))?;
     let authority = intel::pck_ca(leaf).map_err(|why| bad(format!("{why:#}")))?;
     Ok(Platform { fmspc: Fmspc(extension.fmspc), authority: authority.as_id_str() })
+}
+
+/// Whether the platform's certificate holds up to `root`, but for lists of revoked ones.
+pub(crate) fn certified(quote: &Quote, root: &Root, now: SystemTime) -> Result<(), String> {
+    let chain = intel::extract_cert_chain(quote)
+        .map_err(|why| format!("the platform's certificate can't be read: {why:#}"))?;
+    let chain: Vec<CertificateDer<'_>> = chain.into_iter().map(CertificateDer::from).collect();
+    crate::intel::certified(&chain, root, now).map_err(|why| format!("the platform's certificate: {why}"))
 }
 
 fn measured(report: &EnclaveReport, expected: MrEnclave) -> Vec<Measured> {

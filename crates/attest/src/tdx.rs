@@ -18,7 +18,7 @@ use crate::azure::{self, Document, Object};
 use crate::checks::{Fault, Session};
 use crate::collateral::{Collateral, Fmspc};
 use crate::measurements::{Platform, TdxMeasurements};
-use crate::sgx::{Policy, Root};
+use crate::sgx::{self, Policy, Root};
 use crate::{Attested, Kind, Refusal, Steps, when};
 
 /// The largest quote that is read, in bytes; one has about 5,000.
@@ -94,12 +94,32 @@ pub fn form(document: &[u8]) -> Form {
 /// # Errors
 /// Why it can't be read.
 pub fn platform(evidence: &[u8], form: Form) -> Result<(Fmspc, &'static str), String> {
-    let quote = match form {
+    platform_of(&parsed(&quote_of(evidence, form)?)?.0)
+}
+
+/// As [`platform`], once the platform's certificate has been verified up to `root` at `now`: of others no collateral is worth asking for.
+///
+/// # Errors
+/// Why it can't be read, or who hasn't certified it.
+pub fn certified_platform(
+    evidence: &[u8],
+    form: Form,
+    root: &Root,
+    now: SystemTime,
+) -> Result<sgx::Platform, String> {
+    let (quote, _) = parsed(&quote_of(evidence, form)?)?;
+    sgx::certified(&quote, root, now)?;
+    let (fmspc, authority) = platform_of(&quote)?;
+    Ok(sgx::Platform { fmspc, authority })
+}
+
+/// The quote in evidence.
+fn quote_of(evidence: &[u8], form: Form) -> Result<Vec<u8>, String> {
+    Ok(match form {
         Form::Dcap => Dcap::parse(evidence)?.quote,
         Form::Azure => Instance::parse(&Document::parse(evidence)?.instance_info)?.quote,
         Form::Quote => evidence.to_vec(),
-    };
-    platform_of(&parsed(&quote)?.0)
+    })
 }
 
 /// The document of `dcap-tdx`.

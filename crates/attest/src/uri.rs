@@ -53,7 +53,7 @@ impl fmt::Debug for MrEnclave {
 }
 
 /// What a node is to prove.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expectation {
     /// That it is this enclave.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 /// What attests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An Intel SGX enclave, by Gramine's RA-TLS.

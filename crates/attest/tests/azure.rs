@@ -10,6 +10,8 @@ use mainstay_attest::azure::Terms;
 use mainstay_attest::measurements::Measurements;
 use mainstay_attest::sev::{Policy, Roots};
 use mainstay_attest::{Attested, Kind, Refusal, Session, azure};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 const DOCUMENT: &str = include_str!("vectors/synthetic/attdoc.json");
@@ -190,64 +192,157 @@ fn fields(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// `value` with one bit of a byte of the field at `path` flipped.
-fn flipped(value: &Value, path: &str, byte: usize) -> Value {
+/// What is in the field at `path`.
+fn bytes(value: &Value, path: &str) -> Vec<u8> {
+    STANDARD.decode(value.pointer(path).unwrap().as_str().unwrap()).unwrap()
+}
+
+/// `value` with other bytes in the field at `path`.
+fn with(value: &Value, path: &str, bytes: &[u8]) -> Value {
     let mut value = value.clone();
-    let field = value.pointer_mut(path).unwrap();
-    let mut bytes = STANDARD.decode(field.as_str().unwrap()).unwrap();
-    let byte = byte % bytes.len();
-    bytes[byte] ^= 1 << (byte % 8);
-    *field = json!(STANDARD.encode(bytes));
+    *value.pointer_mut(path).unwrap() = json!(STANDARD.encode(bytes));
     value
 }
 
-#[test]
-fn each_field_flipped_in_turn_is_refused() {
+/// The published document with nothing in it but what is verified.
+fn lean() -> Value {
     let mut document = parsed(DOCUMENT);
     document["Attestation"]["quotes"].as_array_mut().unwrap().retain(|quote| quote["pcrs"]["hash"] == 11);
-    let instance: Value =
-        serde_json::from_slice(&STANDARD.decode(document["InstanceInfo"].as_str().unwrap()).unwrap())
-            .unwrap();
+    document
+}
+
+/// The certificate that comes first in a PEM file.
+fn first(pem: &[u8]) -> Option<Vec<u8>> {
+    CertificateDer::pem_slice_iter(pem).next()?.ok().map(|der| der.to_vec())
+}
+
+#[test]
+fn each_byte_of_each_field_flipped_in_turn_is_refused() {
+    let document = lean();
     let judge = |document: &Value| synthetic(&document.to_string(), EXPECTED, &root(), NOW);
     judge(&document).unwrap();
-
     let mut outer = Vec::new();
     fields(&document, "", &mut outer);
     outer.retain(|path| path != "/InstanceInfo");
     assert_eq!(outer.len(), 3 + 1 + 24, "{outer:?}");
     for path in &outer {
-        for byte in (0..300).step_by(7) {
-            // Words of the key's template that nothing is made of.
-            if path != "/Attestation/ak_pub" || !(3..8).contains(&(byte % 280)) {
-                assert!(judge(&flipped(&document, path, byte)).is_err(), "{path}, byte {byte}");
+        let good = bytes(&document, path);
+        for byte in 0..good.len() {
+            // Of the key's attributes (bytes 4 to 7) nothing is made but of restricted, decrypt and sign.
+            let attributes = path == "/Attestation/ak_pub" && (4..8).contains(&byte);
+            let bits = if attributes { 0..8 } else { byte % 8..byte % 8 + 1 };
+            for bit in bits {
+                let mut other = good.clone();
+                other[byte] ^= 1 << bit;
+                let free = attributes && !(byte == 5 && bit < 3);
+                assert_eq!(
+                    judge(&with(&document, path, &other)).is_ok(),
+                    free,
+                    "{path}, byte {byte}, bit {bit}"
+                );
             }
         }
     }
+}
+
+#[test]
+fn each_byte_of_the_instance_flipped_in_turn_is_refused() {
+    let document = lean();
+    let instance: Value = serde_json::from_slice(&bytes(&document, "/InstanceInfo")).unwrap();
+    let judge = |instance: &Value| {
+        let document = with(&document, "/InstanceInfo", instance.to_string().as_bytes());
+        synthetic(&document.to_string(), EXPECTED, &root(), NOW)
+    };
+    judge(&instance).unwrap();
     let mut inner = Vec::new();
     fields(&instance, "", &mut inner);
     inner.sort();
     assert_eq!(inner, ["/AttestationReport", "/CertChain", "/RuntimeData", "/Vcek"]);
     for path in &inner {
-        let text = STANDARD.decode(instance.pointer(path).unwrap().as_str().unwrap()).unwrap();
-        // Of PEM neither the root behind the ASK nor ends of lines are looked at.
-        for byte in (30..1184).step_by(7).filter(|byte| text.get(*byte) != Some(&b'\n')) {
-            let mut other = document.clone();
-            other["InstanceInfo"] = json!(STANDARD.encode(flipped(&instance, path, byte).to_string()));
-            assert!(judge(&other).is_err(), "{path}, byte {byte}");
+        let good = bytes(&instance, path);
+        // All of a report is signed, or signature.
+        assert!(path != "/AttestationReport" || good.len() == 1184);
+        // Behind the ASK there is the root, which counts only as it is built in.
+        let end = match path.as_str() {
+            "/CertChain" => good.windows(9).position(|window| window == b"-----END ").unwrap(),
+            _ => good.len(),
+        };
+        let pem = matches!(path.as_str(), "/CertChain" | "/Vcek");
+        for byte in 0..end {
+            let mut other = good.clone();
+            other[byte] ^= 1 << (byte % 8);
+            // In PEM there is text that says nothing: ends of lines, and bits of the last letter that fill up a byte.
+            let free = pem && first(&other) == first(&good);
+            assert_eq!(judge(&with(&instance, path, &other)).is_ok(), free, "{path}, byte {byte}");
+            assert!(!free || !good[byte].is_ascii_alphanumeric() || byte > end - 64, "{path}, byte {byte}");
         }
     }
 }
 
 #[test]
 fn any_byte_of_the_json_matters_or_means_nothing() {
-    let good = synthetic(DOCUMENT, EXPECTED, &root(), NOW).unwrap();
-    for byte in (0..DOCUMENT.len()).step_by(11) {
-        let mut other = DOCUMENT.as_bytes().to_vec();
+    let document = lean().to_string();
+    let good = synthetic(&document, EXPECTED, &root(), NOW).unwrap();
+    // What is between the fields: names, punctuation, numbers.
+    let mut inside = false;
+    let mut letters = 0;
+    let mut structure = Vec::new();
+    for (at, byte) in document.bytes().enumerate() {
+        if byte == b'"' {
+            (inside, letters) = (!inside, 0);
+        } else if inside {
+            letters += 1;
+        }
+        if letters < 20 {
+            structure.push(at);
+        }
+    }
+    assert!(structure.len() > 500 && structure.len() < 2_000, "{}", structure.len());
+    for byte in structure {
+        let mut other = document.clone().into_bytes();
         other[byte] ^= 1 << (byte % 7);
         let Ok(other) = String::from_utf8(other) else { continue };
         if let Ok(attested) = synthetic(&other, EXPECTED, &root(), NOW) {
             assert_eq!(attested, good, "byte {byte}");
         }
+    }
+}
+
+#[test]
+fn user_data_are_a_hash() {
+    // Its length is what keeps it and the nonce apart, known or not.
+    for length in [0, 31, 33, 64] {
+        let mut document = parsed(DOCUMENT);
+        document["UserData"] = json!(STANDARD.encode(vec![0; length]));
+        let expected = Measurements::from_json(EXPECTED).unwrap();
+        let session = Session::default();
+        let terms =
+            Terms { expected: &expected, session, policy: &Policy::default(), roots: &root(), now: at(NOW) };
+        let refusal = azure::verify(document.to_string().as_bytes(), &terms).unwrap_err();
+        assert!(refusal.step == "key" && refusal.reason.contains("a SHA-256 hash has 32"), "{refusal}");
+    }
+}
+
+#[test]
+fn quotes_and_their_values_are_counted() {
+    let judge = |document: &Value| {
+        let refusal = synthetic(&document.to_string(), EXPECTED, &root(), NOW).unwrap_err();
+        assert_eq!(refusal.step, "document", "{refusal}");
+        refusal.reason
+    };
+    let mut many = parsed(DOCUMENT);
+    let quotes = many["Attestation"]["quotes"].as_array_mut().unwrap();
+    let sha1 = quotes.iter().find(|quote| quote["pcrs"]["hash"] == 4).unwrap().clone();
+    quotes.extend(std::iter::repeat_n(sha1, 12));
+    synthetic(&many.to_string(), EXPECTED, &root(), NOW).unwrap();
+    let quotes = many["Attestation"]["quotes"].as_array_mut().unwrap();
+    quotes.push(quotes[0].clone());
+    assert!(judge(&many).contains("17 quotes"));
+    for name in ["04", "24", "+4", "", "-1", "300"] {
+        let mut named = lean();
+        let pcrs = &mut named["Attestation"]["quotes"][0]["pcrs"]["pcrs"];
+        pcrs[name] = pcrs["4"].clone();
+        assert!(judge(&named).contains("a PCR that no TPM has"), "{name}");
     }
 }
 

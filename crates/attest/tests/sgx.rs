@@ -386,6 +386,68 @@ fn collateral_that_can_not_be_read_is_told() {
     );
 }
 
+#[test]
+fn collateral_is_asked_for_of_certified_platforms_only() {
+    let other = Intel::new();
+    let evidence = Evidence::of_quote(&INTEL.quote(&Enclave::default())).unwrap();
+    let now = time(NOW);
+    assert_eq!(evidence.certified_platform(&ROOT, now).unwrap(), evidence.platform());
+    for root in [other.root(), Root::intel(), Root::of_der(vec![1])] {
+        let refusal = evidence.certified_platform(&root, now).unwrap_err();
+        assert_eq!(refusal.step, "platform", "{refusal}");
+    }
+    for never in ["1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z"] {
+        assert_eq!(evidence.certified_platform(&ROOT, time(never)).unwrap_err().step, "platform");
+    }
+    // A platform that nobody certified, behind an authority that is genuine.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let chain = INTEL.chain();
+    let theirs = other.chain();
+    let end = "-----END CERTIFICATE-----\n";
+    let forged = format!(
+        "{}{}",
+        &theirs[..theirs.find(end).unwrap() + end.len()],
+        &chain[chain.find(end).unwrap() + end.len()..]
+    );
+    let quote = INTEL.quote_with(&Enclave::default(), &sha256(b""), 5, forged.as_bytes(), &key);
+    let forged = Evidence::of_quote(&quote).unwrap();
+    assert_eq!(forged.platform(), evidence.platform());
+    assert_eq!(forged.certified_platform(&ROOT, now).unwrap_err().step, "platform");
+}
+
+#[test]
+fn collateral_is_kept_if_intel_signed_all_of_it() {
+    let good = INTEL.collateral(&Told::default());
+    let theirs = Intel::new().collateral(&Told::default());
+    let judge =
+        |json: &serde_json::Value| read(json).signed_under(&ROOT, time(NOW)).map_err(|why| why.to_string());
+    judge(&good).unwrap();
+    assert!(judge(&theirs).is_err());
+    let again = Collateral::from_json(&COLLATERAL.to_json().unwrap()).unwrap();
+    assert_eq!(again, *COLLATERAL);
+    for (part, says) in [
+        ("tcb_info", "tcb_info: the signature"),
+        ("tcb_info_signature", "tcb_info: the signature"),
+        ("tcb_info_issuer_chain", "tcb_info: the trusted root has not signed it"),
+        ("qe_identity_signature", "qe_identity: the signature"),
+        ("qe_identity_issuer_chain", "qe_identity: the trusted root has not signed it"),
+        ("pck_crl", "pck_crl: the signature"),
+        ("pck_crl_issuer_chain", "pck_crl: the trusted root has not signed it"),
+        ("root_ca_crl", "root_ca_crl: the signature"),
+    ] {
+        let mut json = good.clone();
+        json[part] = match part {
+            // Both are the same text.
+            "tcb_info" => good["tcb_info"].as_str().unwrap().replace("UpToDate", "uptodate").into(),
+            _ => theirs[part].clone(),
+        };
+        let why = judge(&json).unwrap_err();
+        assert!(why.contains(says), "{part}: {why}");
+    }
+    let late = COLLATERAL.signed_under(&ROOT, time("9999-01-01T00:00:00Z")).unwrap_err().to_string();
+    assert!(late.contains("doesn't hold"), "{late}");
+}
+
 /// Where `part` is in `whole`.
 fn range(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     let start = whole.windows(part.len()).position(|window| window == part).unwrap();
@@ -420,16 +482,11 @@ fn every_byte_of_collateral_counts() {
     let (certificate, _) = INTEL.dice(&Enclave::default());
     let good = INTEL.collateral(&Told::default());
     let mut held = 0;
-    for (part, step) in [
-        ("tcb_info", 3),
-        ("qe_identity", 3),
-        ("tcb_info_signature", 1),
-        ("qe_identity_signature", 1),
-        ("root_ca_crl", 1),
-        ("pck_crl", 1),
-    ] {
+    for part in
+        ["tcb_info", "qe_identity", "tcb_info_signature", "qe_identity_signature", "root_ca_crl", "pck_crl"]
+    {
         let text = good[part].as_str().unwrap();
-        for byte in (0..text.len()).step_by(step) {
+        for byte in 0..text.len() {
             let mut altered = text.as_bytes().to_vec();
             // Stays a letter or a digit of hex, but another.
             altered[byte] ^= 1;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::{sha256, time};
 use mainstay_attest::collateral::Collateral;
 use mainstay_attest::sgx::{Evidence, Policy, Root, Terms};
+use mainstay_attest::tdx::{Form, certified_platform};
 use mainstay_attest::uri::MrEnclave;
 use mainstay_attest::{Expectation, Refusal};
 use proptest::prelude::*;
@@ -110,6 +111,22 @@ fn the_real_quote_holds_as_long_as_its_collateral() {
     assert_eq!(at(collateral.until()).unwrap_err().step, "collateral");
     let refusal = of_quote(QUOTE, both(), "2026-11-21T00:00:00Z").unwrap_err();
     assert!(refusal.reason.contains("expired"), "{refusal}");
+}
+
+#[test]
+fn real_platforms_and_collateral_are_intel_s() {
+    let root = Root::intel();
+    let evidence = Evidence::of_certificate(CERTIFICATE).unwrap();
+    assert_eq!(evidence.certified_platform(&root, time(NOW)).unwrap(), evidence.platform());
+    collateral().signed_under(&root, time(NOW)).unwrap();
+    assert!(collateral().signed_under(&common::Intel::new().root(), time(NOW)).is_err());
+    let tdx = include_bytes!("vectors/tdx/dcap-qvl/tdx_quote_collateral.json");
+    let tdx = Collateral::from_json(tdx).unwrap();
+    tdx.signed_under(&root, time("2025-06-22T00:00:00Z")).unwrap();
+    let quote = include_bytes!("vectors/tdx/dcap-qvl/tdx_quote.bin");
+    let certified = |root| certified_platform(quote, Form::Quote, root, time("2025-06-22T00:00:00Z"));
+    assert_eq!(certified(&root).unwrap().fmspc, tdx.fmspc());
+    assert!(certified(&common::Intel::new().root()).unwrap_err().contains("has not signed it"));
 }
 
 #[test]

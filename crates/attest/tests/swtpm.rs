@@ -155,6 +155,13 @@ fn quotes_of_every_kind_of_key_hold_and_nothing_beside_them() {
         let quote = Quote { message: &message, signature: &signature, pcrs: &pcrs };
         assert_eq!(quote.verify(&key, Some(&extra)), Ok(kind));
         assert!(matches!(quote.verify(&key, Some(&[0; 32])), Err(TpmError::ExtraData { .. })), "{kind}");
+        // Its scheme and its hash are what they are said to be.
+        for byte in 0..4 {
+            let mut other = signature.clone();
+            other[byte] ^= 1;
+            let quote = Quote { signature: &other, ..quote };
+            assert!(quote.verify(&key, Some(&extra)).is_err(), "{kind}, byte {byte}");
+        }
 
         // What was true a moment ago isn't any more, and the other way round.
         tpm.extend(4, 0x33);

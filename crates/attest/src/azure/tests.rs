@@ -41,9 +41,35 @@ fn a_real_report_speaks_for_its_runtime_data_and_their_key() {
         other[byte] ^= 1;
         assert_eq!(bound(&other, &REPORT[0x50..0x90], &own).unwrap_err().0, "runtime data");
     }
+    for byte in 0..32 {
+        let mut other = REPORT[0x50..0x90].to_vec();
+        other[byte] ^= 1;
+        assert_eq!(bound(RUNTIME_DATA, &other, &own).unwrap_err().0, "runtime data", "{byte}");
+    }
     let mut other = own;
     *other.last_mut().unwrap() ^= 1;
     assert_eq!(bound(RUNTIME_DATA, &REPORT[0x50..0x90], &other).unwrap_err().0, "attestation key");
+}
+
+#[test]
+fn the_key_is_the_one_of_the_name_in_all_of_its_parts() {
+    use base64::Engine;
+    let n = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([0x80; 256]);
+    let judge = |kid: &str, kty: &str, n: &str, e: &str| {
+        let data = serde_json::json!({"keys": [{"kid": kid, "kty": kty, "n": n, "e": e}]}).to_string();
+        let mut report_data = [0; 64];
+        report_data[..32].copy_from_slice(sha256(&[data.as_bytes()]).as_ref());
+        bound(data.as_bytes(), &report_data, &public(&[0x80; 256])).map(|_| ()).map_err(|(at, _)| at)
+    };
+    let refused = Err("attestation key");
+    assert_eq!(judge("HCLAkPub", "RSA", &n, "AQAB"), Ok(()));
+    // Zeros before a number are none of it.
+    assert_eq!(judge("HCLAkPub", "RSA", &n, "AAEAAQ"), Ok(()));
+    assert_eq!(judge("HCLEkPub", "RSA", &n, "AQAB"), refused);
+    assert_eq!(judge("HCLAkPub", "EC", &n, "AQAB"), refused);
+    assert_eq!(judge("HCLAkPub", "", &n, "AQAB"), refused);
+    assert_eq!(judge("HCLAkPub", "RSA", &n, "Aw"), refused);
+    assert_eq!(judge("HCLAkPub", "RSA", &n.replace("gICA", "gICB"), "AQAB"), refused);
 }
 
 #[test]

@@ -9,12 +9,17 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::{BadCollateral, Collateral};
+use crate::Kind;
 use crate::sgx::Platform;
 
 /// Intel's own service.
 pub const INTEL: &str = "https://api.trustedservices.intel.com/sgx/certification/v4/";
 /// Where Intel has the one list that its service lacks.
 const INTEL_ROOT_CRL: &str = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der";
+
+/// Where it is in a service's path, for SGX and what is common to both, and for TDX.
+const SGX: &str = "/sgx/certification/v4/";
+const TDX: &str = "/tdx/certification/v4/";
 
 /// What is asked for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,26 +54,32 @@ impl Service {
             return Err("write a URL of http or https with nothing but host, port and path".to_owned());
         }
         let path = url.path().trim_end_matches('/').trim_end_matches("/sgx/certification/v4").to_owned();
-        url.set_path(&format!("{path}/sgx/certification/v4/"));
+        url.set_path(&format!("{path}{SGX}"));
         Ok(Self(url))
     }
 
-    /// What to ask it.
+    /// What to ask it: for TDX some of it is elsewhere.
     #[must_use]
-    pub fn questions(&self, platform: Platform) -> Questions {
-        let ask = |path: &str, query: &str| {
+    pub fn questions(&self, kind: Kind, platform: Platform) -> Questions {
+        let ask_at = |base: &str, path: &str, query: &str| {
             let mut url = self.0.clone();
-            url.set_path(&format!("{}{path}", self.0.path()));
+            url.set_path(&format!("{base}{path}"));
             url.set_query((!query.is_empty()).then_some(query));
             url
+        };
+        let ask = |path: &str, query: &str| ask_at(self.0.path(), path, query);
+        let front = self.0.path().strip_suffix(SGX).unwrap_or_default();
+        let own = match kind {
+            Kind::Tdx => format!("{front}{TDX}"),
+            Kind::Sgx | Kind::Sev => self.0.path().to_owned(),
         };
         let intel = Url::parse(INTEL).ok().is_some_and(|intel| intel.host() == self.0.host());
         let root_crl = intel.then(|| Url::parse(INTEL_ROOT_CRL).ok()).flatten();
         Questions {
             root_crl: root_crl.unwrap_or_else(|| ask("rootcacrl", "")),
             pck_crl: ask("pckcrl", &format!("ca={}&encoding=der", platform.authority)),
-            tcb_info: ask("tcb", &format!("fmspc={}", platform.fmspc)),
-            qe_identity: ask("qe/identity", ""),
+            tcb_info: ask_at(&own, "tcb", &format!("fmspc={}", platform.fmspc)),
+            qe_identity: ask_at(&own, "qe/identity", ""),
         }
     }
 }
@@ -212,16 +223,23 @@ mod tests {
     fn a_service_is_asked_by_its_own_paths() {
         let v4 = "https://pccs.local:8081/sgx/certification/v4";
         for url in ["https://pccs.local:8081", "https://pccs.local:8081/", v4, &format!("{v4}/")] {
-            let questions = Service::new(url).unwrap().questions(PLATFORM);
+            let service = Service::new(url).unwrap();
+            let questions = service.questions(Kind::Sgx, PLATFORM);
             assert_eq!(questions.root_crl.as_str(), format!("{v4}/rootcacrl"));
             assert_eq!(questions.pck_crl.as_str(), format!("{v4}/pckcrl?ca=platform&encoding=der"));
             assert_eq!(questions.tcb_info.as_str(), format!("{v4}/tcb?fmspc=00A067110000"));
             assert_eq!(questions.qe_identity.as_str(), format!("{v4}/qe/identity"));
+            let tdx = "https://pccs.local:8081/tdx/certification/v4";
+            let of_tdx = service.questions(Kind::Tdx, PLATFORM);
+            assert_eq!(of_tdx.tcb_info.as_str(), format!("{tdx}/tcb?fmspc=00A067110000"));
+            assert_eq!(of_tdx.qe_identity.as_str(), format!("{tdx}/qe/identity"));
+            assert_eq!((of_tdx.root_crl, of_tdx.pck_crl), (questions.root_crl, questions.pck_crl));
         }
-        let intel = Service::new(INTEL).unwrap().questions(PLATFORM);
+        let intel = Service::new(INTEL).unwrap().questions(Kind::Sgx, PLATFORM);
         assert_eq!(intel.root_crl.as_str(), INTEL_ROOT_CRL);
         assert_eq!(intel.tcb_info.as_str(), format!("{INTEL}tcb?fmspc=00A067110000"));
-        for url in ["", "pccs", "ftp://h", "https://me@h", "https://h?x", "https://h#x"] {
+        for url in ["", "pccs", "ftp://h", "https://me@h", "https://:secret@h", "https://h?x", "https://h#x"]
+        {
             assert!(Service::new(url).is_err(), "{url}");
         }
     }

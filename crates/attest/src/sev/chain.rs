@@ -127,7 +127,7 @@ impl Signer {
         Ok(signer)
     }
 
-    fn read(certificate: &Certificate, until: SystemTime) -> Result<Self, String> {
+    pub(super) fn read(certificate: &Certificate, until: SystemTime) -> Result<Self, String> {
         let tbs = certificate.tbs_certificate();
         let key = tbs.subject_public_key_info();
         let curve = key

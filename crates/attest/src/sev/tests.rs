@@ -2,7 +2,8 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use x509_cert::der::DateTime;
+use x509_cert::Certificate;
+use x509_cert::der::{DateTime, Decode as _};
 
 use super::*;
 
@@ -116,15 +117,58 @@ fn the_clock_is_held_against_every_certificate() {
     }
 }
 
+/// AMD's root of Milan with other dates: whom one trusts needs no signature.
+fn milan_root(from: &str, until: &str) -> Roots {
+    let mut root = der(include_bytes!("../../roots/amd/ark-milan.pem"));
+    for (old, new) in [("201022172305Z", from), ("451022172305Z", until)] {
+        let at = root.windows(13).position(|window| window == old.as_bytes()).unwrap();
+        root[at..at + 13].copy_from_slice(new.as_bytes());
+    }
+    Roots::from_pem(&pem(&root)).unwrap()
+}
+
 #[test]
 fn the_root_s_own_dates_count_too() {
-    // Under this root the "chain" is its ASK alone, which lives longer than the Milan root.
-    let roots = Roots::from_pem(include_bytes!("../../roots/amd/ask-milan.pem")).unwrap();
-    let (at, reason) = step(signer(AZURE_VCEK, b"", &roots, "2019-01-01T00:00:00Z"));
-    assert_eq!(at, "chain");
-    assert!(reason.contains("valid from"), "{reason}");
-    let long = Roots::from_pem(include_bytes!("../../tests/vectors/synthetic/ark.pem")).unwrap();
-    assert!(step(signer(AZURE_VCEK, b"", &long, "2023-01-01T00:00:00Z")).1.contains("no trusted root"));
+    // The chain below it is of 2022 to 2029.
+    let now = "2023-06-01T00:00:00Z";
+    for (from, until, holds) in [
+        ("201022172305Z", "451022172305Z", true),
+        ("230601000000Z", "451022172305Z", true),
+        ("230601000001Z", "451022172305Z", false),
+        ("201022172305Z", "230601000000Z", true),
+        ("201022172305Z", "230531235959Z", false),
+    ] {
+        let result = signer(AZURE_VCEK, MILAN_CHAIN, &milan_root(from, until), now);
+        assert_eq!(result.is_ok(), holds, "{from} to {until}");
+        if !holds {
+            let (at, reason) = step(result);
+            assert!(at == "chain" && reason.contains("its root is valid from"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_holds_until_the_first_of_its_certificates_expires() {
+    let until = |roots: &Roots| signer(AZURE_VCEK, MILAN_CHAIN, roots, "2023-06-01T00:00:00Z").unwrap().until;
+    assert_eq!(until(&Roots::amd()), at("2029-06-29T16:31:30Z"));
+    assert_eq!(until(&milan_root("201022172305Z", "240101000000Z")), at("2024-01-01T00:00:00Z"));
+}
+
+#[test]
+fn no_part_may_be_older_than_the_minimum() {
+    let minimum = Tcb { fmc: Some(2), boot_loader: 2, tee: 2, snp: 2, microcode: 2 };
+    assert!(minimum.reaches(&minimum));
+    for behind in [
+        Tcb { fmc: Some(1), ..minimum },
+        Tcb { fmc: None, ..minimum },
+        Tcb { boot_loader: 1, ..minimum },
+        Tcb { tee: 1, ..minimum },
+        Tcb { snp: 1, ..minimum },
+        Tcb { microcode: 1, ..minimum },
+    ] {
+        assert!(!behind.reaches(&minimum), "{behind}");
+        assert!(minimum.reaches(&behind), "{behind}");
+    }
 }
 
 #[test]
@@ -202,6 +246,14 @@ fn roots_are_amd_s_three_or_what_is_given() {
     assert!(Roots::from_pem(b"").unwrap_err().contains("no certificate"));
     assert!(Roots::from_pem(b"-----BEGIN CERTIFICATE-----\nAA\n").is_err());
     assert!(Roots::from_pem(&pem(b"nonsense")).is_err());
+}
+
+#[test]
+fn a_signer_has_a_key_on_p_384() {
+    // AMD's own intermediate, RSA, where the chip's certificate ought to be.
+    let certificate = Certificate::from_der(&der(include_bytes!("../../roots/amd/ask-milan.pem"))).unwrap();
+    let refused = Signer::read(&certificate, UNIX_EPOCH).unwrap_err();
+    assert!(refused.contains("no key on P-384"), "{refused}");
 }
 
 #[test]

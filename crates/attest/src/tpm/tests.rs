@@ -107,6 +107,7 @@ fn values_that_weren_t_signed_are_told() {
 
 #[test]
 fn a_key_that_may_sign_anything_is_refused() {
+    // Restricted, decrypt, sign.
     for (byte, bit) in [(5, 1 << 0), (5, 1 << 1), (5, 1 << 2)] {
         let mut public = PUBLIC.to_vec();
         public[byte] ^= bit;
@@ -212,6 +213,72 @@ fn a_genuine_quote_of_another_bank_or_of_two_is_refused() {
         let (public, signature) = ecdsa(&message);
         let refused = verify(&public, &message, &signature, &extra());
         assert!(matches!(refused, Err(TpmError::Selection(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_genuine_quote_of_no_pcrs_is_refused() {
+    // Nothing selected, nothing given, and the digest of nothing.
+    let at = MESSAGE.len() - 34 - 10;
+    let mut message = MESSAGE.to_vec();
+    message[at + 7..at + 10].fill(0);
+    let end = message.len() - 32;
+    message[end..].copy_from_slice(digest::digest(&digest::SHA256, b"").as_ref());
+    let (public, signature) = ecdsa(&message);
+    let key = AttestationKey::parse(&public).unwrap();
+    let quote = Quote { message: &message, signature: &signature, pcrs: &BTreeMap::new() };
+    assert!(matches!(quote.verify(&key, Some(&extra())), Err(TpmError::Selection(_))));
+}
+
+#[test]
+fn a_message_has_the_form_of_a_quote_to_the_bit() {
+    let at = MESSAGE.len() - 34 - 10;
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut message = MESSAGE.to_vec();
+        change(&mut message);
+        Quoted::parse(&message).map(|quoted| quoted.selections.len()).map_err(|why| why.to_string())
+    };
+    let says = |done: Result<usize, String>, part: &str| {
+        let why = done.unwrap_err();
+        assert!(why.contains(part), "{why}");
+    };
+    assert_eq!(with(&|_| ()), Ok(1));
+    // Clock, counts and "safe" are before the firmware's version, which is before the selection.
+    assert_eq!(with(&|message| message[at - 9] = 0), Ok(1));
+    assert_eq!(with(&|message| message[at - 9] = 1), Ok(1));
+    says(with(&|message| message[at - 9] = 2), "safe");
+    // More banks than any TPM has, each with nothing selected.
+    let empty = [0, 11, 0];
+    let banks = |count: u8| {
+        move |message: &mut Vec<u8>| {
+            message[at + 3] = count;
+            message.splice(at + 4..at + 10, empty.repeat(count.into()));
+        }
+    };
+    assert_eq!(with(&banks(16)), Ok(16));
+    says(with(&banks(17)), "17 banks");
+    // A selection in more bytes than there are PCRs for, empty there or not.
+    let wide = |bytes: &'static [u8]| {
+        move |message: &mut Vec<u8>| {
+            message[at + 6] = bytes.len() as u8;
+            message.splice(at + 7..at + 10, bytes.iter().copied());
+        }
+    };
+    assert_eq!(with(&wide(&[255, 255, 255, 0])), Ok(1));
+    says(with(&wide(&[255, 255, 255, 1])), "PCRs that no TPM has");
+    says(with(&wide(&[255, 255, 255, 0, 0])), "in 5 bytes");
+}
+
+#[test]
+fn a_modulus_has_the_bits_that_its_key_says() {
+    let at = PUBLIC.len() - 256;
+    let mut short = PUBLIC.to_vec();
+    short[at] = 0x7f;
+    let mut other = PUBLIC.to_vec();
+    other[at - 8..at - 6].copy_from_slice(&2040u16.to_be_bytes());
+    for public in [short, other] {
+        let refused = AttestationKey::parse(&public).unwrap_err().to_string();
+        assert!(refused.contains("modulus of 256 bytes"), "{refused}");
     }
 }
 

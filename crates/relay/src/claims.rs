@@ -20,16 +20,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_antelope::{Id, Name, Slot};
 
+use crate::clock;
 use crate::highest::Highest;
+use crate::siblings::{USE_TTL, User};
 pub use open::{Error, Place, open};
 
 /// A shared store keeps a claim for so long at least. Older blocks are no longer let in
 /// ([`Rules::late`](crate::egress::Rules::late)), so that nobody asks for a claim that has been forgotten.
 pub const CLAIM_TTL: Duration = Duration::from_secs(120);
+
+/// How long a store has for what nothing waits for.
+const UNHURRIED: Duration = Duration::from_secs(1);
 
 /// Claims of a producer that are kept in memory, the latest: they are over four minutes of a producer that has every slot.
 const KEPT: usize = 512;
@@ -180,11 +185,33 @@ pub trait Claims: Send + Sync + 'static {
     /// # Errors
     /// The answer didn't come.
     fn latest(&self, chain: Id, producer: Name) -> BoxFuture<'_, Result<Option<Published>, Unavailable>>;
+
+    /// Writes down for [`USE_TTL`] that somebody uses these, each unless another one does; who that is, in their order (`None`: nobody). Two who come at
+    /// the same moment may both be told so once. It has nothing to do with claims, and no deadline: who asks has one.
+    ///
+    /// # Errors
+    /// The answer didn't come.
+    fn using(&self, uses: Uses) -> BoxFuture<'_, Result<Vec<Option<User>>, Unavailable>>;
 }
+
+/// What somebody uses of a chain's producers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uses {
+    /// The chain.
+    pub chain: Id,
+    /// Who.
+    pub user: User,
+    /// What: whose blocks go there, and what it is called.
+    pub what: Vec<(Name, String)>,
+}
+
+/// By whom something is used, and until when.
+type Used = (User, Instant);
 
 /// Claims of one process, gone with it.
 #[derive(Debug, Default)]
 pub struct MemoryClaims {
+    uses: Mutex<BTreeMap<(Id, Name, String), Used>>,
     // As many as there are producers in the settings, on the chains that the nodes are on.
     ledgers: Mutex<BTreeMap<(Id, Name), Ledger>>,
 }
@@ -215,6 +242,25 @@ impl Claims for MemoryClaims {
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = ledgers.get(&(chain, producer)).and_then(Ledger::latest);
         Box::pin(std::future::ready(Ok(latest)))
+    }
+
+    fn using(&self, uses: Uses) -> BoxFuture<'_, Result<Vec<Option<User>>, Unavailable>> {
+        let now = clock::now();
+        let mut known = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, until)| *until > now);
+        let mut users = Vec::new();
+        for (producer, what) in uses.what {
+            let (user, until) = known
+                .entry((uses.chain, producer, what))
+                .or_insert_with(|| (uses.user.clone(), now + USE_TTL));
+            if user.id == uses.user.id {
+                (*user, *until) = (uses.user.clone(), now + USE_TTL);
+                users.push(None);
+            } else {
+                users.push(Some(user.clone()));
+            }
+        }
+        Box::pin(std::future::ready(Ok(users)))
     }
 }
 

@@ -73,6 +73,10 @@ pub struct Config {
     pub first_frame_timeout: Duration,
     pub stall_timeout: Duration,
     pub silence_timeout: Duration,
+    /// Blocks; 0: never.
+    pub outer_lag: u32,
+    pub outer_lag_time: Duration,
+    pub fan_inward: bool,
     pub max_legs: usize,
     pub audit: Option<PathBuf>,
     pub audit_bytes: u64,

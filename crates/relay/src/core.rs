@@ -2,10 +2,11 @@
 //!
 //! Locks: a leg's filter, then the state; the outer peers are by themselves. None is held across an await.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstay_antelope::{Frame, Id, Kind, Message, Name, Slot};
+use mainstay_antelope::{Frame, Id, Kind, Message, Mode, Name, Slot};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +18,15 @@ use crate::config::Config;
 use crate::egress::{Block, Leg, Step, begins};
 use crate::filter::{Dropped, Filter, Inward, Outward};
 use crate::outers::Outers;
+use crate::spread::Spread;
 use crate::state::State;
 use crate::telemetry::{self, Alarm, Telemetry};
 use crate::{Pass, Verdict};
 
 /// Between two questions what was published last.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Between two looks at which outer peers are behind: a block.
+const LOOK: Duration = Duration::from_millis(500);
 /// For the answer to it: it isn't one that a block waits for.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
@@ -33,14 +37,18 @@ pub(crate) struct Core {
     pub(crate) stop: CancellationToken,
     /// Places for inner connections.
     pub(crate) places: Arc<Semaphore>,
-    claims: Arc<dyn Claims>,
+    pub(crate) claims: Arc<dyn Claims>,
     state: Mutex<State>,
     outers: Mutex<Outers>,
     /// Tells that a block was decided about, or came from outside.
     decided: watch::Sender<()>,
     /// Whether the chain is known, and what was published on it last: nothing is claimed before.
     ready: watch::Sender<bool>,
+    /// Legs whose outer peers are too far behind, and by how many blocks.
+    lagging: watch::Sender<BTreeMap<Leg, u32>>,
     pub(crate) audit: Option<Audit>,
+    /// What legs tell each other's nodes, if they do.
+    pub(crate) spread: Option<Arc<Spread>>,
     wall: Wall,
 }
 
@@ -59,7 +67,9 @@ impl Core {
             places: Arc::new(Semaphore::new(config.max_legs)),
             decided: watch::Sender::new(()),
             ready: watch::Sender::new(false),
+            lagging: watch::Sender::default(),
             stop: CancellationToken::new(),
+            spread: config.fan_inward.then(Arc::default),
             config,
             telemetry,
             claims,
@@ -69,7 +79,38 @@ impl Core {
         if let Some(chain) = core.config.chain_id {
             core.clone().prepare(chain);
         }
+        core.clone().look_at_heads();
         core
+    }
+
+    /// Looks again and again which outer peers are behind.
+    fn look_at_heads(self: Arc<Self>) {
+        let stop = self.stop.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            loop {
+                let mut behind = vec![0; self.config.outer.len()];
+                let lagging = {
+                    let mut state = self.state();
+                    for (leg, known) in state.legs() {
+                        behind[known.outer] = state.lag.behind(*leg).max(behind[known.outer]);
+                    }
+                    state.lag.judge(clock::now())
+                };
+                for (name, blocks) in self.config.outer.iter().zip(behind) {
+                    self.telemetry.behind(name, blocks);
+                }
+                self.lagging.send_replace(lagging);
+                tokio::time::sleep(LOOK).await;
+            }
+        }));
+    }
+
+    /// Waits until the outer peer of a leg is too far behind; by how many blocks.
+    pub(crate) async fn is_behind(&self, leg: Leg) -> u32 {
+        let mut lagging = self.lagging.subscribe();
+        let behind = lagging.wait_for(|lagging| lagging.contains_key(&leg)).await;
+        // The sender is there as long as this is.
+        behind.ok().and_then(|behind| behind.get(&leg).copied()).unwrap_or_default()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -130,12 +171,16 @@ impl Core {
             if let Some(known) = state.leg_mut(leg) {
                 known.outside.head = header.block_num();
             }
+            let is_live = self.is_live(header.slot);
+            state.lag.sent(leg, header.block_num(), is_live);
             let gaps = self.public(&mut state, header.producer, header.slot, None);
             drop(state);
             self.missed(&gaps);
             if self.config.rules.producers.contains(&header.producer) {
                 self.decided.send_replace(());
             }
+        } else {
+            told(&mut state, leg, frame);
         }
         done
     }
@@ -149,11 +194,14 @@ impl Core {
         slot: Slot,
         node: Option<&Arc<str>>,
     ) -> Vec<(Name, usize)> {
-        let rules = &self.config.rules;
-        let (now, begins) = ((self.wall)(), begins(slot));
-        let late = now.duration_since(begins).is_ok_and(|ago| ago > rules.late);
-        let early = begins.duration_since(now).is_ok_and(|ahead| ahead > rules.late);
-        if late || early { Vec::new() } else { state.rounds.public(producer, slot, node) }
+        if self.is_live(slot) { state.rounds.public(producer, slot, node) } else { Vec::new() }
+    }
+
+    /// Whether a slot is about now.
+    fn is_live(&self, slot: Slot) -> bool {
+        let (late, now, begins) = (self.config.rules.late, (self.wall)(), begins(slot));
+        let away = now.duration_since(begins).or_else(|_| begins.duration_since(now));
+        away.is_ok_and(|away| away <= late)
     }
 
     fn missed(&self, gaps: &[(Name, usize)]) {
@@ -219,6 +267,9 @@ impl Core {
             }
             _ => Vec::new(),
         };
+        if verdict.passes() {
+            state.lag.given(leg, block.number());
+        }
         let chain = state.chain().unwrap_or(Id::ZERO);
         let parent_public = state.shared.egress.is_public(&block.previous);
         drop(state);
@@ -291,6 +342,7 @@ impl Core {
                 }
             }
             self.ready.send_replace(true);
+            self.tell_siblings();
         }));
     }
 
@@ -303,6 +355,20 @@ impl Core {
             self.state().shared.egress.published(producer, latest);
         }
         Ok(())
+    }
+}
+
+/// An outer peer has sent what may name a block that it has.
+fn told(state: &mut State, leg: Leg, frame: &Frame) {
+    if let Ok(Message::Notice(notice)) = of_kind(frame, Kind::Notice)
+        && notice.known_blocks.mode != Mode::NONE
+        && let Some(head) = notice.known_blocks.ids.iter().next()
+    {
+        state.lag.told(leg, head.block_num());
+    }
+    // That comes in a block's place to a node that has it from elsewhere, by another relay say.
+    if let Ok(Message::BlockNotice(notice)) = of_kind(frame, Kind::BlockNotice) {
+        state.lag.sent(leg, notice.id.block_num(), false);
     }
 }
 

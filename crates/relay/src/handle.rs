@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde::Serialize;
 
 use crate::clock;
 use crate::config::SECTION;
 use crate::core::Core;
 use crate::egress::Leg;
+use crate::outers::Outer;
 use crate::rounds::Round;
 use crate::state::{Known, Raised, State, Told};
 
@@ -57,6 +58,8 @@ pub struct LegView {
     pub inner: SideView,
     /// What its outer peer does.
     pub outside: SideView,
+    /// How many blocks its outer peer is behind another leg's.
+    pub behind: u32,
 }
 
 /// An outer peer.
@@ -68,6 +71,8 @@ pub struct OuterView {
     pub legs: usize,
     /// Why it is avoided for a while; empty: it isn't.
     pub trouble: String,
+    /// Another relay that uses it too; empty: none does.
+    pub shared_with: String,
 }
 
 /// A round of one of our producers.
@@ -153,22 +158,20 @@ impl Operated for Handle {
 
     fn snapshot(&self) -> Snapshot {
         let now = clock::now();
-        let outer = {
-            let outers = self.core.outers();
-            let named = self.core.config.outer.iter().zip(outers.view());
-            let view = |(name, outer): (&Arc<str>, &crate::outers::Outer)| OuterView {
-                name: name.to_string(),
-                legs: outer.legs,
-                trouble: outer.trouble(now).unwrap_or_default().to_owned(),
-            };
-            named.map(view).collect()
-        };
+        let outers: Vec<Outer> = self.core.outers().view().cloned().collect();
         let state = self.core.state();
+        let outer = outers.iter().enumerate().map(|(place, outer)| OuterView {
+            name: self.core.config.outer[place].to_string(),
+            legs: outer.legs,
+            trouble: outer.trouble(now).unwrap_or_default().to_owned(),
+            shared_with: self.shared_with(&state, place).unwrap_or_default(),
+        });
+        let outer = outer.collect();
         Snapshot {
             name: self.core.config.name.clone(),
             chain_id: state.chain().map(|chain| chain.to_string()),
             preferred: state.preferred().map(|name| name.to_string()),
-            nodes: state.legs().iter().map(|(leg, known)| self.leg(*leg, known)).collect(),
+            nodes: state.legs().iter().map(|(leg, known)| self.leg(&state, *leg, known)).collect(),
             outer,
             rounds: state.rounds.view().map(round).collect(),
             claims: self.claims(&state, now),
@@ -187,6 +190,12 @@ impl Operated for Handle {
         }
         for outer in seen.outer.iter().filter(|outer| !outer.trouble.is_empty()) {
             reasons.push(format!("outer peer {}: {}", outer.name, outer.trouble));
+        }
+        for outer in seen.outer.iter().filter(|outer| !outer.shared_with.is_empty()) {
+            reasons.push(format!(
+                "outer peer {} is used by another relay too, {}",
+                outer.name, outer.shared_with
+            ));
         }
         let mut down = false;
         match fit {
@@ -214,6 +223,7 @@ impl Operated for Handle {
     async fn act(&self, action: Action) -> Result<(), Refused> {
         let what = match action {
             Action::Prefer { node } => return self.prefer(node.as_deref()),
+            Action::Majority { .. } => return Err(Refused::to_vote()),
             Action::Add { .. } | Action::Remove { .. } => {
                 "nodes connect by themselves: stop the node, or take it out of allow"
             }
@@ -223,6 +233,24 @@ impl Operated for Handle {
             Action::Recheck => "nodes are not checked, they connect by themselves",
         };
         Err(Refused::Unsupported(what.to_owned()))
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        &["prefer"]
+    }
+
+    /// Of every leg how far its node's head is behind the best, and how many legs there are.
+    #[allow(clippy::cast_precision_loss)] // for plots
+    fn figures(&self) -> Vec<Figure> {
+        let legs = self.snapshot().nodes;
+        let best = legs.iter().filter_map(|leg| leg.head).max();
+        let lag = |leg: &LegView| {
+            let lag = best.zip(leg.head).map(|(best, head)| best.saturating_sub(head))?;
+            Some(Figure::new(leg.name.clone(), "lag", "blocks", f64::from(lag)))
+        };
+        let mut figures: Vec<Figure> = legs.iter().filter_map(lag).collect();
+        figures.push(Figure::new("", "legs", "", legs.len() as f64));
+        figures
     }
 }
 
@@ -260,7 +288,13 @@ impl Handle {
         }
     }
 
-    fn leg(&self, leg: Leg, known: &Known) -> LegView {
+    /// Another relay that uses an outer peer.
+    fn shared_with(&self, state: &State, outer: usize) -> Option<String> {
+        let names = state.known_as(&self.core.config, outer);
+        names.iter().find_map(|name| state.siblings.of(name)).map(str::to_owned)
+    }
+
+    fn leg(&self, state: &State, leg: Leg, known: &Known) -> LegView {
         let fit = known.inner.version.is_some() && known.outside.version.is_some();
         LegView {
             name: known.name.to_string(),
@@ -274,6 +308,7 @@ impl Handle {
             rank: known.rank,
             inner: side(&known.inner),
             outside: side(&known.outside),
+            behind: state.lag.behind(leg),
         }
     }
 }

@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout};
 use crate::clock;
 use crate::core::Core;
 use crate::egress::{Leg, Step};
-use crate::filter::{Filter, Inward, Outward};
+use crate::filter::{Dropped, Filter, Inward, Outward};
 use crate::inner::keys::Shown;
 use crate::peer::Peer;
+use crate::spread::Line;
 use crate::stream::{Ended, Intake, Outlet};
 use crate::{Pass, Verdict};
 
@@ -53,6 +54,8 @@ pub(crate) enum Why {
     GoAway(&'static str),
     /// It didn't show a key that is asked for.
     Key(&'static str),
+    /// Another leg's outer peer is so many blocks ahead of it.
+    Behind(u32),
     Stopped,
 }
 
@@ -65,6 +68,7 @@ impl Why {
             Self::Ended(Ended::NoFrame(_)) => "no_frame",
             Self::GoAway(_) => "go_away",
             Self::Key(_) => "key",
+            Self::Behind(_) => "behind",
             Self::Stopped => "stopped",
         }
     }
@@ -91,6 +95,7 @@ impl fmt::Display for End {
             Why::Ended(Ended::NoFrame(why)) => write!(f, "{side} sent what is no frame: {why}"),
             Why::GoAway(reason) => write!(f, "{side} sent go_away, {reason}"),
             Why::Key(what) => write!(f, "{side}: {what}"),
+            Why::Behind(blocks) => write!(f, "{side} is {blocks} blocks behind"),
             Why::Stopped => f.write_str("mainstay stops"),
         }
     }
@@ -154,21 +159,26 @@ where
         let mut state = core.state();
         state.open(&core.config, peer.clone(), placed.outer, clock::now())
     };
+    let line = core.spread.as_ref().map(|spread| spread.opened(leg));
     let open = Open { core: core.clone(), leg };
     let name = core.config.outer[placed.outer].clone();
     core.telemetry.opened(leg, &peer, &name);
-    let pass = Passage { core: &core, leg, filter: Mutex::new(filter), outer: placed.outer };
+    let pass = Passage { core: &core, leg, filter: Mutex::new(filter), line, outer: placed.outer };
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => End { side: Side::Mainstay, why: Why::Stopped },
+        blocks = core.is_behind(leg) => End { side: Side::Outer, why: Why::Behind(blocks) },
         end = pass.outward(&mut inner.intake, &mut outer.outlet, first) => end,
         end = pass.inward(&mut outer.intake, &mut inner.outlet) => end,
     };
-    if end.side == Side::Outer {
+    if let Why::Behind(blocks) = end.why {
+        core.outers().lagged(placed.outer, end.to_string(), clock::now());
+        core.alarm("behind", name.clone(), format!("is {blocks} blocks behind another outer peer"));
+    } else if end.side == Side::Outer {
         core.outers().failed(placed.outer, end.to_string(), clock::now());
     }
     let node = core.node(leg);
-    drop((open, placed));
+    drop((pass, open, placed));
     core.telemetry.ended(leg, &node, &name, &end);
     tokio::join!(inner.part(), outer.part());
 }
@@ -226,6 +236,8 @@ struct Passage<'a> {
     core: &'a Arc<Core>,
     leg: Leg,
     filter: Mutex<Filter>,
+    /// Where legs tell each other's nodes what they hear.
+    line: Option<Line>,
     /// The place of its outer peer.
     outer: usize,
 }
@@ -246,6 +258,9 @@ impl Passage<'_> {
             while let Some(frame) = next {
                 if let Err(what) = shown.frame(&frame) {
                     return End { side: Side::Inner, why: Why::Key(what) };
+                }
+                if let Some(line) = &self.line {
+                    line.sent(&frame);
                 }
                 // What happens from now on may put an end to a block's waiting.
                 decided.mark_unchanged();
@@ -318,6 +333,8 @@ impl Passage<'_> {
         let mut greeted = false;
         loop {
             loop {
+                // Before the next frame is looked at: it may build on what waits.
+                self.others(to);
                 let frame = match from.here() {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break,
@@ -328,26 +345,72 @@ impl Passage<'_> {
                     self.core.outers().well(self.outer);
                 }
                 match self.core.inward(self.leg, &self.filter, &frame) {
-                    Inward::Pass => to.push(&frame),
+                    Inward::Pass => self.pass_in(&frame, to),
                     Inward::Double(double) => {
                         self.core.doubled(self.leg, &double);
-                        to.push(&frame);
+                        self.pass_in(&frame, to);
                     }
                     Inward::Drop(why) => self.core.dropped(self.leg, "in", frame.kind(), why),
                     Inward::Close => return outer(Why::GoAway(reason(&frame))),
                 }
             }
-            let written = match to.flush().await {
-                Ok(written) => written,
-                Err(ended) => return End { side: Side::Inner, why: Why::Ended(ended) },
-            };
-            self.core.telemetry.bytes_in.inc_by(written as u64);
+            if let Err(end) = self.write_in(to).await {
+                return end;
+            }
             let config = &self.core.config;
             let within = if greeted { config.silence_timeout } else { config.first_frame_timeout };
-            if let Err(ended) = from.more(within).await {
-                return outer(Why::Ended(ended));
+            let until = Instant::now() + within;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                tokio::select! {
+                    biased;
+                    more = from.more(left) => match more {
+                        Ok(_) => break,
+                        Err(ended) => return outer(Why::Ended(ended)),
+                    },
+                    () = self.woken() => {
+                        self.others(to);
+                        if let Err(end) = self.write_in(to).await {
+                            return end;
+                        }
+                    }
+                }
             }
         }
+    }
+
+    /// Passes a frame of the leg's own outer peer on to its node, and tells the others of it.
+    fn pass_in<W: AsyncWrite + Unpin>(&self, frame: &Frame, to: &mut Outlet<W>) {
+        let Some(line) = &self.line else { return to.push(frame) };
+        let heard = line.heard(frame);
+        self.core.telemetry.told(frame.kind(), &heard);
+        if heard.is_copy {
+            self.core.dropped(self.leg, "in", frame.kind(), Dropped::Repeated);
+        } else {
+            to.push(frame);
+        }
+    }
+
+    /// Puts what the other legs' outer peers have said behind what is to be written to the node.
+    fn others<W: AsyncWrite + Unpin>(&self, to: &mut Outlet<W>) {
+        if let Some(line) = &self.line {
+            line.take().iter().for_each(|frame| to.push(frame));
+        }
+    }
+
+    /// Waits until the other legs' outer peers have said something; for ever if that is none of its node's business.
+    async fn woken(&self) {
+        match &self.line {
+            Some(line) => line.woken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes inward all that waits.
+    async fn write_in<W: AsyncWrite + Unpin>(&self, to: &mut Outlet<W>) -> Result<(), End> {
+        let written = to.flush().await.map_err(|ended| End { side: Side::Inner, why: Why::Ended(ended) })?;
+        self.core.telemetry.bytes_in.inc_by(written as u64);
+        Ok(())
     }
 }
 

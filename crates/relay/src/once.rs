@@ -11,7 +11,14 @@ pub(crate) const TTL: Duration = Duration::from_secs(15);
 pub(crate) const KEPT: usize = 32_768;
 
 /// Half of a hash: whoever could make two transactions with the same one could do so with the ids that nodes go by.
-type Mark = [u8; 16];
+pub(crate) type Mark = [u8; 16];
+
+/// What bytes are remembered by.
+pub(crate) fn mark(bytes: &[u8]) -> Mark {
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    mark
+}
 
 /// Bytes that have been sent.
 #[derive(Clone, Debug, Default)]
@@ -23,19 +30,32 @@ pub(crate) struct Once {
 impl Once {
     /// Whether these bytes come for the first time within [`TTL`].
     pub(crate) fn is_first(&mut self, bytes: &[u8], now: Instant) -> bool {
-        while let Some((at, mark)) = self.order.front()
-            && (self.order.len() >= KEPT || now.saturating_duration_since(*at) >= TTL)
-        {
-            self.marks.remove(mark);
-            self.order.pop_front();
-        }
-        let mut mark = Mark::default();
-        mark.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        self.is_first_of(mark(bytes), now)
+    }
+
+    /// [`Once::is_first`] of bytes with this mark.
+    pub(crate) fn is_first_of(&mut self, mark: Mark, now: Instant) -> bool {
+        self.forget(KEPT - 1, now);
         let first = self.marks.insert(mark);
         if first {
             self.order.push_back((now, mark));
         }
         first
+    }
+
+    /// Whether such bytes have come within [`TTL`].
+    pub(crate) fn has(&mut self, mark: &Mark, now: Instant) -> bool {
+        self.forget(KEPT, now);
+        self.marks.contains(mark)
+    }
+
+    fn forget(&mut self, kept: usize, now: Instant) {
+        while let Some((at, mark)) = self.order.front()
+            && (self.order.len() > kept || now.saturating_duration_since(*at) >= TTL)
+        {
+            self.marks.remove(mark);
+            self.order.pop_front();
+        }
     }
 }
 

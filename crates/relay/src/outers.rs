@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 /// How long a peer that has failed is taken only if all have.
 pub const AVOIDED: Duration = Duration::from_secs(10);
+/// The same for one that was behind the others. It answers, so nothing shows whether it has caught up but another try.
+pub const AVOIDED_BEHIND: Duration = Duration::from_secs(60);
 
 /// The outer peers, by their place in the settings. Pure.
 #[derive(Clone, Debug)]
@@ -14,21 +16,30 @@ pub struct Outers(Vec<Outer>);
 pub struct Outer {
     /// Legs that it has, or is being connected to for.
     pub legs: usize,
-    /// When it failed last, and why.
-    pub failed: Option<(Instant, String)>,
+    failed: Option<Failure>,
+}
+
+/// How an outer peer failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    at: Instant,
+    why: String,
+    /// It answers all the same.
+    is_behind: bool,
 }
 
 impl Outer {
     fn avoided(&self, now: Instant) -> Option<Instant> {
-        let (at, _) = self.failed.as_ref()?;
-        (now.saturating_duration_since(*at) < AVOIDED).then_some(*at)
+        let failure = self.failed.as_ref()?;
+        let avoided = if failure.is_behind { AVOIDED_BEHIND } else { AVOIDED };
+        (now.saturating_duration_since(failure.at) < avoided).then_some(failure.at)
     }
 
     /// Why it is avoided, if it is.
     #[must_use]
     pub fn trouble(&self, now: Instant) -> Option<&str> {
-        let (_, why) = self.failed.as_ref()?;
-        self.avoided(now).map(|_| why.as_str())
+        let failure = self.failed.as_ref()?;
+        self.avoided(now).map(|_| failure.why.as_str())
     }
 }
 
@@ -57,13 +68,22 @@ impl Outers {
     /// It couldn't be reached, or has ended a leg.
     pub fn failed(&mut self, place: usize, why: String, now: Instant) {
         if let Some(outer) = self.0.get_mut(place) {
-            outer.failed = Some((now, why));
+            outer.failed = Some(Failure { at: now, why, is_behind: false });
+        }
+    }
+
+    /// It was too far behind the others.
+    pub fn lagged(&mut self, place: usize, why: String, now: Instant) {
+        if let Some(outer) = self.0.get_mut(place) {
+            outer.failed = Some(Failure { at: now, why, is_behind: true });
         }
     }
 
     /// It has sent something.
     pub fn well(&mut self, place: usize) {
-        if let Some(outer) = self.0.get_mut(place) {
+        if let Some(outer) = self.0.get_mut(place)
+            && outer.failed.as_ref().is_some_and(|failure| !failure.is_behind)
+        {
             outer.failed = None;
         }
     }
@@ -108,5 +128,19 @@ mod tests {
         assert_eq!(outers.take(&[], start + AVOIDED), Some(1));
         outers.well(0);
         assert_eq!(outers.take(&[], soon), Some(0));
+    }
+
+    /// One that is behind says something as soon as it is connected to, and is behind still.
+    #[test]
+    fn who_was_behind_is_taken_last_for_longer_whatever_it_says() {
+        let (mut outers, start) = (Outers::new(2), Instant::now());
+        outers.lagged(0, "behind".to_owned(), start);
+        outers.well(0);
+        let later = start + AVOIDED_BEHIND - Duration::from_millis(1);
+        assert_eq!((outers.take(&[], later), outers.take(&[], later)), (Some(1), Some(1)));
+        assert_eq!(outers.take(&[1], later), Some(0));
+        outers.left(0);
+        assert_eq!(outers.view().next().and_then(|outer| outer.trouble(later)), Some("behind"));
+        assert_eq!(outers.take(&[], start + AVOIDED_BEHIND), Some(0));
     }
 }

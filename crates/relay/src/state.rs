@@ -1,6 +1,6 @@
 //! What all legs share, and what is known of each. Pure: the lock around it is the core's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +9,10 @@ use mainstay_antelope::{Frame, Handshake, Id, Version};
 use crate::config::Config;
 use crate::egress::{Egress, Leg};
 use crate::filter::{Filter, Shared};
+use crate::lag::Lag;
 use crate::peer::Peer;
 use crate::rounds::Rounds;
+use crate::siblings::{Siblings, is_known_elsewhere};
 use crate::telemetry::Alarm;
 use crate::votes::Votes;
 
@@ -28,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) agent: String,
     /// Where it can be reached, by its own word.
     pub(crate) p2p_address: String,
+    /// The id that it has until it is restarted.
+    pub(crate) node_id: Option<Id>,
     /// The number of the newest block that it named or sent.
     pub(crate) head: u32,
     /// The number of its last irreversible block.
@@ -39,6 +43,7 @@ impl Told {
         self.version = Some(handshake.version());
         self.agent = shown(&handshake.agent.lossy());
         self.p2p_address = shown(&handshake.p2p_address.lossy());
+        self.node_id = Some(handshake.node_id);
         self.head = handshake.head_num;
         self.lib = handshake.lib_num;
     }
@@ -62,6 +67,10 @@ pub(crate) struct Known {
 /// What all legs share.
 pub(crate) struct State {
     pub(crate) shared: Shared,
+    /// Which outer peers stand still while others go on.
+    pub(crate) lag: Lag,
+    /// What other relays use of our outer peers.
+    pub(crate) siblings: Siblings,
     chain: Option<Id>,
     legs: BTreeMap<Leg, Known>,
     last: u64,
@@ -89,6 +98,8 @@ impl State {
         let egress = Egress::new(chain.unwrap_or(Id::ZERO), config.rules.clone());
         Self {
             shared: Shared { egress, votes: Votes::default() },
+            lag: Lag::of(config.outer_lag, config.outer_lag_time),
+            siblings: Siblings::default(),
             chain,
             legs: BTreeMap::new(),
             last: 0,
@@ -125,6 +136,7 @@ impl State {
         self.last += 1;
         let leg = Leg(self.last);
         let filter = self.shared.opened(leg);
+        self.lag.opened(leg);
         let known = Known {
             name: name(config, &peer, None),
             peer,
@@ -143,6 +155,7 @@ impl State {
     /// A leg is gone.
     pub(crate) fn close(&mut self, leg: Leg) {
         self.shared.closed(leg);
+        self.lag.closed(leg);
         self.legs.remove(&leg);
     }
 
@@ -157,6 +170,7 @@ impl State {
         let unknown = self.chain.is_none();
         let Some(known) = self.legs.get_mut(&leg) else { return };
         known.inner.take(handshake);
+        self.lag.has(leg, handshake.head_num);
         known.name = name(config, &known.peer, Some(&known.inner));
         known.greeting = unknown.then(|| frame.clone());
         self.rank(config);
@@ -170,6 +184,9 @@ impl State {
         }
         if let Some(known) = self.legs.get_mut(&leg) {
             known.outside.take(handshake);
+        }
+        if self.chain == Some(handshake.chain_id) {
+            self.lag.told(leg, handshake.head_num);
         }
         is_new
     }
@@ -210,6 +227,14 @@ impl State {
             };
             self.shared.egress.ranked(*leg, known.rank);
         }
+    }
+
+    /// What an outer peer in this place of the settings is known by: its name, if that means the same on other machines, and the ids that it has told.
+    pub(crate) fn known_as(&self, config: &Config, outer: usize) -> BTreeSet<String> {
+        let name = &config.outer[outer];
+        let legs = self.legs.values().filter(|known| known.outer == outer);
+        let ids = legs.filter_map(|known| known.outside.node_id).map(|id| id.to_string());
+        ids.chain(is_known_elsewhere(name).then(|| name.to_string())).collect()
     }
 
     /// A leg.

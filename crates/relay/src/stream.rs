@@ -1,6 +1,6 @@
 //! The halves of a connection: frames in, frames out, each wait with its deadline.
 //!
-//! There is no queue between the two sides of a leg. What one side has sent is passed on before more of it is read, so a side that takes in
+//! There is no queue between the two sides of a leg (what other legs tell its node waits in [`crate::fanout`]). What one side has sent is passed on before more of it is read, so a side that takes in
 //! nothing holds up the other one of its own leg and nobody else. That is also what is best for blocks: those that wait behind a peer that
 //! hangs are not decided about, and claim no slot that another leg could fill.
 
@@ -93,7 +93,7 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         Self { half, waiting: VecDeque::new(), stall }
     }
 
-    /// Puts a frame behind the others. Who calls sees to it that not more is here than was read at once.
+    /// Puts a frame behind the others. Who calls sees to it that not more is here than was read at once, and [`WAITING`](crate::fanout::WAITING).
     pub(crate) fn push(&mut self, frame: &Frame) {
         self.waiting.push_back(frame.bytes().clone());
     }

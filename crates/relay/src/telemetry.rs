@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mainstay_antelope::{Id, Name};
+use mainstay_antelope::{Id, Kind, Name};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::Verdict;
 use crate::claims::{Answer, Unavailable};
 use crate::egress::{Block, Double, Leg};
+use crate::fanout::Heard;
 use crate::filter::Dropped;
 use crate::leg::{End, Side};
 use crate::peer::Peer;
@@ -22,6 +23,24 @@ use crate::peer::Peer;
 /// Nodes that have a label of their own; who comes later is one of the others. Strangers can't get in, but what tells nodes of one
 /// address apart is their own word.
 const NODES: usize = 64;
+
+/// Kinds of alarms.
+const ALARMS: [&str; 12] = [
+    "double",
+    "claims",
+    "closed",
+    "open",
+    "future",
+    "old",
+    "behind",
+    "shared_outer",
+    "pinned",
+    "unreadable",
+    "chain",
+    "audit",
+];
+/// Answers to claims.
+const ANSWERS: [&str; 5] = ["granted", "same", "orphan", "lost", "unavailable"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RelayLabels {
@@ -55,6 +74,19 @@ struct DropLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabels {
+    relay: String,
+    what: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OuterLabels {
+    relay: String,
+    outer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     relay: String,
     side: &'static str,
@@ -83,9 +115,11 @@ pub struct Metrics {
     claim_seconds: Seconds,
     legs: Family<RelayLabels, Gauge>,
     legs_ended: Family<EndLabels, Counter>,
+    outer_behind: Family<OuterLabels, Gauge>,
     refused: Family<WhatLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
     votes: Family<RelayLabels, Counter>,
+    told: Family<ToldLabels, Counter>,
     alarms: Family<WhatLabels, Counter>,
     gaps: Family<ProducerLabels, Counter>,
     bytes: Family<WayLabels, Counter>,
@@ -101,9 +135,11 @@ impl Metrics {
             claim_seconds: Family::new_with_constructor(seconds),
             legs: Family::default(),
             legs_ended: Family::default(),
+            outer_behind: Family::default(),
             refused: Family::default(),
             dropped: Family::default(),
             votes: Family::default(),
+            told: Family::default(),
             alarms: Family::default(),
             gaps: Family::default(),
             bytes: Family::default(),
@@ -126,13 +162,23 @@ impl Metrics {
         r.register_with_unit("claim", "Time to the answer to a claim", Unit::Seconds, t.claim_seconds);
         r.register("legs", "Inner nodes that are connected, each with its outer one", t.legs);
         r.register("legs_ended", "Legs that ended, by the side that did and why", t.legs_ended);
+        r.register(
+            "outer_behind",
+            "Blocks that an outer peer is behind the one that is ahead, as far as its legs show it",
+            t.outer_behind,
+        );
         r.register("refused", "Inner connections that never became a leg, by reason", t.refused);
         r.register(
             "dropped",
-            "Frames other than blocks that were not passed on, by way and reason",
+            "Frames that were not passed on, by way and reason; blocks of inner nodes aside",
             t.dropped,
         );
         r.register("votes", "Votes of finalizers that went out", t.votes);
+        r.register(
+            "told",
+            "Blocks, transactions and votes of one leg's outer peer for another leg's node, with fan_inward; full: too much waited for that node",
+            t.told,
+        );
         r.register("alarms", "What an operator should look at, by kind", t.alarms);
         r.register("gaps", "Slots of ours that nobody filled", t.gaps);
         r.register_with_unit("passed", "Bytes that were passed on, by way", Unit::Bytes, t.bytes);
@@ -167,6 +213,12 @@ impl Telemetry {
         for producer in producers {
             // So that it is there before the first.
             let _ = metrics.gaps.get_or_create_owned(&gaps_of(name, *producer));
+        }
+        for (family, words) in [(&metrics.alarms, &ALARMS[..]), (&metrics.claims, &ANSWERS)] {
+            for what in words {
+                // These too: who watches for an increase would miss the first one.
+                let _ = family.get_or_create_owned(&WhatLabels { relay: name.to_owned(), what });
+            }
         }
         let relay = RelayLabels { relay: name.to_owned() };
         let way = |way| WayLabels { relay: name.to_owned(), way };
@@ -213,6 +265,12 @@ impl Telemetry {
         } else {
             tracing::warn!(relay = self.relay, leg = leg.0, node, outer, %end, "leg closed");
         }
+    }
+
+    /// So many blocks an outer peer is behind.
+    pub(crate) fn behind(&self, outer: &str, blocks: u32) {
+        let labels = OuterLabels { relay: self.relay.clone(), outer: outer.to_owned() };
+        self.metrics.outer_behind.get_or_create(&labels).set(blocks.into());
     }
 
     /// An outer peer couldn't be reached.
@@ -281,6 +339,16 @@ impl Telemetry {
         self.votes.inc();
     }
 
+    /// A frame of one leg's outer peer, and what became of it at the other legs.
+    pub(crate) fn told(&self, kind: Kind, heard: &Heard) {
+        for (outcome, legs) in [("told", heard.told.len()), ("full", heard.full.len())] {
+            if legs > 0 {
+                let labels = ToldLabels { relay: self.relay.clone(), what: kind.name(), outcome };
+                self.metrics.told.get_or_create(&labels).inc_by(legs as u64);
+            }
+        }
+    }
+
     /// A frame that is no block was not passed on.
     pub(crate) fn dropped(&self, way: &'static str, why: Dropped) {
         let why = match why {
@@ -301,6 +369,7 @@ impl Telemetry {
 
     /// Something that an operator should look at.
     pub(crate) fn alarm(&self, alarm: &Alarm) {
+        debug_assert!(ALARMS.contains(&alarm.kind), "{} is none of the kinds", alarm.kind);
         self.metrics.alarms.get_or_create(&self.what(alarm.kind)).inc();
         tracing::warn!(relay = self.relay, node = %alarm.node, kind = alarm.kind, what = alarm.what, "alarm");
     }

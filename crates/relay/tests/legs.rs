@@ -11,6 +11,8 @@ mod claims;
 mod connections;
 #[path = "common/greeting.rs"]
 mod greeting;
+#[path = "legs/inward.rs"]
+mod inward;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 
@@ -22,12 +24,8 @@ use mainstay_relay::claims::MemoryClaims;
 async fn nodes_of_one_mind_have_one_public_block_a_slot() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     for slot in first..first + 12 {
         produce(&[&a, &b], slot, 0);
     }
@@ -42,12 +40,8 @@ async fn nodes_of_one_mind_have_one_public_block_a_slot() {
 async fn when_they_part_one_stays_public_and_the_other_comes_back_for_the_next_round() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     for slot in first..first + 4 {
         produce(&[&a, &b], slot, 0);
     }
@@ -88,12 +82,8 @@ async fn when_they_part_one_stays_public_and_the_other_comes_back_for_the_next_r
 async fn a_node_that_dies_in_a_round_costs_no_slot() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     for slot in first..first + 4 {
         produce(&[&a, &b], slot, 0);
     }
@@ -110,12 +100,8 @@ async fn a_node_that_dies_in_a_round_costs_no_slot() {
 async fn a_node_that_freezes_costs_no_slot_and_what_it_makes_later_stays_inside() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     for slot in first..first + 4 {
         produce(&[&a, &b], slot, 0);
     }
@@ -160,7 +146,7 @@ async fn an_outer_peer_that_is_lost_is_replaced() {
 async fn an_outer_peer_that_hangs_delays_no_other_leg_and_loses_its_own() {
     let c = sentry("c").await;
     let d = sentry("d").await;
-    let bed = relay(&[&c, &d], "silence_timeout = \"1s\"").await;
+    let bed = relay(&[&c, &d], "silence_timeout = \"1s\"\nouter_lag = 0").await;
     let (a, b) = (bed.node("a").await, bed.node("b").await);
     let first = round();
     c.freeze(true);
@@ -179,12 +165,8 @@ async fn an_outer_peer_that_hangs_delays_no_other_leg_and_loses_its_own() {
 async fn after_a_restart_slots_that_were_filled_stay_one_blocks() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     produce(&[&a, &b], first, 0);
     produce(&[&a, &b], first + 1, 0);
     c.until("the first blocks", |it| it.head() == a.head()).await;
@@ -218,12 +200,8 @@ async fn a_better_node_has_the_round_and_an_operator_may_prefer_another() {
         "[[relay.node]]\nname = \"a\"\nagent = \"a\"\n[[relay.node]]\nname = \"b\"\nagent = \"b\"\nrank = 1";
     let c = sentry("c").await;
     let bed = Plan { wall: standing, ..Plan::new(&[&c], settings) }.start().await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = STANDING - 14;
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     produce(&[&b], first, 1);
     b.say(&mainstay_sim::nodeos::whole(&mainstay_antelope::Message::SyncRequest(
         mainstay_antelope::SyncRequest { start: 7, end: 0 },

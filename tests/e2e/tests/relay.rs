@@ -13,29 +13,38 @@ use mainstay_e2e::nodeos::Begin;
 use mainstay_e2e::nodeos::chain::now;
 use mainstay_e2e::nodeos::devnet::Devnet;
 use mainstay_e2e::nodeos::round::Round;
-use mainstay_e2e::{Lab, Result, ensure, fail, scenario};
+use mainstay_e2e::{Failure, Lab, Result, ensure, fail, scenario, until};
+use serde_json::Value;
 
 /// The most rounds that it takes until the nodes' blocks differ; six transactions do it nearly always.
 const TRIES: u32 = 4;
+/// Before a leg ends that says nothing, 30 s.
+const FROZEN: Duration = Duration::from_secs(25);
 
 #[test]
 fn no_slot_has_two_blocks_and_the_next_round_is_whole_whatever_becomes_of_the_nodes() {
-    scenario("relay", Duration::from_secs(900), async |lab| run(lab, 1).await);
+    scenario("relay", Duration::from_secs(900), async |lab| run(lab, 1, &[]).await);
 }
 
 #[test]
 #[ignore = "it takes half an hour"]
 fn the_same_over_hundreds_of_slots() {
-    scenario("relay-long", Duration::from_secs(3600), async |lab| run(lab, 500).await);
+    scenario("relay-long", Duration::from_secs(3600), async |lab| run(lab, 500, &[]).await);
+}
+
+#[test]
+#[ignore = "it takes as long as without"]
+fn the_same_where_nodes_are_told_by_others_peers_too() {
+    scenario("relay-told", Duration::from_secs(900), async |lab| run(lab, 1, &["--fan-inward"]).await);
 }
 
 /// Lets everything fail in turn, over and over until so many slots of the producer have had their block.
-async fn run(lab: &Lab, slots: usize) -> Result<()> {
+async fn run(lab: &Lab, slots: usize, flags: &[&str]) -> Result<()> {
     let mut net = Devnet::start(lab).await?;
     without(lab, &mut net).await?;
 
     let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
-    let mut gate = Gate::start(lab, &[public, sentry], &[]).await?;
+    let mut gate = Gate::start(lab, &[public, sentry], flags).await?;
     for taps in &net.inner {
         taps[0].lead_to(Some(gate.address()));
     }
@@ -58,6 +67,7 @@ async fn run(lab: &Lab, slots: usize) -> Result<()> {
         }
     }
     drop(gate);
+    told_by_others(lab, &net).await?;
     pair(lab, &net).await?;
 
     lab.say(format!("{} slots, never two blocks for one", net.one_block_a_slot()?));
@@ -205,6 +215,46 @@ async fn outer_lost(lab: &Lab, net: &Devnet) -> Result<()> {
     for node in 0..2 {
         net.follows(node).await?;
     }
+    Ok(())
+}
+
+/// With `fan_inward` a node whose outer peer is frozen goes on by what the other one's says, on the leg that it has.
+async fn told_by_others(lab: &Lab, net: &Devnet) -> Result<()> {
+    let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+    // The leg is to stay what it is.
+    let flags = ["--fan-inward", "--outer-lag", "0"];
+    let gate = Gate::start(lab, &[public, sentry], &flags).await?;
+    for taps in &net.inner {
+        taps[0].lead_to(Some(gate.address()));
+    }
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    whole(lab, net, "nodes are told by others' peers too", net.next_round()).await?;
+    let legs = async || -> Result<Vec<(u64, String)>> {
+        let shown = gate.shown().await?;
+        let legs = shown["nodes"].as_array().cloned().unwrap_or_default();
+        let leg = |leg: &Value| Some((leg["leg"].as_u64()?, leg["outer"].as_str()?.to_owned()));
+        legs.iter().map(leg).collect::<Option<_>>().ok_or_else(|| Failure::new("no legs are shown"))
+    };
+    let before = legs().await?;
+    ensure!(before.iter().any(|(_, outer)| outer == sentry), "no leg has the sentry: {before:?}");
+    net.sentry.freeze()?;
+    let head = net.public.chain().head().await?.number;
+    for node in &net.nodes {
+        until(&format!("{} to go on", node.name()), FROZEN, async || {
+            Ok((node.chain().head().await?.number > head + 20).then_some(()))
+        })
+        .await?;
+    }
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    ensure!(legs().await? == before, "a leg ended");
+    net.sentry.thaw()?;
+    lab.say("a node behind a frozen peer went on by what the other peer said");
+    whole(lab, net, "the sentry is back", net.next_round()).await?;
+    ensure!(legs().await? == before, "a leg ended");
     Ok(())
 }
 

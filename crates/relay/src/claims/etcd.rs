@@ -7,6 +7,7 @@
 //! | `/PREFIX/C/claim/PRODUCER/SLOT` | the id | its lease |
 //! | `/PREFIX/C/id/ID` | nothing: it is the id of a claim | its lease |
 //! | `/PREFIX/C/last/PRODUCER/number`, `…/slot` | what was published last, in eight hexadecimal digits | good |
+//! | `/PREFIX/C/outer/PRODUCER/PEER` | the relay that uses this outer peer, as [`User::text`] | a lease of [`USE_TTL`] |
 //!
 //! A bid is one transaction: if there is no claim, the parent is one (where it isn't known to be public), and number and slot of the last published are
 //! less, put all four; else read them, and say by [`Answer::of`] what that comes to. etcd compares values as bytes, hence the digits. So there is
@@ -33,7 +34,8 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::warm::Warm;
-use super::{Answer, Bid, BoxFuture, CLAIM_TTL, Claims, Published, Unavailable};
+use super::{Answer, Bid, BoxFuture, CLAIM_TTL, Claims, Published, UNHURRIED, Unavailable, Uses};
+use crate::siblings::{USE_TTL, User};
 pub(super) use address::EtcdAddress;
 use api::{Keys, Outcome};
 use member::{Member, Trouble};
@@ -132,6 +134,14 @@ impl Claims for EtcdClaims {
             }),
         )
     }
+
+    fn using(&self, uses: Uses) -> BoxFuture<'_, Result<Vec<Option<User>>, Unavailable>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + UNHURRIED;
+            let answer = timeout_at(deadline, self.shared.using(&uses, deadline)).await;
+            answer.unwrap_or_else(|_| Err(self.shared.unavailable("no answer in time")))
+        })
+    }
 }
 
 impl Shared {
@@ -179,6 +189,30 @@ impl Shared {
             Err(Trouble::Other(why)) => Err(Unavailable(why)),
             Err(Trouble::NoLease) => Err(self.unavailable("an answer to another question")),
         }
+    }
+
+    /// Looks who uses what, then writes down what nobody else does. Who writes last of two who looked at the same moment has it, which the other one
+    /// is told the next time.
+    async fn using(&self, uses: &Uses, deadline: Instant) -> Result<Vec<Option<User>>, Unavailable> {
+        let ask = async |function, body| match self.members.ask(function, &body, deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(Trouble::Other(why)) => Err(Unavailable(why)),
+            Err(Trouble::NoLease) => Err(self.unavailable("an answer to another question")),
+        };
+        let keys = api::used(&self.prefix, uses);
+        let answer = ask(TXN, api::look_up(&keys)).await?;
+        let users =
+            api::read_users(&answer, keys.len()).ok_or_else(|| self.foreign("who uses an outer peer"))?;
+        let users: Vec<Option<User>> =
+            users.into_iter().map(|user| user.filter(|user| user.id != uses.user.id)).collect();
+        let free = keys.iter().zip(&users).filter(|(_, user)| user.is_none());
+        let free: Vec<&String> = free.map(|(key, _)| key).collect();
+        if !free.is_empty() {
+            let answer = ask(GRANT, api::lease(USE_TTL.as_secs())).await?;
+            let lease = api::read_lease(&answer).ok_or_else(|| self.foreign("a lease"))?;
+            ask(TXN, api::write(&free, &uses.user.text(), &lease)).await?;
+        }
+        Ok(users)
     }
 
     /// One that lasts for [`CLAIM_TTL`] at least.

@@ -7,6 +7,7 @@
 //! | `mainstay:relay:{C}:claim:PRODUCER:SLOT` | the id | [`KEPT`] |
 //! | `mainstay:relay:{C}:id:ID` | nothing: it is the id of a claim | [`KEPT`] |
 //! | `mainstay:relay:{C}:last:PRODUCER` | number and slot last published, as `123 456` | good |
+//! | `mainstay:relay:{C}:outer:PRODUCER:PEER` | the relay that uses this outer peer, as [`User::text`] | [`USE_TTL`] |
 //!
 //! A user in Redis needs EVAL, GET and SET there. It takes Redis 6 or newer.
 
@@ -19,7 +20,8 @@ use mainstay_store::{RedisAddress, RedisScripts, StoreError};
 use tokio::time::Instant;
 
 use super::warm::Warm;
-use super::{Answer, Bid, BoxFuture, CLAIM_TTL, Claims, Published, Unavailable};
+use super::{Answer, Bid, BoxFuture, CLAIM_TTL, Claims, Published, UNHURRIED, Unavailable, Uses};
+use crate::siblings::{USE_TTL, User};
 
 /// How long a claim is kept: so that whoever asks at the end of [`CLAIM_TTL`] still finds it.
 const KEPT: Duration = CLAIM_TTL.saturating_mul(2);
@@ -43,6 +45,20 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[6])
 redis.call('SET', KEYS[4], '', 'PX', ARGV[6])
 redis.call('SET', KEYS[2], ARGV[2] .. ' ' .. ARGV[3])
 return {'granted'}";
+
+/// [`Claims::using`]. Keys: what is used. Arguments: by whom, that with all that is to be written down, for how many milliseconds.
+const USE: &str = "\
+local users = {}
+for at, key in ipairs(KEYS) do
+  local user = redis.call('GET', key)
+  if user and string.match(user, '^%S*') ~= ARGV[1] then
+    users[at] = user
+  else
+    redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
+    users[at] = ''
+  end
+end
+return users";
 
 const LATEST: &str = "return {redis.call('GET', KEYS[1])}";
 
@@ -107,6 +123,23 @@ impl RedisClaims {
         read_last(text).map(Some).ok_or_else(|| self.foreign("what was published last"))
     }
 
+    async fn uses(&self, uses: Uses) -> Result<Vec<Option<User>>, Unavailable> {
+        let place = |(producer, what): &(Name, String)| key(uses.chain, &format!("outer:{producer}:{what}"));
+        let keys: Vec<String> = uses.what.iter().map(place).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments = [&uses.user.id, &uses.user.text(), &USE_TTL.as_millis().to_string()];
+        let arguments = arguments.map(String::as_str);
+        let answer = self.scripts.run(USE, &keys, &arguments, Instant::now() + UNHURRIED).await;
+        let answer = answer.map_err(|error| Unavailable(error.to_string()))?;
+        if answer.len() != keys.len() {
+            return Err(self.foreign("who uses an outer peer"));
+        }
+        let text = |user: Option<Bytes>| user.map(|user| String::from_utf8_lossy(&user).into_owned());
+        Ok(answer.into_iter().map(|user| text(user).and_then(|user| User::read(&user))).collect())
+    }
+
     fn foreign(&self, what: &str) -> Unavailable {
         Unavailable(format!(
             "{}: what it keeps as {what} is none; who else writes there?",
@@ -122,6 +155,10 @@ impl Claims for RedisClaims {
 
     fn latest(&self, chain: Id, producer: Name) -> BoxFuture<'_, Result<Option<Published>, Unavailable>> {
         Box::pin(self.published(chain, producer))
+    }
+
+    fn using(&self, uses: Uses) -> BoxFuture<'_, Result<Vec<Option<User>>, Unavailable>> {
+        Box::pin(self.uses(uses))
     }
 }
 

@@ -82,6 +82,18 @@ pub static SECTION: Section = Section::role(
             "How long a side may say nothing; nodes say something every p2p-keepalive-interval-ms, 10 s",
         )
         .default("30s"),
+        Key::new(
+            "outer_lag",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            "How many blocks an outer node may be behind another one before its legs end; 0: any",
+        )
+        .default("10"),
+        Key::new("outer_lag_time", Kind::Duration, "For how long it may be").default("3s"),
+        Key::new(
+            "fan_inward",
+            Kind::Switch,
+            "Tell each node the live blocks, transactions and votes that any outer node sends, not only its own",
+        ),
         Key::new("max_legs", Kind::Integer { min: 1, max: 1000 }, "Nodes that may be connected at once").default("64"),
         Key::new(
             "audit",

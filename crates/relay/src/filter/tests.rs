@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use mainstay_antelope::{
-    Blob, BlockNack, BlockNotice, ChainSize, Fixed, GoAway, Gossip, Header, Id, IdList, List, Mode, Name,
-    Nanos, Notice, PackedTransaction, Reason, Request, Signature, SignedBlock, Slot, Splitter, SyncRequest,
-    Time, TransactionNotice, Vote,
+    Blob, BlockNack, BlockNotice, ChainSize, GoAway, Gossip, Id, IdList, List, Mode, Nanos, Notice, Reason,
+    Request, Slot, SyncRequest, Time, TransactionNotice,
 };
 
 use super::*;
 use crate::egress::{Rules, begins};
-use crate::greeting::{CHAIN, greeting};
+use crate::frames::*;
+use crate::greeting::CHAIN;
 use crate::{Pass, Suppress, Verdict};
 
-const OURS: Name = Name(1);
 const SLOT: Slot = Slot(1_700_000_000);
 const PARENT: Id = Id([1; 32]);
 
@@ -47,66 +46,6 @@ impl Legs {
     fn in_b(&mut self, frame: &Frame) -> Inward {
         self.b.inward(frame, &mut self.shared, self.now)
     }
-}
-
-fn frame(message: Message<'_>) -> Frame {
-    message.frame().unwrap()
-}
-
-fn cut(bytes: &[u8]) -> Frame {
-    let mut splitter = Splitter::default();
-    splitter.push(bytes);
-    splitter.split().unwrap().unwrap()
-}
-
-/// A frame that is nothing but its type.
-fn empty(kind: u8) -> Frame {
-    cut(&[1, 0, 0, 0, kind])
-}
-
-fn handshake(version: Version, head: Id) -> Frame {
-    frame(greeting(version, Id::ZERO, head))
-}
-
-/// A block of ours; `content` makes it another one.
-fn block(slot: Slot, previous: Id, content: u8) -> (Block, Frame) {
-    let header = Header {
-        slot,
-        producer: OURS,
-        confirmed: 0,
-        previous,
-        transaction_mroot: Id([content; 32]),
-        action_mroot: Id::ZERO,
-        schedule_version: 1,
-        new_producers: None,
-        header_extensions: List::EMPTY,
-    };
-    let signed = SignedBlock {
-        header,
-        producer_signature: Signature::EMPTY,
-        transactions: List::EMPTY,
-        block_extensions: List::EMPTY,
-    };
-    (Block::from(&header), frame(Message::SignedBlock(signed)))
-}
-
-fn transaction(content: &[u8]) -> Frame {
-    frame(Message::PackedTransaction(PackedTransaction {
-        signatures: List::EMPTY,
-        compression: 0,
-        packed_context_free_data: Blob(&[]),
-        packed_trx: Blob(content),
-    }))
-}
-
-fn vote(block_id: Id, key: u8) -> Frame {
-    let (finalizer_key, sig) = (&[key; 96], &[0; 192]);
-    frame(Message::Vote(Vote {
-        block_id,
-        strong: true,
-        finalizer_key: Fixed(finalizer_key),
-        sig: Fixed(sig),
-    }))
 }
 
 /// All there is to be said but handshakes, blocks, transactions, votes and farewells.

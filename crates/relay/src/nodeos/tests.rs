@@ -151,8 +151,11 @@ fn what_inner_nodes_may_have() {
         "p2p-listen-endpoint = localhost:9874:blk",
         "p2p-listen-endpoint =",
     ] {
-        let text = format!("{}{line}\n", INNER.replace("connection-cleanup-period = 1\n", ""));
-        let text = if line.contains("cleanup") { text } else { format!("{INNER}{line}\n") };
+        // Some keys may be there once.
+        let key = line.split(" =").next().unwrap_or_default();
+        let others =
+            INNER.lines().filter(|other| key != "connection-cleanup-period" || !other.starts_with(key));
+        let text = others.chain([line]).collect::<Vec<_>>().join("\n");
         assert_eq!(told(&text, As::Inner, 2, &[]), [""; 0], "{line}");
     }
 }

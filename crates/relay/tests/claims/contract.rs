@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_antelope::{Id, Name, Slot};
-use mainstay_relay::claims::{Answer, Bid, Claims, Key, MemoryClaims, Published};
+use mainstay_relay::claims::{Answer, Bid, Claims, Key, MemoryClaims, Published, Uses};
+use mainstay_relay::siblings::User;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Handle;
@@ -47,6 +48,7 @@ pub async fn holds(claims: &dyn Claims) {
     who_may_not_win_only_asks(claims).await;
     chains_and_producers_have_claims_of_their_own(claims).await;
     the_latest_is_told(claims).await;
+    what_is_used_is_the_first_ones(claims).await;
 }
 
 async fn the_first_has_the_slot_and_who_comes_again_is_told_so(claims: &dyn Claims) {
@@ -128,6 +130,38 @@ async fn the_latest_is_told(claims: &dyn Claims) {
     assert_eq!(claims.latest(chain, producer).await, Ok(Some(Published { number: 103, slot: Slot(9) })));
     assert_eq!(claims.latest(chain, Name(2 << 60)).await, Ok(None));
     assert_eq!(claims.latest(self::chain(), producer).await, Ok(None));
+}
+
+/// A relay that has written down so often what it uses.
+pub fn user(id: &str, beat: u64) -> User {
+    User { id: id.to_owned(), beat, name: format!("relay {id} on host") }
+}
+
+/// What a relay uses.
+pub fn uses(chain: Id, user: &User, what: &[(Name, &str)]) -> Uses {
+    let what = what.iter().map(|(producer, what)| (*producer, (*what).to_owned())).collect();
+    Uses { chain, user: user.clone(), what }
+}
+
+async fn what_is_used_is_the_first_ones(claims: &dyn Claims) {
+    let (chain, other) = (chain(), chain());
+    let using = async |chain, user: &User, what: &[(Name, &str)]| {
+        claims.using(uses(chain, user, what)).await.unwrap()
+    };
+    let (c, d, ipv6) = ((PRODUCER, "c:9876"), (PRODUCER, "d:9876"), (PRODUCER, "[2001:db8::1]:9876"));
+    let (first, second) = (user("x", 1), user("y", 1));
+    assert_eq!(using(chain, &first, &[]).await, []);
+    assert_eq!(using(chain, &first, &[c, ipv6]).await, [None, None]);
+    assert_eq!(using(chain, &second, &[d, c, ipv6]).await, [None, Some(first.clone()), Some(first.clone())]);
+    // Who has it writes anew, and what it wrote last is told.
+    let later = user("x", 2);
+    assert_eq!(using(chain, &later, &[c, d]).await, [None, Some(second.clone())]);
+    assert_eq!(using(chain, &second, &[c, d, ipv6]).await, [Some(later), None, Some(first.clone())]);
+    // An id that another one begins with is another.
+    assert_eq!(using(chain, &user("xx", 1), &[ipv6]).await, [Some(first)]);
+    // Chains and producers have what is theirs.
+    assert_eq!(using(other, &second, &[c]).await, [None]);
+    assert_eq!(using(chain, &second, &[(Name(2 << 60), "c:9876")]).await, [None]);
 }
 
 /// Few slots, blocks and producers, so that they meet.

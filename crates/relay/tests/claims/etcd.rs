@@ -76,6 +76,20 @@ async fn a_claim_goes_with_its_lease_and_the_last_published_stays() {
     assert_eq!(claims.claim(bid(mine.key.chain, 7, id(100, 2))).await, Ok(Answer::Lost(None)));
 }
 
+#[tokio::test]
+async fn what_a_relay_uses_goes_with_its_lease() {
+    let etcd = Etcd::start().await;
+    let uses = contract::uses(chain(), &contract::user("x", 3), &[(PRODUCER, "c:9876")]);
+    at(etcd.port, LONG).using(uses.clone()).await.unwrap();
+    let kept = all(&etcd).await;
+    let [(key, value, Some(lease))] = &kept[..] else { panic!("{kept:?}") };
+    assert_eq!(*key, format!("/mainstay/relay/{}/outer/{PRODUCER}/c:9876", uses.chain));
+    assert_eq!(value, "x 3 relay x on host");
+    let left = etcd.post("/v3/kv/lease/timetolive", &json!({ "ID": lease })).await;
+    let left: u64 = left["TTL"].as_str().unwrap().parse().unwrap();
+    assert!((10..=20).contains(&left), "{left} s");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_answer_may_have_been_yes_and_the_same_block_is_told_so() {
     let etcd = Etcd::start().await;

@@ -65,6 +65,17 @@ async fn a_claim_goes_after_a_while_and_the_last_published_stays() {
     assert_eq!(redis.cli(&["DBSIZE"]).await, "3\n");
 }
 
+#[tokio::test]
+async fn what_a_relay_uses_goes_after_a_while() {
+    let redis = Redis::start(&[]).await;
+    let uses = contract::uses(chain(), &contract::user("x", 3), &[(PRODUCER, "c:9876")]);
+    at(redis.port, LONG).using(uses.clone()).await.unwrap();
+    let key = format!("mainstay:relay:{{{}}}:outer:{PRODUCER}:c:9876", uses.chain);
+    assert_eq!(redis.cli(&["--raw", "GET", &key]).await, "x 3 relay x on host\n");
+    let left: u64 = redis.cli(&["PTTL", &key]).await.trim().parse().unwrap();
+    assert!((10_000..=20_000).contains(&left), "{left} ms");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_answer_may_have_been_yes_and_the_same_block_is_told_so() {
     let redis = Redis::start(&[]).await;

@@ -101,6 +101,16 @@ impl Bed {
         node
     }
 
+    /// Two nodes of the producer, at the head of an outer peer, which throw away what comes: they produce.
+    pub async fn producing(&self, outer: &Nodeos) -> (Nodeos, Nodeos) {
+        let nodes = (self.node("a").await, self.node("b").await);
+        for node in [&nodes.0, &nodes.1] {
+            node.until("what was before", |it| it.head() == outer.head()).await;
+            node.chain(|chain| chain.set_producing(true));
+        }
+        nodes
+    }
+
     /// Waits until a node is connected.
     pub async fn joined(&self, name: &str) {
         self.until(name, |it| {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstay_antelope::{Id, Name};
 use mainstay_node::{Level, Operated as _};
-use mainstay_relay::claims::{Answer, Bid, BoxFuture, Claims, MemoryClaims, Published, Unavailable};
+use mainstay_relay::claims::{Answer, Bid, BoxFuture, Claims, MemoryClaims, Published, Unavailable, Uses};
+use mainstay_relay::siblings::User;
 
 use crate::bed::*;
 
@@ -31,6 +32,37 @@ impl Claims for Away {
         }
         self.inner.latest(chain, producer)
     }
+
+    fn using(&self, uses: Uses) -> BoxFuture<'_, Result<Vec<Option<User>>, Unavailable>> {
+        self.inner.using(uses)
+    }
+}
+
+/// Two relays before one outer peer, which have it by names that are others on other machines: it tells its id.
+#[tokio::test]
+async fn an_outer_peer_that_two_relays_use_is_told() {
+    let claims = Arc::new(MemoryClaims::default());
+    let (c, d) = (sentry("c").await, sentry("d").await);
+    let relay = async |name: &str, outer: &[&mainstay_sim::nodeos::Nodeos]| {
+        let plan = Plan::new(outer, &format!("name = \"{name}\""));
+        Plan { claims: claims.clone(), ..plan }.start().await
+    };
+    let beds = [relay("first", &[&c, &d]).await, relay("second", &[&d]).await];
+    let _nodes = [beds[0].node("a").await, beds[0].node("b").await, beds[1].node("a").await];
+    tokio::time::pause();
+    let alarms = |bed: &Bed| bed.count("alarms_total", &["what=\"shared_outer\""]);
+    beds[0].until("an alarm", |_| beds.iter().any(|bed| alarms(bed) > 0.0)).await;
+    // Who has it isn't warned; which one that is depends on who was first.
+    let warned = usize::from(alarms(&beds[1]) > 0.0);
+    let (bed, other) = (&beds[warned], ["second on ", "first on "][warned]);
+    let seen = bed.handle.snapshot();
+    for outer in &seen.outer {
+        let is_shared = outer.name == d.address().to_string();
+        assert_eq!(outer.shared_with.starts_with(other), is_shared, "{seen:?}");
+    }
+    assert_eq!((seen.alarms[0].kind, seen.alarms[0].node.clone()), ("shared_outer", d.address().to_string()));
+    assert!(bed.handle.health().1.iter().any(|reason| reason.contains("is used by another relay too")));
+    assert_eq!((alarms(bed), alarms(&beds[1 - warned])), (1.0, 0.0));
 }
 
 #[tokio::test]
@@ -60,12 +92,8 @@ async fn blocks_go_out_without_an_answer_where_that_is_wanted() {
     let claims = Arc::new(Away::default());
     let c = sentry("c").await;
     let bed = Plan { claims: claims.clone(), ..Plan::new(&[&c], "fail_open = true") }.start().await;
-    let (a, b) = (bed.node("a").await, bed.node("b").await);
+    let (a, b) = bed.producing(&c).await;
     let first = round();
-    for node in [&a, &b] {
-        node.until("what was before", |it| it.head() == c.head()).await;
-        node.chain(|chain| chain.set_producing(true));
-    }
     claims.bids.store(true, Ordering::SeqCst);
     produce(&[&a], first, 0);
     c.until("the block", |it| it.head() == a.head()).await;

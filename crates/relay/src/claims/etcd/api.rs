@@ -7,7 +7,8 @@ use mainstay_antelope::{Id, Name, Slot};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::claims::{Bid, Published};
+use crate::claims::{Bid, Published, Uses};
+use crate::siblings::User;
 
 /// What is written down that a bid has to do with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,24 @@ pub(super) fn latest(prefix: &str, chain: Id, producer: Name) -> Bytes {
     body(&json!({ "compare": [], "success": looks }))
 }
 
+/// The keys of what is used.
+pub(super) fn used(prefix: &str, uses: &Uses) -> Vec<String> {
+    let key = |(producer, what): &(Name, String)| format!("/{prefix}/{}/outer/{producer}/{what}", uses.chain);
+    uses.what.iter().map(key).collect()
+}
+
+/// Reads keys, for [`read_users`].
+pub(super) fn look_up(keys: &[String]) -> Bytes {
+    let looks: Vec<Value> = keys.iter().map(|key| range(key)).collect();
+    body(&json!({ "compare": [], "success": looks }))
+}
+
+/// Writes the same to all keys.
+pub(super) fn write(keys: &[&String], value: &str, lease: &str) -> Bytes {
+    let puts: Vec<Value> = keys.iter().map(|key| put(key, value, Some(lease))).collect();
+    body(&json!({ "compare": [], "success": puts }))
+}
+
 /// A key that isn't there, looked for by all members.
 pub(super) fn probe(prefix: &str) -> Bytes {
     body(&json!({ "key": STANDARD.encode(format!("/{prefix}/probe")) }))
@@ -170,14 +189,18 @@ struct Kv {
 
 impl Txn {
     /// What each range found.
-    fn values<const N: usize>(self) -> Option<[Option<Vec<u8>>; N]> {
+    fn values(self) -> Option<Vec<Option<Vec<u8>>>> {
         let ranges: Option<Vec<Range>> = self.responses.into_iter().map(|it| it.response_range).collect();
         let value = |range: Range| match range.kvs.into_iter().next() {
             Some(kv) => STANDARD.decode(kv.value).ok().map(Some),
             None => Some(None),
         };
-        let values: Option<Vec<Option<Vec<u8>>>> = ranges?.into_iter().map(value).collect();
-        values?.try_into().ok()
+        ranges?.into_iter().map(value).collect()
+    }
+
+    /// What so many did.
+    fn exactly<const N: usize>(self) -> Option<[Option<Vec<u8>>; N]> {
+        self.values()?.try_into().ok()
     }
 }
 
@@ -187,7 +210,7 @@ pub(super) fn read(answer: &[u8], taking: bool) -> Option<Outcome> {
     if taking && txn.succeeded {
         return Some(Outcome::Done);
     }
-    let [holder, parent, number, slot] = txn.values()?;
+    let [holder, parent, number, slot] = txn.exactly()?;
     let holder = match holder {
         Some(text) => Some(Id(const_hex::decode_to_array(text).ok()?)),
         None => None,
@@ -198,8 +221,16 @@ pub(super) fn read(answer: &[u8], taking: bool) -> Option<Outcome> {
 /// The answer to [`latest`]; `None` if it is none.
 pub(super) fn read_latest(answer: &[u8]) -> Option<Option<Published>> {
     let txn: Txn = serde_json::from_slice(answer).ok()?;
-    let [number, slot] = txn.values()?;
+    let [number, slot] = txn.exactly()?;
     both(number, slot)
+}
+
+/// The answer to [`look_up`] of so many keys; `None` if it is none.
+pub(super) fn read_users(answer: &[u8], keys: usize) -> Option<Vec<Option<User>>> {
+    let txn: Txn = serde_json::from_slice(answer).ok()?;
+    let values = txn.values().filter(|values| values.len() == keys)?;
+    let user = |text: Vec<u8>| User::read(&String::from_utf8_lossy(&text));
+    Some(values.into_iter().map(|text| text.and_then(user)).collect())
 }
 
 fn both(of_number: Option<Vec<u8>>, of_slot: Option<Vec<u8>>) -> Option<Option<Published>> {

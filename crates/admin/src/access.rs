@@ -9,11 +9,15 @@
 //!    requests, but they carry its name.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, header};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use mainstay_wire::local::{PROXY_HEADERS, is_loopback_host};
 use sha2::{Digest, Sha256};
+
+use crate::reply::Error;
 
 /// Characters that a token has at least.
 const MIN_TOKEN: usize = 16;
@@ -171,6 +175,36 @@ impl Caller {
             proxied: PROXY_HEADERS.iter().any(|&name| headers.contains_key(name)),
             bearer,
         }
+    }
+}
+
+/// Who did something, for the log and for whoever looks on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct By {
+    peer: SocketAddr,
+    /// By the token, else from this machine.
+    token: bool,
+}
+
+impl By {
+    pub(crate) fn new(peer: SocketAddr, caller: &Caller) -> Self {
+        Self { peer, token: caller.bearer.is_some() }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.peer, if self.token { "admin token" } else { "this machine" })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Error;
+
+    /// The guard puts it there.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let by = parts.extensions.get::<Self>().cloned();
+        by.ok_or_else(|| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody has looked at who asks"))
     }
 }
 

@@ -10,10 +10,10 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use prometheus_client::registry::Registry;
 
-use crate::access::{Caller, Refusal, judge};
-use crate::handlers;
+use crate::access::{By, Caller, Refusal, judge};
 use crate::reply::Error;
-use crate::server::{Admin, Peer};
+use crate::server::{Peer, Site};
+use crate::{explain, handlers, ui};
 
 /// One method on one path.
 pub(crate) struct Endpoint {
@@ -28,7 +28,7 @@ pub(crate) struct Endpoint {
     /// The schema of the request's body.
     pub(crate) takes: Option<&'static str>,
     pub(crate) gives: &'static [Gives],
-    route: fn(MethodFilter) -> MethodRouter<Arc<Admin>>,
+    route: fn(MethodFilter) -> MethodRouter<Arc<Site>>,
 }
 
 /// A reply that an endpoint gives beside the errors that all of its kind have.
@@ -75,7 +75,7 @@ const fn read(
     operation: &'static str,
     summary: &'static str,
     gives: &'static [Gives],
-    route: fn(MethodFilter) -> MethodRouter<Arc<Admin>>,
+    route: fn(MethodFilter) -> MethodRouter<Arc<Site>>,
 ) -> Endpoint {
     Endpoint { verb: Verb::Get, path, operation, summary, writes: false, takes: None, gives, route }
 }
@@ -85,7 +85,7 @@ const fn write(
     path: &'static str,
     operation: &'static str,
     summary: &'static str,
-    route: fn(MethodFilter) -> MethodRouter<Arc<Admin>>,
+    route: fn(MethodFilter) -> MethodRouter<Arc<Site>>,
 ) -> Endpoint {
     Endpoint { verb, path, operation, summary, writes: true, takes: None, gives: NODES, route }
 }
@@ -146,6 +146,48 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         |filter| on(filter, handlers::roles),
     ),
     read(
+        "/api/v1/changes",
+        "listChanges",
+        "The last changes of states, and what was done through this API: 128 at most, the oldest first",
+        &[gives(200, "Always", Content::Json("Changes"))],
+        |filter| on(filter, handlers::changes),
+    ),
+    read(
+        "/api/v1/history",
+        "history",
+        "The last hour of what there is to plot, a sample each 5 s",
+        &[gives(200, "Always", Content::Json("History"))],
+        |filter| on(filter, handlers::history),
+    ),
+    read(
+        "/api/v1/events",
+        "events",
+        "State, changes and samples as they come, as server-sent events: state each second, the others when they differ. \
+         Every connection begins with all of it",
+        &[
+            gives(200, "Until either side ends it", Content::Text("text/event-stream")),
+            gives(503, "32 listen already", Content::Json("Error")),
+        ],
+        |filter| on(filter, handlers::events),
+    ),
+    Endpoint {
+        verb: Verb::Post,
+        takes: Some("Object"),
+        ..read(
+            "/api/v1/explain/{what}",
+            "explain",
+            "What is decided in a case that you think up, by the decisions that real ones are put to: verdict, lanes or check, with \
+             the flags of `mainstay explain` as keys. Changes nothing",
+            &[
+                gives(200, "What comes of it", Content::Json("Explained")),
+                gives(400, "What is wrong with the case", Content::Json("Error")),
+                gives(404, "There is no such decision", Content::Json("Error")),
+                gives(503, "Two other cases are being played", Content::Json("Error")),
+            ],
+            |filter| on(filter, explain::explain),
+        )
+    },
+    read(
         "/api/v1/{role}",
         "listRolesOfKind",
         "All roles of a kind with their state",
@@ -158,6 +200,13 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "One role with its state",
         &[gives(200, "The role", Content::Json("Role"))],
         |filter| on(filter, handlers::role),
+    ),
+    read(
+        "/api/v1/{role}/{name}/recent",
+        "recent",
+        "What happened lately in a role: of engine and sync the last rounds, with who said what, and disagreements",
+        &[gives(200, "The role", Content::Json("Recent"))],
+        |filter| on(filter, handlers::recent),
     ),
     read("/api/v1/{role}/{name}/nodes", "listNodes", "A role's nodes", NODES, |filter| {
         on(filter, handlers::nodes)
@@ -206,6 +255,17 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "Ends a preference, from the next round on; of relay only",
         |filter| on(filter, handlers::unprefer),
     ),
+    Endpoint {
+        takes: Some("SetMajority"),
+        ..write(
+            Verb::Post,
+            "/api/v1/{role}/{name}/majority",
+            "setMajority",
+            "Sets the share of the votes that makes a majority, from the next round on, until the settings have another or the next \
+             start; of engine and sync only",
+            |filter| on(filter, handlers::majority),
+        )
+    },
     write(
         Verb::Post,
         "/api/v1/{role}/{name}/recheck",
@@ -216,8 +276,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// The router of the table.
-pub(crate) fn router(admin: Arc<Admin>) -> Router {
-    let mut router = Router::new();
+pub(crate) fn router(admin: Arc<Site>) -> Router {
+    let mut router = ui::routes();
     for endpoint in ENDPOINTS {
         let mut route = (endpoint.route)(endpoint.verb.filter());
         if endpoint.writes {
@@ -240,7 +300,7 @@ pub(crate) fn metrics_router(registry: Arc<Registry>) -> Router {
 }
 
 /// Lets only those pass who may change something.
-async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Result<Response, Error> {
+async fn guard(State(admin): State<Arc<Site>>, mut request: Request, next: Next) -> Result<Response, Error> {
     let Some(&Peer(peer)) = request.extensions().get() else {
         return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "the peer is unknown"));
     };
@@ -254,5 +314,6 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
         };
         return Err(Error::new(status, refusal.to_string()));
     }
+    request.extensions_mut().insert(By::new(peer, &caller));
     Ok(next.run(request).await)
 }

@@ -6,15 +6,19 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
+use bytes::Bytes;
 use mainstay_node::{Action, Level, Refused};
 use mainstay_wire::body::{self, BodyError};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::access::By;
+use crate::changes::Change;
+use crate::clock;
 use crate::lifecycle::Phase;
 use crate::reply::{self, Error};
-use crate::server::Admin;
+use crate::server::{Admin, Site};
 use crate::{Role, openapi};
 
 /// Bytes that a request's body may have.
@@ -26,7 +30,7 @@ const ACT_TIMEOUT: Duration = Duration::from_secs(20);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Reply = Response<Body>;
-type Shared = State<Arc<Admin>>;
+pub(crate) type Shared = State<Arc<Site>>;
 
 pub(crate) async fn livez() -> Reply {
     reply::with_type(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
@@ -73,21 +77,44 @@ pub(crate) async fn document() -> Reply {
 }
 
 pub(crate) async fn status(State(admin): Shared) -> Reply {
+    reply::json(StatusCode::OK, &overview(&admin))
+}
+
+/// The process and the health of its roles.
+pub(crate) fn overview(admin: &Admin) -> Value {
     let roles = admin.reports();
     let phase = match admin.lifecycle.phase() {
         Phase::Starting => "starting",
         Phase::Serving => "serving",
         Phase::Stopping => "stopping",
     };
-    reply::json(
-        StatusCode::OK,
-        &json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles}),
-    )
+    json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles})
+}
+
+pub(crate) async fn recent(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    let recent = admin.find(&at.role, &at.name)?.recent();
+    Ok(reply::json(StatusCode::OK, &recent.unwrap_or_else(|| json!({}))))
+}
+
+pub(crate) async fn changes(State(admin): Shared) -> Reply {
+    reply::json(StatusCode::OK, &json!({"changes": admin.live.changes()}))
+}
+
+pub(crate) async fn history(State(admin): Shared) -> Reply {
+    reply::json(StatusCode::OK, &admin.live.history())
+}
+
+pub(crate) async fn events(State(admin): Shared) -> Result<Reply, Error> {
+    admin.live.listen()
 }
 
 pub(crate) async fn roles(State(admin): Shared) -> Reply {
-    let roles: Vec<Value> = admin.roles.iter().map(|role| whole(role.as_ref())).collect();
-    reply::json(StatusCode::OK, &json!({"roles": roles}))
+    reply::json(StatusCode::OK, &json!({"roles": all(&admin)}))
+}
+
+/// All roles as they are shown.
+pub(crate) fn all(admin: &Admin) -> Vec<Value> {
+    admin.roles.iter().map(|role| whole(role.as_ref())).collect()
 }
 
 pub(crate) async fn roles_of_kind(State(admin): Shared, Path(kind): Path<String>) -> Result<Reply, Error> {
@@ -110,7 +137,23 @@ pub(crate) async fn nodes(State(admin): Shared, Path(at): Path<OfRole>) -> Resul
     Ok(list_nodes(role.as_ref()))
 }
 
-pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body) -> Result<Reply, Error> {
+/// A request's body, whole.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Error> {
+    body::read_in(body, MAX_BODY, BODY_TIMEOUT).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            Error::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY} bytes"))
+        }
+        BodyError::Aborted => Error::new(StatusCode::BAD_REQUEST, "the body ended early"),
+        BodyError::Timeout => Error::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"),
+    })
+}
+
+pub(crate) async fn add(
+    State(admin): Shared,
+    by: By,
+    Path(at): Path<OfRole>,
+    body: Body,
+) -> Result<Reply, Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct AddNode {
@@ -118,13 +161,7 @@ pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body
         #[serde(default)]
         force: bool,
     }
-    let body = body::read_in(body, MAX_BODY, BODY_TIMEOUT).await.map_err(|error| match error {
-        BodyError::TooLarge => {
-            Error::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {MAX_BODY} bytes"))
-        }
-        BodyError::Aborted => Error::new(StatusCode::BAD_REQUEST, "the body ended early"),
-        BodyError::Timeout => Error::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"),
-    })?;
+    let body = read(body).await?;
     // Not serde's own text: it may quote the URI, which may hold credentials.
     let AddNode { uri, force } = serde_json::from_slice(&body).map_err(|_| {
         Error::new(
@@ -132,35 +169,52 @@ pub(crate) async fn add(State(admin): Shared, Path(at): Path<OfRole>, body: Body
             "the body must be {\"uri\": \"http://…\"}, and \"force\": true if you like",
         )
     })?;
-    act(&admin, &at.role, &at.name, Action::Add { uri, force }).await
+    act(&admin, by, &at.role, &at.name, Action::Add { uri, force }).await
 }
 
-pub(crate) async fn remove(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Remove { node: at.node }).await
+pub(crate) async fn remove(State(admin): Shared, by: By, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Remove { node: at.node }).await
 }
 
-pub(crate) async fn cordon(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Cordon { node: at.node }).await
+pub(crate) async fn cordon(State(admin): Shared, by: By, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Cordon { node: at.node }).await
 }
 
-pub(crate) async fn uncordon(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Uncordon { node: at.node }).await
+pub(crate) async fn uncordon(State(admin): Shared, by: By, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Uncordon { node: at.node }).await
 }
 
-pub(crate) async fn drain(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Drain { node: at.node }).await
+pub(crate) async fn drain(State(admin): Shared, by: By, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Drain { node: at.node }).await
 }
 
-pub(crate) async fn prefer(State(admin): Shared, Path(at): Path<OfNode>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Prefer { node: Some(at.node) }).await
+pub(crate) async fn prefer(State(admin): Shared, by: By, Path(at): Path<OfNode>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Prefer { node: Some(at.node) }).await
 }
 
-pub(crate) async fn unprefer(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Prefer { node: None }).await
+pub(crate) async fn unprefer(State(admin): Shared, by: By, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Prefer { node: None }).await
 }
 
-pub(crate) async fn recheck(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
-    act(&admin, &at.role, &at.name, Action::Recheck).await
+pub(crate) async fn majority(
+    State(admin): Shared,
+    by: By,
+    Path(at): Path<OfRole>,
+    body: Body,
+) -> Result<Reply, Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct SetMajority {
+        majority: f64,
+    }
+    let SetMajority { majority } = serde_json::from_slice(&read(body).await?).map_err(|_| {
+        Error::new(StatusCode::BAD_REQUEST, "the body must be {\"majority\": 0.6}, a number from 0 to 1")
+    })?;
+    act(&admin, by, &at.role, &at.name, Action::Majority { share: majority }).await
+}
+
+pub(crate) async fn recheck(State(admin): Shared, by: By, Path(at): Path<OfRole>) -> Result<Reply, Error> {
+    act(&admin, by, &at.role, &at.name, Action::Recheck).await
 }
 
 pub(crate) async fn no_such_path() -> Error {
@@ -223,7 +277,8 @@ fn worst(reports: &[Report]) -> Level {
 
 fn whole(role: &dyn Role) -> Value {
     let Report { role: kind, name, status, reasons } = Report::of(role);
-    json!({"role": kind, "name": name, "status": status, "reasons": reasons, "state": role.state()})
+    let (actions, state) = (role.actions(), role.state());
+    json!({"role": kind, "name": name, "status": status, "reasons": reasons, "actions": actions, "state": state})
 }
 
 fn list_nodes(role: &dyn Role) -> Reply {
@@ -231,13 +286,31 @@ fn list_nodes(role: &dyn Role) -> Reply {
     reply::json(StatusCode::OK, &json!({"nodes": nodes}))
 }
 
-async fn act(admin: &Admin, kind: &str, name: &str, action: Action) -> Result<Reply, Error> {
+async fn act(admin: &Site, by: By, kind: &str, name: &str, action: Action) -> Result<Reply, Error> {
     let role = admin.find(kind, name)?;
-    tracing::info!(role = kind, name, ?action, "asked for by the admin API");
+    let asked = format!("{action:?}");
+    tracing::info!(role = kind, name, action = asked, %by, "asked for by the admin API");
     // In a task of its own, so that a change isn't left half done when whoever asked for it goes away.
     let acting = role.clone();
     let task = tokio::spawn(async move { acting.act(action).await });
-    match tokio::time::timeout(ACT_TIMEOUT, task).await {
+    let done = tokio::time::timeout(ACT_TIMEOUT, task).await;
+    let outcome = match &done {
+        Ok(Ok(Ok(()))) => "done".to_owned(),
+        Ok(Ok(Err(refused))) => format!("refused: {refused}"),
+        Ok(Err(_)) => "failed".to_owned(),
+        Err(_) => "not done yet".to_owned(),
+    };
+    tracing::info!(role = kind, name, action = asked, %by, outcome, "answered by the admin API");
+    admin.live.acted(Change {
+        at_ms: clock::wall_ms(),
+        role: kind.to_owned(),
+        name: name.to_owned(),
+        of: String::new(),
+        before: String::new(),
+        now: format!("{asked}: {outcome}"),
+        why: by.to_string(),
+    });
+    match done {
         Ok(Ok(Ok(()))) => Ok(list_nodes(role.as_ref())),
         Ok(Ok(Err(refused))) => Err(refused.into()),
         Ok(Err(_)) => Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "failed: see the log")),

@@ -39,6 +39,9 @@ const STATE: &str = "Differs between kinds of roles. All have nodes; sync also h
                      slot, head, silent_seconds); relay has chain_id, preferred, outer (its outer peers), rounds (whose blocks filled the last ones of its \
                      producers), claims and alarms";
 
+const RECENT: &str = "Of engine and sync: rounds (64 of newPayload and 64 of forkchoiceUpdated: seq, at_ms, method, block, number, verdict, early, \
+                      took_us, votes of node, said, took_us) and disagreements (the same with a cause); empty for the others";
+
 fn operation(endpoint: &Endpoint) -> Value {
     let mut replies = Map::new();
     for gives in endpoint.gives {
@@ -51,7 +54,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     for (status, when) in errors(endpoint) {
         let content = json!({"application/json": {"schema": reference("Error")}});
-        replies.insert(status.to_string(), json!({"description": when, "content": content}));
+        // What an endpoint says of itself is more to the point.
+        replies.entry(status.to_string()).or_insert_with(|| json!({"description": when, "content": content}));
     }
 
     let mut operation = json!({
@@ -115,21 +119,103 @@ fn schemas() -> Value {
         ("status", level.clone()),
         ("reasons", json!({"type": "array", "items": text, "description": "Why it is not better"})),
     ];
+    let actions = (
+        "actions",
+        json!({"type": "array", "items": text, "description": "Words for what it does of the actions"}),
+    );
     let reports = json!({"type": "array", "items": reference("Report")});
     let health = [("status", level), ("version", text.clone()), ("roles", reports)];
     let phase = ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]}));
     let state = ("state", json!({"type": "object", "description": STATE}));
     json!({
         "AddNode": add_node(),
+        "Changes": object([("changes", list(object([
+            ("at_ms", json!({"type": "integer", "description": "Milliseconds since 1970"})),
+            ("role", text.clone()),
+            ("name", text.clone()),
+            ("of", described("What changed, a node mostly; empty: the role, or something was done")),
+            ("before", text.clone()),
+            ("now", text.clone()),
+            ("why", described("The reason, or who did it")),
+        ])))]),
         "Error": object([("error", object([("message", text.clone())]))]),
+        "Explained": object([
+            ("command", described("The command line that says the same")),
+            ("text", described("What that prints")),
+            ("told", json!({"type": "object"})),
+        ]),
         "Health": object(health.clone()),
-        "Nodes": object([("nodes", json!({"type": "array", "items": {"type": "object"}}))]),
+        "History": object([
+            ("every_seconds", json!({"type": "integer"})),
+            ("at_ms", list(json!({"type": "integer"}))),
+            ("series", list(object([
+                ("role", text.clone()),
+                ("name", text.clone()),
+                ("of", described("Of which node or lane; empty: of the role")),
+                ("figure", text.clone()),
+                ("unit", text.clone()),
+                ("values", list(json!({"type": ["number", "null"]}))),
+            ]))),
+        ]),
+        "Attestation": attestation(),
+        "Nodes": object([("nodes", json!({"type": "array", "items": node()}))]),
         "Object": {"type": "object"},
+        "Recent": {"type": "object", "description": RECENT},
         "Report": object(report.clone()),
-        "Role": object(report.into_iter().chain([state])),
+        "Role": object(report.into_iter().chain([actions, state])),
         "Roles": object([("roles", json!({"type": "array", "items": reference("Role")}))]),
+        "SetMajority": object([("majority", json!({"type": "number", "minimum": 0, "maximum": 1}))]),
         "Status": object(health.into_iter().chain([phase])),
     })
+}
+
+fn list(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+fn described(what: &str) -> Value {
+    json!({"type": "string", "description": what})
+}
+
+fn node() -> Value {
+    json!({
+        "type": "object",
+        "description": "As its kind of role has it",
+        "properties": {"attestation": reference("Attestation")},
+    })
+}
+
+/// Of a node that is to prove what it runs.
+fn attestation() -> Value {
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let maybe = |what: &str| json!({"type": ["string", "null"], "description": what});
+    let moment = |what: &str| json!({"type": ["string", "null"], "format": "date-time", "description": what});
+    let texts = |what: &str| json!({"type": "array", "items": {"type": "string"}, "description": what});
+    let mut measured = object([
+        ("name", text("MRENCLAVE, PCR 4, MRTD, RTMR 0 …")),
+        ("value", maybe("In hex; null if the evidence says nothing of it")),
+        ("expected", maybe("In hex; null if it is only shown")),
+        ("warn_only", json!({"type": "boolean", "description": "Another value is only warned of"})),
+    ]);
+    measured["description"] = json!("A value that was measured");
+    let mut schema = object([
+        ("form", json!({"type": "string", "enum": ["sgx", "sev", "tdx"]})),
+        ("verdict", json!({"type": "string", "enum": ["held", "refused"]})),
+        ("step", maybe("The check that refused it")),
+        ("reason", maybe("Why")),
+        ("measured", json!({"type": "array", "items": measured})),
+        ("tcb_status", maybe("The status of its trusted computing base, in its maker's words")),
+        ("warnings", texts("What doesn't hold and is allowed not to")),
+        (
+            "at",
+            json!({"type": "string", "format": "date-time", "description": "When a connection to it was last judged"}),
+        ),
+        ("until", moment("Until when nothing that this rests on expires; null if it was refused")),
+    ]);
+    schema["description"] = json!(
+        "How a node that is to prove what it runs (SGX_, SEV_ or TDX_ in its URI) was judged last; missing before it was, and of other nodes"
+    );
+    schema
 }
 
 fn add_node() -> Value {

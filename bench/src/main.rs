@@ -2,7 +2,7 @@
 //!
 //! Simulated nodes with fixed replies ([`el`], [`bn`]), closed-loop clients ([`load`]), and the proxies as processes
 //! of their own ([`proxy`]). Each question has a module that interleaves what it compares, in rounds, so that a machine
-//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`], [`failover`], [`relay`]. [`report`] writes it down.
+//! that is slower for a while is slower for all: [`fan_out`], [`single`], [`memory`], [`queue`], [`failover`], [`relay`] (its claims in [`stores`] too). [`report`] writes it down.
 
 mod bn;
 mod el;
@@ -19,6 +19,7 @@ mod relay;
 mod report;
 mod single;
 mod stats;
+mod stores;
 mod sync;
 
 use std::error::Error;

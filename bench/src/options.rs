@@ -11,6 +11,8 @@ Measures mainstay against direct calls, HAProxy and nginx, and writes what it fo
   --mainstay FILE   the release binary [the one beside this program]
   --haproxy FILE    [haproxy of the PATH, else /usr/sbin/haproxy]
   --nginx FILE      [nginx of the PATH, else /usr/sbin/nginx]
+  --etcd FILE       keeps claims of relay [etcd of the PATH, else /usr/sbin/etcd]
+  --redis FILE      the same [redis-server of the PATH, else /usr/sbin/redis-server]
   --rounds N        rounds of every comparison [5]
   --seconds S       seconds of one measurement in a round [1.0]
   --out FILE        where to write, - for standard output [docs/benchmarks.md]
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) mainstay: PathBuf,
     pub(crate) haproxy: PathBuf,
     pub(crate) nginx: PathBuf,
+    pub(crate) etcd: PathBuf,
+    pub(crate) redis: PathBuf,
     pub(crate) rounds: usize,
     pub(crate) slice: Duration,
     pub(crate) out: Option<PathBuf>,
@@ -38,6 +42,8 @@ impl Options {
             mainstay: beside,
             haproxy: "haproxy".into(),
             nginx: "nginx".into(),
+            etcd: "etcd".into(),
+            redis: "redis-server".into(),
             rounds: 5,
             slice: Duration::from_secs(1),
             out: Some("docs/benchmarks.md".into()),
@@ -52,6 +58,8 @@ impl Options {
                 "--mainstay" => options.mainstay = value.into(),
                 "--haproxy" => options.haproxy = value.into(),
                 "--nginx" => options.nginx = value.into(),
+                "--etcd" => options.etcd = value.into(),
+                "--redis" => options.redis = value.into(),
                 "--rounds" => match value.parse() {
                     Ok(rounds @ 1..=1000) => options.rounds = rounds,
                     _ => return Err(wrong("a number from 1 to 1000").into()),

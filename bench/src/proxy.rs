@@ -44,6 +44,10 @@ pub(crate) struct Bench {
     haproxy: Option<PathBuf>,
     /// `None`: it isn't installed.
     nginx: Option<PathBuf>,
+    /// `None`: it isn't installed.
+    pub(crate) etcd: Option<PathBuf>,
+    /// `None`: it isn't installed.
+    pub(crate) redis: Option<PathBuf>,
 }
 
 /// What is compared, by version.
@@ -51,6 +55,8 @@ pub(crate) struct Compared {
     pub(crate) mainstay: String,
     pub(crate) haproxy: Option<String>,
     pub(crate) nginx: Option<String>,
+    pub(crate) etcd: Option<String>,
+    pub(crate) redis: Option<String>,
 }
 
 /// A process under test; killed when it is dropped.
@@ -64,7 +70,8 @@ impl Bench {
     pub(crate) fn new(options: &Options, nodes: Vec<SocketAddr>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("jwt.hex"), SECRET)?;
-        let (haproxy, nginx) = (installed(&options.haproxy), installed(&options.nginx));
+        let (haproxy, nginx) = (installed(&options.haproxy, "-v"), installed(&options.nginx, "-v"));
+        let (etcd, redis) = (installed(&options.etcd, "--version"), installed(&options.redis, "--version"));
         let mainstay = options.mainstay.clone();
         Ok(Self {
             secret: Secret::from_hex(SECRET)?,
@@ -74,6 +81,8 @@ impl Bench {
             mainstay,
             haproxy,
             nginx,
+            etcd,
+            redis,
         })
     }
 
@@ -81,14 +90,16 @@ impl Bench {
     pub(crate) async fn compared(&self) -> Result<Compared> {
         self.engine(None).await?;
         self.rpc(None).await?;
-        let short = |path: &Option<PathBuf>| {
-            let text = version(path.as_deref()?, "-v")?;
+        let short = |path: &Option<PathBuf>, flag| {
+            let text = version(path.as_deref()?, flag)?;
             Some(text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
         };
         Ok(Compared {
             mainstay: version(&self.mainstay, "--version").ok_or("mainstay tells no version")?,
-            haproxy: short(&self.haproxy),
-            nginx: short(&self.nginx),
+            haproxy: short(&self.haproxy, "-v"),
+            nginx: short(&self.nginx, "-v"),
+            etcd: short(&self.etcd, "--version"),
+            redis: short(&self.redis, "--version"),
         })
     }
 
@@ -169,12 +180,22 @@ impl Bench {
         Ok(proxy)
     }
 
-    /// `mainstay relay` with its defaults before `outer`. Returns when it serves.
-    pub(crate) async fn relay(&self, outer: SocketAddr, producers: &str) -> Result<Proxy> {
-        let flags = ["--outer", &outer.to_string(), "--producer", producers];
+    /// `mainstay relay` with its defaults before `outer`, or with claims in a store: then they get longer than by default, so that a late one
+    /// shows in the figures. Returns when it serves; the second is its admin listener's.
+    pub(crate) async fn relay(
+        &self,
+        outer: SocketAddr,
+        producers: &str,
+        claims: Option<&str>,
+    ) -> Result<(Proxy, SocketAddr)> {
+        let outer = outer.to_string();
+        let mut flags = vec!["--outer", &outer, "--producer", producers];
+        if let Some(claims) = claims {
+            flags.extend(["--claims", claims, "--claims-timeout", "2s"]);
+        }
         let (mut proxy, admin) = self.mainstay(None, "relay", &flags)?;
         proxy.until("the relay to serve", async || is_ok(admin, "/livez").await).await?;
-        Ok(proxy)
+        Ok((proxy, admin))
     }
 
     /// HAProxy in TCP mode before `outer`, on one thread. Returns when it serves.
@@ -286,11 +307,11 @@ impl Bench {
         Ok(proxy)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn spawn(&self, mut command: Command, name: &str, address: SocketAddr) -> Result<Proxy> {
+    pub(crate) fn spawn(&self, mut command: Command, name: &str, address: SocketAddr) -> Result<Proxy> {
         let log = File::create(self.path(&format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env_remove("RUST_LOG");
         let child = command.spawn().map_err(|why| format!("cannot start {name}: {why}"))?;
@@ -309,7 +330,7 @@ impl Proxy {
         self.child.as_ref().map(Child::id)
     }
 
-    async fn until(&mut self, what: &str, holds: impl AsyncFn() -> bool) -> Result<()> {
+    pub(crate) async fn until(&mut self, what: &str, holds: impl AsyncFn() -> bool) -> Result<()> {
         let limit = Instant::now() + START_LIMIT;
         while !holds().await {
             if let Some(child) = &mut self.child
@@ -349,9 +370,9 @@ fn pinned(core: Option<&str>, binary: &Path) -> Command {
 }
 
 /// Where a program is: as it was named, or where Debian has it.
-fn installed(program: &Path) -> Option<PathBuf> {
+fn installed(program: &Path, flag: &str) -> Option<PathBuf> {
     let candidates = [program.to_owned(), Path::new("/usr/sbin").join(program)];
-    let found = candidates.into_iter().find(|path| version(path, "-v").is_some());
+    let found = candidates.into_iter().find(|path| version(path, flag).is_some());
     if found.is_none() {
         eprintln!("bench: {} is not installed: its rows are left out", program.display());
     }
@@ -366,16 +387,16 @@ fn version(binary: &Path, flag: &str) -> Option<String> {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-async fn is_ok(address: SocketAddr, path: &str) -> bool {
+pub(crate) async fn is_ok(address: SocketAddr, path: &str) -> bool {
     get(address, path).await.is_ok_and(|(status, _)| status.ends_with("200 OK"))
 }
 
 /// The status line and the body.
-async fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use crate::Result;
 use crate::machine::{cpu_time, memory};
 use crate::options::Options;
-use crate::proxy::{Bench, Proxy, Way};
+use crate::proxy::{Bench, Proxy, Way, get};
 use crate::stats::Latencies;
+use crate::stores::{self, Store};
 
 /// Bytes of an empty block with its length, and of a large one.
 pub(crate) const SIZES: [usize; 2] = [189, 1 << 20];
@@ -34,7 +35,6 @@ pub(crate) const PRODUCERS: [&str; 24] = [
 const WARM_UP: usize = 50;
 /// Slots of the past that blocks are made for; older ones the relay keeps back.
 const SLOTS: u32 = 100;
-const CHAIN: Id = Id([7; 32]);
 
 /// Between the nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,12 +43,16 @@ pub(crate) enum Path {
     Direct,
     /// mainstay, which claims each slot in its own memory.
     Relay,
+    /// mainstay, which claims each slot in etcd.
+    Etcd,
+    /// mainstay, which claims each slot in Redis.
+    Redis,
     /// HAProxy in TCP mode.
     Haproxy,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Relay, Self::Haproxy];
+    pub(crate) const ALL: [Self; 5] = [Self::Direct, Self::Relay, Self::Etcd, Self::Redis, Self::Haproxy];
 }
 
 /// One measurement, in milliseconds.
@@ -82,41 +86,85 @@ pub(crate) struct Found {
     pub(crate) inward: Vec<Inward>,
 }
 
+/// What is measured, and with what.
+struct Field<'a> {
+    bench: &'a Bench,
+    options: &'a Options,
+    outer: TcpListener,
+    etcd: Option<Store>,
+    redis: Option<Store>,
+    /// How many chains there were: a store knows what was claimed on them.
+    chains: u8,
+}
+
 /// Every round measures all paths, one after the other, everything on all cores.
 pub(crate) async fn measure(bench: &Bench, options: &Options) -> Result<Found> {
     let outer = TcpListener::bind("127.0.0.1:0").await?;
+    let (etcd, redis) = (stores::etcd(bench).await?, stores::redis(bench).await?);
+    let mut field = Field { bench, options, outer, etcd, redis, chains: 0 };
     let mut blocks = Vec::new();
     for bytes in SIZES {
-        let paths = Path::ALL.into_iter().filter(|path| *path != Path::Haproxy || bench.has(Way::Haproxy));
+        let paths = Path::ALL.into_iter().filter(|path| field.has(*path, bytes));
         let mut series: Vec<Series> = paths.map(|path| Series { bytes, path, rounds: Vec::new() }).collect();
         for _ in 0..options.rounds {
             for one in &mut series {
-                let proxy = start(bench, one.path, outer.local_addr()?).await?;
-                one.rounds.push(round(options, &proxy, &outer, bytes).await?);
+                one.rounds.push(field.round(one.path, bytes).await?);
             }
         }
         blocks.extend(series);
     }
     let mut inward = Vec::new();
     for _ in 0..options.rounds {
-        let proxy = start(bench, Path::Relay, outer.local_addr()?).await?;
-        inward.push(transactions(options, &proxy, &outer).await?);
+        let (proxy, _) = field.start(Path::Relay).await?;
+        inward.push(transactions(options, &proxy, &field.outer).await?);
     }
     Ok(Found { blocks, inward })
 }
 
-async fn start(bench: &Bench, path: Path, outer: SocketAddr) -> Result<Proxy> {
-    match path {
-        Path::Direct => Ok(Proxy::none(outer)),
-        Path::Relay => bench.relay(outer, &PRODUCERS.join(",")).await,
-        Path::Haproxy => bench.tcp(outer).await,
+impl Field<'_> {
+    /// A claim costs the same whatever the block's size.
+    fn has(&self, path: Path, bytes: usize) -> bool {
+        match path {
+            Path::Direct | Path::Relay => true,
+            Path::Etcd => self.etcd.is_some() && bytes == SIZES[0],
+            Path::Redis => self.redis.is_some() && bytes == SIZES[0],
+            Path::Haproxy => self.bench.has(Way::Haproxy),
+        }
+    }
+
+    /// With where its readiness is told, if it is a relay.
+    async fn start(&self, path: Path) -> Result<(Proxy, Option<SocketAddr>)> {
+        let outer = self.outer.local_addr()?;
+        let store = match path {
+            Path::Direct => return Ok((Proxy::none(outer), None)),
+            Path::Haproxy => return Ok((self.bench.tcp(outer).await?, None)),
+            Path::Relay => None,
+            Path::Etcd => self.etcd.as_ref(),
+            Path::Redis => self.redis.as_ref(),
+        };
+        let claims = store.map(|store| store.url.as_str());
+        let (proxy, admin) = self.bench.relay(outer, &PRODUCERS.join(","), claims).await?;
+        Ok((proxy, Some(admin)))
+    }
+
+    async fn round(&mut self, path: Path, bytes: usize) -> Result<Round> {
+        let (mut proxy, admin) = self.start(path).await?;
+        self.chains = self.chains.wrapping_add(1);
+        let leg = Leg::open(&proxy, &self.outer, Id([self.chains; 32])).await?;
+        if let Some(admin) = admin {
+            // By then it has asked what was published last. One node alone is reason enough to be less than well.
+            let asked =
+                async || get(admin, "/healthz").await.is_ok_and(|(status, _)| !status.contains(" 503"));
+            proxy.until("the claims to answer", asked).await?;
+        }
+        round(self.options, leg, bytes).await
     }
 }
 
 /// One node of each side, one block after the other.
-async fn round(options: &Options, proxy: &Proxy, outer: &TcpListener, bytes: usize) -> Result<Round> {
+async fn round(options: &Options, leg: Leg, bytes: usize) -> Result<Round> {
     let head = id(1000);
-    let Leg { mut inner, mut outer } = Leg::open(proxy, outer, head).await?;
+    let Leg { mut inner, mut outer } = leg;
     let (mut previous, first) = (head, now().saturating_sub(SLOTS));
     let mut here = Vec::new();
     let mut latencies = Vec::new();
@@ -149,7 +197,7 @@ async fn transactions(options: &Options, proxy: &Proxy, outer: &TcpListener) -> 
     let pid = proxy.pid().ok_or("mainstay has no process")?;
     let mut legs = Vec::new();
     for _ in 0..NODES {
-        legs.push(Leg::open(proxy, outer, id(1000)).await?);
+        legs.push(Leg::open(proxy, outer, Id([7; 32])).await?);
     }
     let (started, used) = (Instant::now(), cpu_time(pid)?);
     let mut tasks = tokio::task::JoinSet::new();
@@ -202,11 +250,11 @@ struct Leg {
 }
 
 impl Leg {
-    /// Connects, and lets both sides shake hands; the outer one's head is `head`.
-    async fn open(proxy: &Proxy, outer: &TcpListener, head: Id) -> Result<Self> {
+    /// Connects, and lets both sides shake hands as nodes of this chain.
+    async fn open(proxy: &Proxy, outer: &TcpListener, chain: Id) -> Result<Self> {
         let mut inner = TcpStream::connect(proxy.address).await?;
         inner.set_nodelay(true)?;
-        let hello = handshake(head)?;
+        let hello = handshake(chain)?;
         inner.write_all(&hello).await?;
         let (mut outer, _) = outer.accept().await?;
         outer.set_nodelay(true)?;
@@ -218,12 +266,12 @@ impl Leg {
     }
 }
 
-fn handshake(head: Id) -> Result<Vec<u8>> {
+fn handshake(chain: Id) -> Result<Vec<u8>> {
     // Handshakes of several nodes differ in nothing that matters here.
     let message = Message::Handshake(Handshake {
         network_version: 1205 + 7,
-        chain_id: CHAIN,
-        node_id: CHAIN,
+        chain_id: chain,
+        node_id: chain,
         key: PublicKey::EMPTY,
         time: Nanos(0),
         token: Id::ZERO,
@@ -232,7 +280,7 @@ fn handshake(head: Id) -> Result<Vec<u8>> {
         lib_num: 999,
         lib_id: id(999),
         head_num: 1000,
-        head_id: head,
+        head_id: id(1000),
         os: Text(b"linux"),
         agent: Text(b"bench"),
         generation: 1,

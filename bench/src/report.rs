@@ -87,12 +87,14 @@ fn head(found: &Findings<'_>) -> String {
     let Machine { cpu, cores, memory, kernel, load } = &found.machine;
     let haproxy = found.compared.haproxy.as_deref().unwrap_or("HAProxy (not installed, so not compared)");
     let nginx = found.compared.nginx.as_deref().unwrap_or("nginx (not installed, so not compared)");
+    let etcd = found.compared.etcd.as_deref().unwrap_or("no etcd (not installed)");
+    let redis = found.compared.redis.as_deref().unwrap_or("no Redis (not installed)");
     format!(
         "# Benchmarks\n\n\
          Written by `make bench`; every figure on this page is from one run.\n\n\
          Machine: {cpu}, {cores} cores, {memory}, Linux {kernel}; load average before the run {load}.\n\
          Compared: {}, release build, default settings; {haproxy}, HTTP mode, one thread, one backend; {nginx}, one worker.\n\
-         Neither of these logs requests.\n\n\
+         Neither of these logs requests. Claims of `relay`: {etcd}; {redis}.\n\n\
          Clients, simulated nodes (fixed replies, given at once) and proxies share the machine and talk over\n\
          loopback; where root measures, all of them go before whatever else runs. Clients are closed-loop on connections that\n\
          they keep. What is compared is measured in turn, in {} rounds ({} where everything is on all cores) of {:.1} s each after a\n\

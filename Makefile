@@ -5,7 +5,9 @@
 #   make test                               every test, with real clients (installed pinned under target/tools)
 #   make test TESTS="-p mainstay-e2e"       some: what cargo test takes
 #   make check                              format, lints, and what may be in the tree of dependencies
+#   make soak                               the long ones: a million simulated slots, hundreds of real ones
 #   make bench                              measures; writes docs/benchmarks.md
+#   make book                               the documentation as a book: target/book/index.html
 #   make fuzz FUZZ_SECONDS=600              every fuzz target for that long
 
 SHELL := /bin/bash
@@ -43,6 +45,12 @@ test: tools
 	cargo test $(CARGO_FLAGS) $(or $(TESTS),--workspace)
 	@echo "make test: all passed"
 
+.PHONY: soak
+soak:
+	tests/tools.sh nodeos
+	MAINSTAY_SIM_SLOTS=1000000 MAINSTAY_SIM_SEED=1 cargo test $(CARGO_FLAGS) --release --package mainstay-sync --test simulation random_faults -- --nocapture
+	cargo test $(CARGO_FLAGS) --package mainstay-e2e --test relay -- --ignored --nocapture
+
 .PHONY: check
 check: fmt clippy deny
 
@@ -58,6 +66,11 @@ clippy:
 deny:
 	tests/tools.sh deny
 	$(deny) --all-features check bans licenses sources
+
+.PHONY: book
+book:
+	tests/tools.sh packaging
+	$(tools)/mdbook-0.5.4/bin/mdbook build docs
 
 .PHONY: bench
 bench:

@@ -26,17 +26,17 @@ pub fn read(text: &str) -> BTreeMap<String, Metric> {
             let is_new =
                 all.insert(last.clone(), Metric { kind: kind.to_owned(), ..Metric::default() }).is_none();
             assert!(is_new, "{line}: twice");
-        } else if let Some((name, labels)) =
-            line.strip_prefix("# LABELS ").and_then(|rest| rest.split_once(' '))
-        {
+        } else if let Some(rest) = line.strip_prefix("# LABELS ") {
+            let (name, labels) = rest.split_once(' ').unwrap_or((rest, ""));
             let metric = all.get_mut(name).unwrap_or_else(|| panic!("{line}: no such metric"));
             metric.is_told = true;
-            metric.labels.extend(labels.split(' ').map(|label| (label.to_owned(), BTreeSet::new())));
+            let labels = labels.split(' ').filter(|label| !label.is_empty());
+            metric.labels.extend(labels.map(|label| (label.to_owned(), BTreeSet::new())));
         } else if !line.starts_with('#') {
-            let Some((_, labels)) = line.split_once('{') else { continue };
             let metric = all.get_mut(&last).unwrap_or_else(|| panic!("{line}: before its TYPE"));
             metric.is_told = true;
-            for (label, value) in pairs(labels) {
+            let labels = line.split_once('{').map(|(_, labels)| pairs(labels));
+            for (label, value) in labels.into_iter().flatten() {
                 metric.labels.entry(label).or_default().insert(value);
             }
             metric.labels.remove("le");
@@ -75,7 +75,8 @@ pub fn check(page: &str, file: &str) {
             let metric = &metrics[name];
             assert!(metric.is_told, "{name} has no sample: let it happen in this test");
             let labels: Vec<&str> = metric.labels.keys().map(String::as_str).collect();
-            catalogue.push_str(&format!("# LABELS {name} {}\n", labels.join(" ")));
+            let line = format!("# LABELS {name} {}", labels.join(" "));
+            catalogue.push_str(&format!("{}\n", line.trim_end()));
         }
     }
     let file = format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"));

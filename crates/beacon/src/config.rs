@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Attestation;
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
@@ -163,6 +164,8 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     pub node_idle_timeout: Duration,
     pub max_connections: usize,
+    /// Who judges nodes that are to prove what they run; not of the role's own settings. Without one they are refused.
+    pub attest: Option<Attestation>,
 }
 
 impl Config {

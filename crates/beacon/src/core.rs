@@ -1,5 +1,6 @@
 //! The state of all guards, and the one place where findings become open and closed gates.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(crate) struct Post {
     pub(crate) telemetry: Telemetry,
     /// Makes all checks now.
     pub(crate) recheck: Notify,
+    /// How long the last answer to a check took, in microseconds; 0: none yet.
+    pub(crate) latency_us: AtomicU64,
 }
 
 impl Post {
@@ -394,8 +397,10 @@ fn post(
         config.checks.iter().filter(|check| check.is_for(&guarded.name)).cloned().map(Arc::new).collect();
     let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
     let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
-    let connect: Connect<'_> =
-        &|url, options| connect(url, client::Options { idle_timeout: config.node_idle_timeout, ..options });
+    let connect: Connect<'_> = &|url, options| {
+        let (idle_timeout, attest) = (config.node_idle_timeout, config.attest.clone());
+        connect(url, client::Options { idle_timeout, attest, ..options })
+    };
     let asked = client::Options { max_reply: MAX_ANSWER, ..client::Options::default() };
     let execution = match &guarded.execution_node {
         Some(execution) => Some(connect(&execution.url, asked.clone())?),
@@ -416,6 +421,7 @@ fn post(
         own,
         context: own::Context::new(guarded, connect)?,
         recheck: Notify::new(),
+        latency_us: AtomicU64::new(0),
         config: guarded.clone(),
     })
 }

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use mainstay_settings::redact;
+use mainstay_wire::client::Attestation;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::check::Condition;
 use crate::clock;
@@ -62,12 +65,17 @@ pub struct GuardView {
     pub since_seconds: u64,
     /// Slot of the node's head.
     pub head: Option<u64>,
+    /// How long its node's last answer to a check took, in microseconds.
+    pub latency_us: Option<u64>,
     /// Event streams that are open.
     pub open_streams: i64,
     /// The checks; traffic's last.
     pub checks: Vec<CheckView>,
     /// The last flips, the oldest first.
     pub flips: Vec<FlipView>,
+    /// If it is to prove what it runs: how it was judged last. Nothing before it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Value>,
 }
 
 /// The state of the role.
@@ -97,8 +105,9 @@ impl Operated for Handle {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let nodes =
-            self.core.posts.iter().map(|post| self.core.look(post, |look| view(post, &look))).collect();
+        let attest = self.core.config.attest.as_ref();
+        let shown = |post: &Arc<Post>| self.core.look(post, |look| view(post, &look, attest));
+        let nodes = self.core.posts.iter().map(shown).collect();
         Snapshot { name: self.core.config.name.clone(), nodes }
     }
 
@@ -122,6 +131,7 @@ impl Operated for Handle {
             Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
             Action::Uncordon { node } => self.undrain(&node),
             Action::Prefer { .. } => Err(Refused::to_prefer()),
+            Action::Majority { .. } => Err(Refused::to_vote()),
             Action::Recheck => {
                 self.recheck();
                 Ok(())
@@ -130,6 +140,29 @@ impl Operated for Handle {
                 "guards are named in the settings, each has a listener of its own".to_owned(),
             )),
         }
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        &["drain", "uncordon", "recheck"]
+    }
+
+    /// Of every guard how far its node's head is behind the best, the checks that fail, and open event streams.
+    #[allow(clippy::cast_precision_loss)] // for plots
+    fn figures(&self) -> Vec<Figure> {
+        let guards = self.snapshot().nodes;
+        let best = guards.iter().filter_map(|guard| guard.head).max();
+        let of_guard = |guard: GuardView| {
+            let failing = guard.checks.iter().filter(|check| !check.holds).count();
+            let lag = best.zip(guard.head).map(|(best, head)| best.saturating_sub(head) as f64);
+            let all = [
+                ("latency", "ms", guard.latency_us.map(|took| took as f64 / 1000.0)),
+                ("lag", "slots", lag),
+                ("failing checks", "", Some(failing as f64)),
+                ("event streams", "", Some(guard.open_streams as f64)),
+            ];
+            all.map(|(figure, unit, value)| Some(Figure::new(guard.name.clone(), figure, unit, value?)))
+        };
+        guards.into_iter().flat_map(of_guard).flatten().collect()
     }
 }
 
@@ -169,7 +202,7 @@ impl Handle {
     }
 }
 
-fn view(post: &Post, look: &Look<'_>) -> GuardView {
+fn view(post: &Post, look: &Look<'_>, attest: Option<&Attestation>) -> GuardView {
     let reasons: Vec<String> =
         look.reasons.iter().map(|reason| format!("{}: {}", reason.check, reason.saw)).collect();
     let condition = match (look.open, look.grade) {
@@ -188,6 +221,7 @@ fn view(post: &Post, look: &Look<'_>) -> GuardView {
         reason: reasons.join("; "),
         since_seconds: ago(look.since),
         head: look.known.head,
+        latency_us: Some(post.latency_us.load(Ordering::Relaxed)).filter(|took| *took > 0),
         open_streams: post.telemetry.open_streams.get(),
         checks: post
             .checks
@@ -196,6 +230,7 @@ fn view(post: &Post, look: &Look<'_>) -> GuardView {
             .map(|(name, check)| check_view(name, check))
             .collect(),
         flips: look.guard.turns().map(|turn| flip_view(post, turn)).collect(),
+        attestation: attest.and_then(|attest| attest.known(&post.config.beacon_node)),
     }
 }
 

@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 mod core;
 pub mod expect;
+pub mod explain;
 pub mod finding;
 pub mod fleet;
 mod gate;

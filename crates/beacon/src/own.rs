@@ -324,7 +324,7 @@ fn missed(error: &CallError, is_own_beacon_node: bool) -> Miss {
 }
 
 /// JSON if it is some, else text without white space at its end; null if there is nothing.
-fn parsed(body: &[u8]) -> Value {
+pub(crate) fn parsed(body: &[u8]) -> Value {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Value::Null;
     }

@@ -120,7 +120,12 @@ fn failed(core: &Core, post: &Post, error: &CallError) -> Response {
     match error.fault {
         Fault::CallerTooLarge => own(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
         Fault::Caller => own(StatusCode::BAD_REQUEST, "the request's body did not come whole"),
-        Fault::Refused | Fault::Reset | Fault::Timeout | Fault::Unreachable | Fault::Tls => {
+        Fault::Refused
+        | Fault::Reset
+        | Fault::Timeout
+        | Fault::Unreachable
+        | Fault::Tls
+        | Fault::Unattested => {
             core.broke(post, fault(error.fault));
             closed(post)
         }

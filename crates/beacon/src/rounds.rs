@@ -1,6 +1,7 @@
 //! The tasks that make the checks of a guard, one for each.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -124,8 +125,11 @@ impl Ask<'_> {
             .header(http::header::ACCEPT, "application/json")
             .body(Bytes::new())
             .map_err(|_| Finding::hard("the beacon node's address can't be asked"))?;
+        let began = clock::now();
         let reply = self.post.asked.send(request, self.deadline.into()).await;
         let reply = reply.map_err(|error| unanswered(&error))?;
+        let took = clock::now().saturating_duration_since(began).as_micros();
+        self.post.latency_us.store(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok((reply.status, reply.body))
     }
 }
@@ -135,6 +139,8 @@ pub(crate) fn unanswered(error: &CallError) -> Finding {
     let saw = fault(error.fault);
     match error.fault {
         Fault::Refused | Fault::Reset => Finding::gone(saw),
+        // No name of a host is in it.
+        Fault::Unattested => Finding::gone(format!("{saw}: {}", error.detail().unwrap_or_default())),
         Fault::Timeout => Finding::hard(format!("no answer within {:.1} s", error.took.as_secs_f64())),
         _ => Finding::hard(saw),
     }
@@ -146,6 +152,7 @@ pub(crate) fn fault(fault: Fault) -> &'static str {
         Fault::Refused => "connection refused",
         Fault::Unreachable => "unreachable",
         Fault::Tls => "TLS handshake failed",
+        Fault::Unattested => "not attested",
         Fault::Reset => "connection reset",
         Fault::Timeout => "no answer in time",
         Fault::TooLarge => "answer too large",

@@ -18,21 +18,35 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, SECTION};
 use crate::handle::Handle;
 use crate::service::{Service, Shared};
+use crate::tokens::{self, Refusals};
 
 /// The metrics of all engines of a process. Clones share their values.
 #[derive(Clone)]
-pub struct Metrics(telemetry::Metrics);
+pub struct Metrics {
+    execution: telemetry::Metrics,
+    tokens: tokens::Metrics,
+}
 
 impl Metrics {
     /// Registers them. Once a process.
     pub fn new(registry: &mut Registry) -> Self {
-        Self(telemetry::Metrics::new(registry, SECTION.name))
+        let execution = telemetry::Metrics::new(registry, SECTION.name);
+        let tokens = tokens::Metrics::default();
+        tokens.register(registry);
+        Self { execution, tokens }
+    }
+
+    /// Puts them into another registry too.
+    fn register(&self, registry: &mut Registry) {
+        self.execution.register(registry);
+        self.tokens.register(registry);
     }
 
     /// What the engine called `name` tells its events to.
     #[must_use]
     pub fn of(&self, name: &str) -> Telemetry {
-        Telemetry::new(name, self.0.clone())
+        self.tokens.prepare(name);
+        Telemetry::new(name, self.execution.clone())
     }
 }
 
@@ -49,7 +63,8 @@ impl Engine {
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        Self::build_over(config, metrics, over_http())
+        let connect = over_http(config.execution.attest.clone());
+        Self::build_over(config, metrics, connect)
     }
 
     /// As [`Engine::build`], with the calls to nodes and mirrors going over what `connect` makes instead of HTTP clients: for
@@ -59,11 +74,12 @@ impl Engine {
     /// What `connect` says of a node.
     pub fn build_over(config: Config, metrics: &Metrics, connect: Connect) -> Result<Self, String> {
         let mut registry = Registry::default();
-        metrics.0.register(&mut registry);
+        metrics.register(&mut registry);
         let telemetry = metrics.of(&config.execution.name);
+        let refusals = Refusals::new(&config.execution.name, &metrics.tokens);
         let Config { listen, secret, execution, max_body, max_connections } = config;
         let core = Core::start(execution, telemetry, connect)?;
-        let shared = Arc::new(Shared { core, secret, max_body, registry });
+        let shared = Arc::new(Shared { core, secret, refusals, max_body, registry });
         Ok(Self { shared, listen, max_connections })
     }
 

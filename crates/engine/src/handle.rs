@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use mainstay_execution::handle::NodeView;
-use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub primary: Option<String>,
     /// The head that the consensus client named last.
     pub head: Option<String>,
+    /// The share of the votes that makes a majority.
+    pub majority: f64,
     /// The nodes in order.
     pub nodes: Vec<NodeView>,
 }
@@ -63,6 +65,7 @@ impl Operated for Handle {
             listen: self.listen,
             primary: self.execution.primary(),
             head: self.execution.head(),
+            majority: self.execution.majority(),
             nodes: self.execution.nodes(),
         }
     }
@@ -73,6 +76,18 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         self.execution.act(action).await
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        mainstay_execution::Handle::ACTIONS
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.execution.figures()
+    }
+
+    fn recent(&self) -> Option<Value> {
+        Some(self.execution.recent())
     }
 
     fn memory(&self) -> Option<Value> {

@@ -10,6 +10,7 @@ pub mod engine;
 mod exposition;
 pub mod handle;
 pub mod service;
+mod tokens;
 
 pub use config::{Config, SECTION};
 pub use engine::{Engine, Metrics};

@@ -19,6 +19,7 @@ use mainstay_wire::server::{Handler, Response};
 use prometheus_client::registry::Registry;
 
 use crate::dropin;
+use crate::tokens::Refusals;
 
 /// Answers the consensus client (CL).
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Shared {
     pub core: Arc<Core>,
     /// What the consensus client signs with.
     pub secret: Secret,
+    /// Counts calls without a good token.
+    pub(crate) refusals: Refusals,
     /// Largest request body in bytes.
     pub max_body: usize,
     /// The role's own metrics, for scrapers of the engine port.
@@ -45,9 +48,9 @@ impl Service {
         Self { shared }
     }
 
-    async fn rpc(&self, request: Request<Incoming>) -> Response {
+    async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         // Before the body is read: strangers get no memory.
-        let claims = match self.authorize(request.headers()) {
+        let claims = match self.authorize(request.headers(), peer) {
             Ok(claims) => claims,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
@@ -66,9 +69,10 @@ impl Service {
         answer_body(&Calls { core: &self.shared.core, caller }, body).await
     }
 
-    fn authorize(&self, headers: &HeaderMap) -> Result<Claims, TokenError> {
-        let token = jwt::bearer(headers.get(AUTHORIZATION))?;
-        jwt::verify(&self.shared.secret, token, mainstay_execution::clock::wall())
+    fn authorize(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Claims, TokenError> {
+        let verify = |token| jwt::verify(&self.shared.secret, token, mainstay_execution::clock::wall());
+        let verified = jwt::bearer(headers.get(AUTHORIZATION)).and_then(verify);
+        verified.inspect_err(|error| self.shared.refusals.refused(peer, error))
     }
 
     async fn operator(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
@@ -77,7 +81,7 @@ impl Service {
             HttpMethod::POST => local::is_own_process(peer.ip(), request.uri(), request.headers()),
             _ => peer.ip().to_canonical().is_loopback(),
         };
-        if !open && let Err(error) = self.authorize(request.headers()) {
+        if !open && let Err(error) = self.authorize(request.headers(), peer) {
             return text(StatusCode::UNAUTHORIZED, error.to_string());
         }
         dropin::answer(&self.shared, request).await
@@ -87,7 +91,7 @@ impl Service {
 impl Handler for Service {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         match (request.uri().path(), request.method()) {
-            ("/", &HttpMethod::POST) => self.rpc(request).await,
+            ("/", &HttpMethod::POST) => self.rpc(request, peer).await,
             ("/", _) => not_allowed("POST"),
             ("/metrics" | "/recheck", &HttpMethod::GET | &HttpMethod::HEAD) => {
                 Box::pin(self.operator(request, peer)).await

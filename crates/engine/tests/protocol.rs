@@ -74,6 +74,12 @@ async fn only_a_fresh_token_of_the_shared_secret_is_let_in() {
     }
     let asked = bed.els[0].calls().iter().filter(|c| c.method == "eth_chainId").count();
     assert_eq!(asked, 3, "the others reached nobody");
+    let page = bed.get("/metrics", Some("text/plain")).await;
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    for (why, times) in [("missing", 1), ("not_bearer", 2), ("signature", 1), ("clock", 2), ("no_iat", 0)] {
+        let line = format!("mainstay_engine_refused_tokens_total{{engine=\"engine\",why=\"{why}\"}} {times}");
+        assert!(page.lines().any(|l| l == line), "{line} in\n{page}");
+    }
 }
 
 /// B15: no memory for strangers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstay_node::{NodeSpec, health};
 use mainstay_settings::{Origin, Problem, Settings};
+use mainstay_wire::client::Attestation;
 use mainstay_wire::jwt::Secret;
 use url::Url;
 
@@ -130,6 +131,8 @@ pub struct Config {
     pub replay_bytes: usize,
     pub evidence: Option<EvidenceConfig>,
     pub node_timings: bool,
+    /// Who judges nodes and links that are to prove what they run; not of the role's own settings. Without one they are refused.
+    pub attest: Option<Attestation>,
 }
 
 /// Longest time for one copy.
@@ -204,6 +207,7 @@ impl Config {
                 bytes: s.size("evidence_bytes").unwrap_or(u64::MAX),
             }),
             node_timings: s.switch("node_timings"),
+            attest: None,
         })
     }
 }

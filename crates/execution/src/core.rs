@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
-use mainstay_wire::client::{self, Client, Transport};
+use mainstay_wire::client::{self, Attestation, Client, Transport};
 use mainstay_wire::envelope;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocks::Blocks;
 use crate::config::{Config, NodeConfig, NodeError};
 use crate::feed::{self, Feed};
+use crate::lately::Lately;
 use crate::links::{self, Link, LinkConfig};
 use crate::memory::InvalidMemory;
 use crate::node::{Caller, Node, Passed, lock};
@@ -22,7 +23,7 @@ use crate::probe;
 use crate::records::Records;
 use crate::round::Round;
 use crate::telemetry::Telemetry;
-use crate::verdict::Vote;
+use crate::verdict::{Rules, Vote};
 
 /// The consensus client's last forkchoiceUpdated, for nodes that have to be brought there.
 #[derive(Clone, Debug)]
@@ -48,6 +49,14 @@ pub struct Dispute {
     pub invalid: Vec<String>,
 }
 
+/// A share of the votes that an operator has set.
+#[derive(Clone, Copy, Debug)]
+struct Majority {
+    share: f64,
+    /// What the settings said then: once they say something else, that holds.
+    instead_of: f64,
+}
+
 /// Who is called.
 #[derive(Clone, Copy, Debug)]
 pub enum Endpoint<'a> {
@@ -71,14 +80,16 @@ impl<'a> Endpoint<'a> {
 /// Makes what the calls to an endpoint go over, or says why it can't.
 pub type Connect = Box<dyn Fn(Endpoint<'_>) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
 
-/// [`Connect`] as usual: a pool of HTTP connections of its own for each node.
+/// [`Connect`] as usual: a pool of HTTP connections of its own for each node. Those that are to prove what they run are judged by `attest`.
 #[must_use]
-pub fn over_http() -> Connect {
-    Box::new(|endpoint| {
+pub fn over_http(attest: Option<Attestation>) -> Connect {
+    Box::new(move |endpoint| {
         let made = match endpoint {
-            Endpoint::Node(spec) => Client::new(&spec.url, client::Options::default())
-                .map(|client| Arc::new(client) as Arc<dyn Transport>),
-            Endpoint::Link(link) => link.transport(),
+            Endpoint::Node(spec) => {
+                let options = client::Options { attest: attest.clone(), ..client::Options::default() };
+                Client::new(&spec.url, options).map(|client| Arc::new(client) as Arc<dyn Transport>)
+            }
+            Endpoint::Link(link) => link.transport(attest.clone()),
         };
         made.map_err(|error| format!("{}: {error}", endpoint.spec().shown_url()))
     })
@@ -107,6 +118,10 @@ pub struct Core {
     pub order: Mutex<()>,
     /// Evidence.
     pub records: Records,
+    /// What an operator has set in place of the settings' majority.
+    majority: Mutex<Option<Majority>>,
+    /// The last rounds and disagreements.
+    pub lately: Mutex<Lately>,
     /// Rounds, for whoever watches.
     pub rounds: broadcast::Sender<Arc<Round>>,
     /// Blocks that a node takes in a replay, which no round tells of; with whether it calls them VALID.
@@ -149,6 +164,8 @@ impl Core {
             dispute: Mutex::default(),
             order: Mutex::default(),
             records: Records::new(config.evidence.clone()),
+            majority: Mutex::default(),
+            lately: Mutex::default(),
             rounds: broadcast::channel(256).0,
             taken: broadcast::channel(256).0,
             links,
@@ -165,6 +182,24 @@ impl Core {
         });
         core.add(core.config.nodes.clone())?;
         Ok(core)
+    }
+
+    /// How the next round is decided.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let rules = self.config.rules;
+        match *lock(&self.majority) {
+            Some(Majority { share, instead_of }) if instead_of == rules.majority => {
+                Rules { majority: share, ..rules }
+            }
+            _ => rules,
+        }
+    }
+
+    /// From the next round on another share makes a majority.
+    pub fn set_majority(&self, share: f64) {
+        let instead_of = self.config.rules.majority;
+        *lock(&self.majority) = Some(Majority { share, instead_of });
     }
 
     /// The nodes.

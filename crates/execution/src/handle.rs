@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_node::{Action, Condition, Level, Refused, Tier};
+use mainstay_node::{Action, Condition, Figure, Level, Refused, Tier};
+use mainstay_wire::client::Attestation;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -55,6 +57,9 @@ pub struct NodeView {
     pub payload_p95_us: Option<u64>,
     /// Calls waiting in its queue.
     pub queued: usize,
+    /// If it is to prove what it runs: how it was judged last. Nothing before it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Value>,
 }
 
 /// A payload that is being built, for another process.
@@ -101,7 +106,8 @@ impl Handle {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeView> {
         let best = self.core.others().best_head;
-        self.core.nodes().iter().map(|n| view(n, best)).collect()
+        let attest = self.core.config.attest.as_ref();
+        self.core.nodes().iter().map(|n| view(n, best, attest)).collect()
     }
 
     /// What a process that takes over has to know: by which ids which nodes build, or a proposal that is under way would be lost.
@@ -186,6 +192,40 @@ impl Handle {
         (level, reasons)
     }
 
+    /// The last rounds and disagreements.
+    #[must_use]
+    pub fn recent(&self) -> serde_json::Value {
+        let view = lock(&self.core.lately).view();
+        serde_json::to_value(view).unwrap_or_default()
+    }
+
+    /// What [`Handle::act`] does.
+    pub const ACTIONS: &[&str] = &["add", "remove", "cordon", "drain", "uncordon", "recheck", "majority"];
+
+    /// What there is to plot: time to the answer, and of every node latency, newPayload's 95th percentile, lag and queue.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)] // for plots
+    pub fn figures(&self) -> Vec<Figure> {
+        const MS: f64 = 1000.0;
+        let mut figures = Vec::new();
+        if let Some(took) = lock(&self.core.lately).took_us() {
+            figures.push(Figure::new("", "time to the answer", "ms", took as f64 / MS));
+        }
+        for node in self.nodes() {
+            let of_node = [
+                ("latency", "ms", node.latency_us.map(|took| took as f64 / MS)),
+                ("newPayload, 95th percentile", "ms", node.payload_p95_us.map(|took| took as f64 / MS)),
+                ("lag", "blocks", node.lag.map(|lag| lag as f64)),
+                ("queue", "", Some(node.queued as f64)),
+            ];
+            let known = of_node.into_iter().filter_map(|(figure, unit, value)| {
+                Some(Figure::new(node.name.clone(), figure, unit, value?))
+            });
+            figures.extend(known);
+        }
+        figures
+    }
+
     /// What the operator wants.
     ///
     /// # Errors
@@ -198,6 +238,7 @@ impl Handle {
             Action::Cordon { node } => self.cordon(&node),
             Action::Uncordon { node } => self.uncordon(&node),
             Action::Prefer { .. } => Err(Refused::to_prefer()),
+            Action::Majority { share } => self.set_majority(share),
             Action::Recheck => {
                 self.recheck().await;
                 Ok(())
@@ -252,6 +293,24 @@ impl Handle {
         self.hold(name, Hold::None)
     }
 
+    /// The share of the votes that makes a majority.
+    #[must_use]
+    pub fn majority(&self) -> f64 {
+        self.core.rules().majority
+    }
+
+    /// Another share makes one from the next round on.
+    ///
+    /// # Errors
+    /// It isn't from 0 to 1.
+    pub fn set_majority(&self, share: f64) -> Result<(), Refused> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Refused::Bad(format!("{share} is not between 0 and 1")));
+        }
+        self.core.set_majority(share);
+        Ok(())
+    }
+
     /// Probes all nodes now.
     pub async fn recheck(&self) {
         probe::all(&self.core).await;
@@ -292,7 +351,7 @@ impl Handle {
     }
 }
 
-fn view(node: &Node, best: Option<u64>) -> NodeView {
+fn view(node: &Node, best: Option<u64>, attest: Option<&Attestation>) -> NodeView {
     let part = node.part();
     let queued = node.feed.waiting();
     let state = node.state();
@@ -317,5 +376,6 @@ fn view(node: &Node, best: Option<u64>) -> NodeView {
         latency_us: state.probe_took.map(micros),
         payload_p95_us: state.payload_latency.p95().map(micros),
         queued,
+        attestation: attest.and_then(|attest| attest.known(&node.spec.url)),
     }
 }

@@ -20,6 +20,7 @@ pub mod forwards;
 pub mod handle;
 pub mod http;
 pub mod keys;
+pub mod lately;
 pub mod latency;
 pub mod links;
 pub mod memory;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, StatusCode};
 use mainstay_node::NodeSpec;
-use mainstay_wire::client::{BadEndpoint, CallError, Clear, Options, Tls, Transport, Uplink};
+use mainstay_wire::client::{Attestation, BadEndpoint, CallError, Clear, Options, Tls, Transport, Uplink};
 use mainstay_wire::jwt::Secret;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -60,13 +60,15 @@ impl LinkConfig {
         Self { spec, secret, timeout, in_flight: IN_FLIGHT, tls: None, clear: Clear::default() }
     }
 
-    /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if it is said to understand it.
+    /// What its copies go over: HTTP/2 where the link chooses that by TLS, or in the clear if it is said to understand it. If it is to prove
+    /// what it runs it is judged by `attest`, and trusted on no other ground.
     ///
     /// # Errors
     /// [`BadEndpoint`], which doesn't quote the URL.
-    pub fn transport(&self) -> Result<Arc<dyn Transport>, BadEndpoint> {
+    pub fn transport(&self, attest: Option<Attestation>) -> Result<Arc<dyn Transport>, BadEndpoint> {
         let tls = self.tls.clone();
-        let options = Options { max_idle: self.in_flight, max_reply: MAX_REPLY, tls, ..Options::default() };
+        let (max_idle, max_reply) = (self.in_flight, MAX_REPLY);
+        let options = Options { max_idle, max_reply, tls, attest, ..Options::default() };
         Ok(Arc::new(Uplink::new(&self.spec.url, options, self.clear)?))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_node::{Cause, Condition, Probe, Seen, eth};
+use mainstay_wire::client::{ATTESTED_CONNECT, asks_to_attest};
 use mainstay_wire::envelope::{self, Outcome};
 use tokio::time::Instant;
 
@@ -133,7 +134,8 @@ fn micros(took: Duration) -> u64 {
 }
 
 async fn ask(node: &Node, chain: bool, timeout: Duration) -> Probe {
-    let limit = node.within(LIMIT.min(timeout));
+    let limit = if asks_to_attest(&node.spec.url) { ATTESTED_CONNECT } else { LIMIT };
+    let limit = node.within(limit.min(timeout));
     let question = async |body: &'static [u8]| {
         let deadline = Instant::now() + limit;
         let reply = node.call(Bytes::from_static(body), &Caller::mainstay(), deadline).await;

@@ -17,9 +17,14 @@ const REMEMBERED: usize = 64;
 /// A node, what it said in a word, when, and the body or what went wrong.
 pub type Said = (Arc<Node>, &'static str, Duration, Result<Bytes, String>);
 
+/// Causes of disagreements.
+pub const SPLIT_VOTE: &str = "split vote";
+/// See [`SPLIT_VOTE`].
+pub const LATE_DISSENT: &str = "late dissent";
+
 /// A disagreement to be kept.
 pub struct Disagreement {
-    /// `split vote` or `late dissent`.
+    /// [`SPLIT_VOTE`] or [`LATE_DISSENT`].
     pub cause: &'static str,
     /// The method.
     pub method: String,

@@ -125,6 +125,7 @@ impl Heard {
             Self::Silent(Silence::Failed(cause)) => match cause {
                 Cause::Refused => "refused",
                 Cause::Unreachable => "unreachable",
+                Cause::Unattested(_) => "unattested",
                 Cause::Reset => "reset",
                 Cause::Timeout => "timeout",
                 Cause::Http(_) => "http_error",

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::forwards::Forwards;
 use crate::links::{self, Watch};
 use crate::node::{Failed, Node};
+use crate::records::{LATE_DISSENT, SPLIT_VOTE};
 use crate::verdict::Verdict;
 
 /// Which role of the process it is, as the first label of every metric: its kind (`engine`) and its name.
@@ -191,7 +192,12 @@ struct Answers {
 impl Telemetry {
     /// That of the role called `name`.
     pub fn new(name: &str, metrics: Metrics) -> Self {
-        Self { of: Of { kind: metrics.kind, name: name.to_owned().into() }, metrics, answers: Arc::default() }
+        let of = Of { kind: metrics.kind, name: name.to_owned().into() };
+        for cause in [SPLIT_VOTE, LATE_DISSENT] {
+            // There before the first: who watches for an increase would miss that one.
+            let _ = metrics.evidence.get_or_create(&CauseLabels { of: of.clone(), cause: cause.to_owned() });
+        }
+        Self { of, metrics, answers: Arc::default() }
     }
 
     fn node_labels(&self, node: &str) -> NodeLabels {

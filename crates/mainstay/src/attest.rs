@@ -1,6 +1,7 @@
 //! `mainstay attest`: looks at the evidence of nodes that prove what they run.
 
 mod encoding;
+mod live;
 mod sev;
 mod sgx;
 
@@ -8,6 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -15,6 +17,8 @@ use mainstay_attest::measurements::encode;
 use mainstay_attest::sgx::Policy;
 use mainstay_attest::uri::AttestedUri;
 use mainstay_attest::{Attested, Expectation, Kind, Refusal, Steps, public_key, when};
+use mainstay_attested::{Config, Keeper, VARIABLES};
+use mainstay_settings::{Problem, Settings, Variables};
 use serde_json::{Value, json};
 
 use crate::plan::Environment;
@@ -33,11 +37,27 @@ pub(crate) fn is_known_variable(name: &str) -> bool {
     Policy::VARIABLES.contains(&name)
 }
 
+/// Keys of `[attest]` that such a variable sets: only `1` allows anything, as with Gramine.
+pub(crate) fn allowed_by_variables(variables: &Variables) -> Vec<(&'static str, &'static str)> {
+    let allows = |name: &str| variables.get(name).is_some_and(|value| value == "1");
+    VARIABLES.into_iter().filter(|(_, name)| allows(name)).collect()
+}
+
+/// Validates `[attest]`; reads the files that it names, and what was kept.
+pub(crate) fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Arc<Keeper>> {
+    let config = Config::from_settings(settings, problems)?;
+    Some(Arc::new(Keeper::new(config, Arc::new(wall_clock))))
+}
+
 /// Its command line.
 pub(crate) fn subcommand() -> Command {
-    Command::new("attest")
+    live::args(Command::new("attest"))
         .about("Verify what nodes in trusted execution environments prove of themselves")
-        .subcommand_required(true)
+        .after_help(
+            "Exit status: 0 if it held, 3 if it was refused, 2 if there is nothing to verify or the command line is wrong.",
+        )
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
         .arg_required_else_help(true)
         .subcommand(verify_command())
         .subcommand(encoding::subcommand())
@@ -91,7 +111,7 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
     let matches = match matches.subcommand() {
         Some(("encode", matches)) => return encoding::command(matches),
         Some((_, matches)) => matches,
-        None => return ExitCode::from(crate::WRONG_CONFIG),
+        None => return live::command(matches, environment),
     };
     match Question::read(matches).and_then(|question| question.answer(environment)) {
         Ok((kind, verdict)) => {

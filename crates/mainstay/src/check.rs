@@ -36,7 +36,7 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         .filter_map(|role| role.config.as_ref())
         .flat_map(|config| config.targets())
         .collect();
-    if probe::command(targets) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if probe::command(targets, plan.attest()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn summary(plan: &Plan) -> String {

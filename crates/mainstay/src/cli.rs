@@ -9,13 +9,14 @@ use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
 use crate::explain;
+use crate::healthcheck;
 use crate::relay;
 use crate::roles::{self, RoleKind};
-use crate::sections::{ADMIN, LOG, TOP};
+use crate::sections::{ADMIN, ATTEST, LOG, TOP};
 use crate::status;
 
 /// The shared sections that every command with a configuration takes flags of.
-pub(crate) static SHARED: [&Section; 3] = [&TOP, &LOG, &ADMIN];
+pub(crate) static SHARED: [&Section; 4] = [&TOP, &LOG, &ADMIN, &ATTEST];
 
 /// The whole command line.
 pub(crate) fn command(name: &'static str) -> Command {
@@ -66,6 +67,7 @@ pub(crate) fn command(name: &'static str) -> Command {
         .subcommand(evidence::subcommand())
         .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
+        .subcommand(healthcheck::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
 }
 
@@ -101,7 +103,8 @@ fn shared_args(command: Command, global: bool) -> Command {
     );
     for section in SHARED {
         for key in section.plain_keys() {
-            command = command.arg(key_arg(section, key).global(global).help_heading("Process"));
+            let heading = if section.name == ATTEST.name { "Nodes that attest" } else { "Process" };
+            command = command.arg(key_arg(section, key).global(global).help_heading(heading));
         }
     }
     command

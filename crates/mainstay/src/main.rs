@@ -14,6 +14,7 @@ mod dropin;
 mod evidence;
 mod explain;
 mod handover;
+mod healthcheck;
 mod listeners;
 mod logging;
 mod plan;
@@ -26,6 +27,7 @@ mod sections;
 mod show;
 mod status;
 mod supervisor;
+mod vitals;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
+        Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
         None => ExitCode::from(WRONG_CONFIG),

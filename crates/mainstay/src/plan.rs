@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use mainstay_attested::{Attester, Keeper};
 use mainstay_settings::{
     File, Flags, Instance, Origin, Problem, Section, Settings, Sources, Variables, check_file,
     check_variables, resolve, sort_problems,
 };
+use mainstay_wire::client::Attestation;
 
 use crate::admin::{self, AdminConfig};
 use crate::attest;
 use crate::cli;
 use crate::dropin::{self, Given, sync_proxy};
 use crate::logging::{self, LogConfig};
-use crate::roles::{self, Configured, RoleKind};
-use crate::sections::{self, ADMIN, LOG, TOP};
+use crate::roles::{self, Configured, RoleKind, unjudged};
+use crate::sections::{self, ADMIN, ATTEST, LOG, TOP};
 
 /// The variable that names the config file.
 const CONFIG_VARIABLE: &str = "MAINSTAY_CONFIG";
@@ -73,9 +76,12 @@ pub(crate) struct Plan {
     pub(crate) top: Settings,
     pub(crate) log: Settings,
     pub(crate) admin: Settings,
+    pub(crate) attestation: Settings,
     pub(crate) roles: Vec<PlannedRole>,
     pub(crate) log_config: Option<LogConfig>,
     pub(crate) admin_config: Option<AdminConfig>,
+    /// What verdicts on nodes that are to prove what they run rest on.
+    pub(crate) keeper: Option<Arc<Keeper>>,
     /// Run prio-load-balancer's mock node too.
     pub(crate) mock_node: bool,
     /// The binary was called under another program's name, which has no admin listener.
@@ -116,6 +122,8 @@ impl Plan {
             let (flags, fallbacks, defaults) = if section.name == LOG.name {
                 let fallbacks = given.log_fallbacks.iter().copied().chain(rust_log).collect();
                 (given.log.clone(), fallbacks, given.log_defaults.as_slice())
+            } else if section.name == ATTEST.name {
+                (cli::flags(section, matches), attest::allowed_by_variables(&given.variables), &[][..])
             } else if section.name == ADMIN.name {
                 (given.admin.clone(), given.admin_fallbacks.clone(), &[][..])
             } else {
@@ -137,6 +145,7 @@ impl Plan {
         let top = resolve_shared(&TOP, file.as_ref().map(File::top), &mut problems);
         let log = resolve_shared(&LOG, first(&LOG), &mut problems);
         let admin = resolve_shared(&ADMIN, first(&ADMIN), &mut problems);
+        let attestation = resolve_shared(&ATTEST, first(&ATTEST), &mut problems);
 
         let roles = match role {
             None => roles_of_file(file.as_ref(), &given.variables, &mut problems),
@@ -148,9 +157,11 @@ impl Plan {
             file: file.map(|file| file.path().to_owned()),
             log_config: log.validate(&mut problems, logging::configure),
             admin_config: admin.validate(&mut problems, admin::configure),
+            keeper: attestation.validate(&mut problems, attest::configure),
             top,
             log,
             admin,
+            attestation,
             roles,
             mock_node: given.mock_node,
             stand_in: given.stand_in,
@@ -160,10 +171,16 @@ impl Plan {
         };
         plan.check_addresses();
         plan.check_names();
+        plan.judge_nodes();
         plan.name_service();
         plan.name_lack_of_builders();
         sort_problems(&mut plan.problems);
         Ok(plan)
+    }
+
+    /// Who judges nodes that are to prove what they run.
+    pub(crate) fn attest(&self) -> Option<Attestation> {
+        self.keeper.as_ref().map(|keeper| Attestation::new(Attester::new(keeper.clone())))
     }
 
     /// How long calls in flight may take to end.
@@ -235,6 +252,21 @@ impl Plan {
         for problem in self.problems.iter_mut().filter(|problem| problem.key == key) {
             problem.what = format!("{}, give them with --builders", sync_proxy::NO_BUILDERS);
             self.fatal = Some(sync_proxy::NO_BUILDERS);
+        }
+    }
+
+    /// Nodes that are to prove what they run are never called by a role that can't have them judged.
+    fn judge_nodes(&mut self) {
+        self.warnings.extend(mainstay_attested::Config::warnings(&self.attestation));
+        let attest = self.attest();
+        for role in &mut self.roles {
+            let Some(config) = &mut role.config else { continue };
+            for (key, what) in unjudged(config.as_ref(), attest.as_ref()) {
+                self.problems.push(role.settings.problem(key, what));
+            }
+            if let Some(attest) = &attest {
+                config.attest_by(attest.clone());
+            }
         }
     }
 

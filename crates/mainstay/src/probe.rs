@@ -6,7 +6,7 @@ mod table;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use mainstay_wire::client::{CallError, Client, HttpReply, Options};
+use mainstay_wire::client::{Attestation, CallError, Client, HttpReply, Options};
 use mainstay_wire::jwt::{Claims, Secret, sign};
 use tokio::time::Instant;
 use url::Url;
@@ -84,7 +84,7 @@ pub(crate) struct Target {
 }
 
 /// Asks all nodes at once and prints a table. Whether every one is right.
-pub(crate) fn command(targets: Vec<Target>) -> bool {
+pub(crate) fn command(targets: Vec<Target>, attest: Option<Attestation>) -> bool {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
@@ -92,7 +92,7 @@ pub(crate) fn command(targets: Vec<Target>) -> bool {
             return false;
         }
     };
-    let answers = runtime.block_on(ask_all(&targets));
+    let answers = runtime.block_on(ask_all(&targets, attest));
     runtime.shutdown_background();
     let groups: Vec<&str> = targets.iter().map(|target| target.group.as_str()).collect();
     let verdicts = answer::judge(&groups, &answers);
@@ -101,8 +101,9 @@ pub(crate) fn command(targets: Vec<Target>) -> bool {
     verdicts.iter().all(Verdict::right)
 }
 
-async fn ask_all(targets: &[Target]) -> Vec<Answers> {
-    let asked: Vec<_> = targets.iter().cloned().map(|target| tokio::spawn(ask(target))).collect();
+async fn ask_all(targets: &[Target], attest: Option<Attestation>) -> Vec<Answers> {
+    let asked: Vec<_> =
+        targets.iter().cloned().map(|target| tokio::spawn(ask(target, attest.clone()))).collect();
     let mut answers = Vec::with_capacity(asked.len());
     for one in asked {
         answers.push(one.await.unwrap_or_default());
@@ -110,10 +111,10 @@ async fn ask_all(targets: &[Target]) -> Vec<Answers> {
     answers
 }
 
-async fn ask(target: Target) -> Answers {
+async fn ask(target: Target, attest: Option<Attestation>) -> Answers {
     let deadline = Instant::now() + DEADLINE;
     let mut answers = Answers { wanted: target.asked.wanted(), ..Answers::default() };
-    let options = Options { max_reply: MAX_REPLY, ..Options::default() };
+    let options = Options { max_reply: MAX_REPLY, attest, ..Options::default() };
     let client = match Client::new(&target.url, options) {
         Ok(client) => client,
         Err(why) => {

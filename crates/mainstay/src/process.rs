@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::roles::Built;
+use crate::vitals;
 
 /// What roles get beyond the grace to clean up after the last call.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -82,10 +83,11 @@ impl Process {
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
         metrics: Option<TcpListener>,
-        registry: Registry,
+        mut registry: Registry,
         grace: Duration,
         alone: &CancellationToken,
     ) -> Self {
+        vitals::register(&mut registry);
         let registry = Arc::new(registry);
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let lifecycle = Lifecycle::new();
@@ -118,6 +120,7 @@ impl Process {
                 token,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lifecycle: lifecycle.clone(),
+                explain: Some(crate::explain::for_admin()),
             };
             tokio::spawn(mainstay_admin::serve(listener, admin, stop_admin.clone()))
         });

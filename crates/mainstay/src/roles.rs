@@ -17,9 +17,11 @@ use std::time::Duration;
 use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_execution::config::NodeConfig;
 use mainstay_settings::{Problem, Section, Settings};
+use mainstay_wire::client::{Attestation, BadEndpoint, asks_to_attest};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
@@ -59,6 +61,10 @@ pub(crate) trait Configured {
     fn summary(&self) -> String;
     /// The nodes that `--probe` asks.
     fn targets(&self) -> Vec<Target>;
+    /// Everyone whom it calls, each with the key that it stands under and its name; URLs are never shown.
+    fn called(&self) -> Vec<(&'static str, String, &Url)>;
+    /// Who judges those of them that are to prove what they run. Until it is told it refuses them.
+    fn attest_by(&mut self, attest: Attestation);
     /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
 }
@@ -140,6 +146,26 @@ impl Built {
 fn count(nodes: usize) -> String {
     let s = if nodes == 1 { "" } else { "s" };
     format!("{nodes} node{s}")
+}
+
+/// Of [`Configured::called`] the nodes that are to prove what they run and can't be judged; with the reason.
+pub(crate) fn unjudged(config: &dyn Configured, attest: Option<&Attestation>) -> Vec<(&'static str, String)> {
+    let judge = |url: &Url| match attest {
+        Some(attest) => attest.node(url).map(|_| ()),
+        None => Err(BadEndpoint::Attested.to_string()),
+    };
+    let called = config.called().into_iter().filter(|(_, _, url)| asks_to_attest(url));
+    called.filter_map(|(key, name, url)| Some((key, format!("{name}: {}", judge(url).err()?)))).collect()
+}
+
+/// The execution clients of a role, and who gets copies, under the key `links`.
+fn called<'a>(
+    execution: &'a mainstay_execution::Config,
+    links: &'static str,
+) -> Vec<(&'static str, String, &'a Url)> {
+    let nodes = execution.nodes.iter().map(|node| ("nodes", &node.spec));
+    let all = nodes.chain(execution.links.iter().map(|link| (links, &link.spec)));
+    all.map(|(key, spec)| (key, spec.name.clone(), &spec.url)).collect()
 }
 
 /// The execution clients of a role; `unsigned` is what one without a secret is asked.

@@ -227,6 +227,10 @@ async fn serve(mut plan: Plan) -> ExitCode {
         tokio::spawn(mock_node::serve(listener, stop_mock));
     }
     let mut metrics = Metrics::default();
+    if let Some(keeper) = plan.keeper.take() {
+        keeper.register(&mut metrics.registry);
+        tokio::spawn(keeper.run());
+    }
     let token = plan.admin_config.take().and_then(|config| config.token);
     let roles = match build(bound.roles, &mut metrics, token.as_ref()) {
         Ok(roles) => roles,

@@ -2,6 +2,8 @@
 
 use mainstay_settings::{Key, Kind, Section};
 
+pub(crate) use mainstay_attested::SECTION as ATTEST;
+
 use crate::roles;
 
 /// The keys at the top of the file.
@@ -65,7 +67,7 @@ pub(crate) static ADMIN: Section = Section::shared(
 
 /// Every section of the config file, in the order of listings.
 pub(crate) fn all() -> Vec<&'static Section> {
-    let mut sections = vec![&TOP, &LOG, &ADMIN];
+    let mut sections = vec![&TOP, &LOG, &ADMIN, &ATTEST];
     sections.extend(roles::KINDS.iter().map(|kind| kind.section));
     sections
 }

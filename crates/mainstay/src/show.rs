@@ -36,7 +36,7 @@ pub(crate) fn role_of(matches: &ArgMatches) -> (Option<&'static roles::RoleKind>
 
 fn toml_text(plan: &Plan) -> String {
     let mut parts = vec![describe_toml(&plan.top, false)];
-    for settings in [&plan.log, &plan.admin] {
+    for settings in [&plan.log, &plan.admin, &plan.attestation] {
         parts.push(describe_toml(settings, false));
     }
     for role in &plan.roles {
@@ -52,6 +52,7 @@ fn json_text(plan: &Plan) -> String {
     };
     all.insert("log".into(), describe_json(&plan.log));
     all.insert("admin".into(), describe_json(&plan.admin));
+    all.insert("attest".into(), describe_json(&plan.attestation));
     for role in &plan.roles {
         // Always an array, so that a reader needs to know only one form.
         let instances = all.entry(role.kind.section.name).or_insert_with(|| json!([]));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{File, Instance, Origin, Problem, Sources, resolve};
-use mainstay_wire::client::{Client, Options};
+use mainstay_wire::client::{Client, HttpReply, Options};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
@@ -87,6 +87,22 @@ pub(crate) async fn call(
     path: &str,
     token: Option<&str>,
 ) -> Result<Value, String> {
+    let reply = exchange(address, method, path, token).await?;
+    let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    if reply.status != http::StatusCode::OK {
+        let told = answer.as_ref().and_then(|answer| answer["error"]["message"].as_str());
+        return Err(told.map_or_else(|| format!("HTTP {}", reply.status.as_u16()), str::to_owned));
+    }
+    answer.ok_or_else(|| "its answer is no JSON".to_owned())
+}
+
+/// The admin listener's answer, whatever it is.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    method: http::Method,
+    path: &str,
+    token: Option<&str>,
+) -> Result<HttpReply, String> {
     let url = Url::parse(&format!("http://{address}/")).map_err(|why| why.to_string())?;
     let client = Client::new(&url, Options::default()).map_err(|why| why.to_string())?;
     let mut request = http::Request::builder().method(method).uri(path);
@@ -94,13 +110,7 @@ pub(crate) async fn call(
         request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Bytes::new()).map_err(|why| why.to_string())?;
-    let reply = client.send(request, Instant::now() + TIMEOUT).await.map_err(|why| why.to_string())?;
-    let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
-    if reply.status != http::StatusCode::OK {
-        let told = answer.as_ref().and_then(|answer| answer["error"]["message"].as_str());
-        return Err(told.map_or_else(|| format!("HTTP {}", reply.status.as_u16()), str::to_owned));
-    }
-    answer.ok_or_else(|| "its answer is no JSON".to_owned())
+    client.send(request, Instant::now() + TIMEOUT).await.map_err(|why| why.to_string())
 }
 
 /// Where to ask: as for any setting the flag wins over the variable, that over the file.
@@ -115,18 +125,18 @@ pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result
         Sources { file: instance, variables: Some(&environment.variables), fallbacks: &[], flags: &flags };
     let mut problems = Vec::new();
     let settings = resolve(&ADMIN, &sources, &mut problems);
-    match settings.address("listen") {
-        Some(address) => Ok(reachable(address)),
-        None if problems.is_empty() => {
-            let what = "the admin listener is off there, so there is nobody to ask".to_owned();
-            let origin = match settings.origin("listen") {
-                Origin::Default => Origin::Flag("--admin-listen".to_owned()),
-                set => set.clone(),
-            };
-            Err(vec![Problem { origin, key: String::new(), what }])
-        }
-        None => Err(problems),
+    // What is wrong would else be asked at the default address.
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    settings.address("listen").map(reachable).ok_or_else(|| {
+        let what = "the admin listener is off there, so there is nobody to ask".to_owned();
+        let origin = match settings.origin("listen") {
+            Origin::Default => Origin::Flag("--admin-listen".to_owned()),
+            set => set.clone(),
+        };
+        vec![Problem { origin, key: String::new(), what }]
+    })
 }
 
 /// Who listens on every address is asked on the loopback one.

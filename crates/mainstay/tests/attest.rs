@@ -6,30 +6,74 @@ mod support;
 use serde_json::Value;
 use support::{Done, Place};
 
+const OTHER: &str = "http://127.0.0.1:2";
 const HEX: &str = "f94ccbe6a504676b2edbefdcb8781a512913f7d8864c6f88592a843d0f9d4a66";
 
 /// What can't be checked isn't used, rather than used unchecked: in whatever list it stands.
 #[test]
 fn no_role_takes_a_node_that_it_cannot_verify() {
     let place = Place::new();
-    for user in [&format!("SGX_{HEX}"), "SGX_", "sgx_00", "SEV_H4sIAAAA", "TDX_H4sIAAAA"] {
-        for scheme in ["https", "http"] {
-            let uri = format!("{scheme}://{user}@127.0.0.1:1");
-            for flags in [
-                ["engine", "--nodes", &uri, "--jwt-secret", "jwt.hex"],
-                ["sync", "--nodes", &uri, "--jwt-secret", "jwt.hex"],
-                ["sync", "--proxies", &uri, "--jwt-secret", "jwt.hex"],
-                ["rpc", "--nodes", &uri, "--listen", "127.0.0.1:0"],
-                ["beacon", "--beacon-node", &uri, "--listen", "127.0.0.1:0"],
-                ["beacon", "--execution-node", &uri, "--beacon-node", "http://127.0.0.1:2"],
-            ] {
-                let done = place.run(&[&["check"], &flags[..]].concat(), &[]);
-                assert_eq!(done.status, Some(2), "{flags:?}: {}{}", done.out, done.err);
-                assert!(done.err.contains("asks that the node attests"), "{flags:?}: {}", done.err);
-                assert!(!done.err.contains(&HEX[..8]), "{}", done.err);
-            }
+    let right = format!("https://SGX_{HEX}");
+    for (user, part) in [
+        (right.as_str(), "set [attest] collateral_url"),
+        (&right.replace("https", "http"), "reached by https"),
+        (&right[..right.len() - 1], "followed by 63 digits"),
+        ("https://SGX_", "any enclave"),
+        ("http://SGX_", "reached by https"),
+        ("https://sgx_00", "in capitals"),
+        ("https://SEV_H4sIAAAA", "SEV_: the measurements"),
+        ("https://TDX_H4sIAAAA", "TDX_: the measurements"),
+        ("https://SEV_H4sIAAAA:password", "no password"),
+    ] {
+        let uri = format!("{user}@127.0.0.1:1");
+        for flags in [
+            &["engine", "--jwt-secret", "jwt.hex", "--nodes", &uri][..],
+            &["engine", "--jwt-secret", "jwt.hex", "--nodes", OTHER, "--mirror", &uri],
+            &["sync", "--jwt-secret", "jwt.hex", "--nodes", &uri],
+            &["sync", "--jwt-secret", "jwt.hex", "--nodes", OTHER, "--proxies", &uri],
+            &["rpc", "--listen", "127.0.0.1:0", "--nodes", &uri],
+            &["beacon", "--listen", "127.0.0.1:0", "--beacon-node", &uri],
+            &["beacon", "--beacon-node", OTHER, "--execution-node", &uri],
+        ] {
+            let done = place.run(&[&["check"], flags, &["--attest-collateral-url", "off"]].concat(), &[]);
+            assert_eq!(done.status, Some(2), "{flags:?}: {}{}", done.out, done.err);
+            assert!(done.err.contains(part), "{flags:?}: {}", done.err);
+            assert!(!done.err.contains(&HEX[..8]), "{}", done.err);
         }
     }
+}
+
+#[test]
+fn a_node_that_can_be_verified_is_taken_in_every_list() {
+    let place = Place::new();
+    let uri = format!("https://SGX_{HEX}@127.0.0.1:1");
+    for flags in [
+        ["engine", "--nodes", &uri, "--jwt-secret", "jwt.hex"],
+        ["rpc", "--nodes", &uri, "--listen", "127.0.0.1:0"],
+        ["beacon", "--beacon-node", &uri, "--listen", "127.0.0.1:0"],
+    ] {
+        let done = place.run(&[&["check"], &flags[..]].concat(), &[]);
+        assert_eq!(done.status, Some(0), "{flags:?}: {}{}", done.out, done.err);
+        assert!(!done.out.contains(&HEX[..8]), "{}", done.out);
+    }
+}
+
+#[test]
+fn what_is_allowed_is_shown_and_warned_of() {
+    let place = Place::new();
+    let listed = |variables: &[(&str, &str)]| {
+        let done = place.run(&["config", "rpc", "--nodes", "http://127.0.0.1:1"], variables);
+        assert_eq!(done.status, Some(0), "{}", done.err);
+        let line = done.out.lines().find(|line| line.starts_with("allow_outdated_tcb")).unwrap().to_owned();
+        (line, done.err)
+    };
+    let name = "RA_TLS_ALLOW_OUTDATED_TCB_INSECURE";
+    assert_eq!(listed(&[]), ("allow_outdated_tcb = false # default".to_owned(), String::new()));
+    // As with Gramine, whatever else stands there allows nothing.
+    assert_eq!(listed(&[(name, "true")]).0, "allow_outdated_tcb = false # default");
+    let (line, warned) = listed(&[(name, "1")]);
+    assert_eq!(line, format!("allow_outdated_tcb = true # {name}"));
+    assert_eq!(warned, "warning: [attest] allow_outdated_tcb: nodes are taken that Intel warns of\n");
 }
 
 const ENCLAVE: &str = "33d8736db756ed4997e04ba358d27833188f1932ff7b1d156904d3f560452fbb";

@@ -53,7 +53,7 @@ majorty = 0.6
             "error: --admin-listen: \"nowhere\" is not an IP address with a port",
             "error: m.toml:1: shutdown_grace: 10 has no unit, write \"10ms\" or \"10s\"",
             "error: m.toml:3: [log] level: \"loud\" is not one of off, error, warn, info, debug, trace",
-            "error: m.toml:4: [orbit]: unknown section, known are: log, admin, engine, sync, rpc, beacon, relay",
+            "error: m.toml:4: [orbit]: unknown section, known are: log, admin, attest, engine, sync, rpc, beacon, relay",
             "error: m.toml:6: [engine] jwt_secret: cannot read the JWT secret none.hex: ",
             "error: m.toml:7: [engine] nodes: item 2: scheme \"ftp\"",
             "error: m.toml:8: [engine] majority: 1.5 is not between 0 and 1",

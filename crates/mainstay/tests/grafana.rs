@@ -1,6 +1,7 @@
 //! The dashboards of `deploy/grafana`: what they ask for is what the binary exports, and they can be laid out.
 #![allow(clippy::unwrap_used)]
 
+mod exported;
 mod lab;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
@@ -9,11 +10,14 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use lab::{Lab, from, head, payload};
+use exported::{catalogue, find};
+use lab::{Lab, from, head, payload, wall};
+use mainstay_antelope::{Blob, GoAway, Id, Message, Name, Reason, Slot};
 use mainstay_sim::Fault;
 use mainstay_sim::beacon::{BeaconServer, BeaconState};
+use mainstay_sim::nodeos::{Nodeos, NodeosConfig, block, whole};
 use metrics::Metric;
 use promql::Query;
 use serde_json::Value;
@@ -22,17 +26,6 @@ use support::{Place, dev};
 
 /// Names that sync-proxy has announced. They have no label for the role.
 const ANNOUNCED: &str = "syncproxy_";
-
-/// What Prometheus itself adds to every sample.
-const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];
-
-/// What `docs` says that the roles export.
-fn catalogue() -> BTreeMap<String, Metric> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
-    let roles = ["engine", "sync", "rpc", "beacon"];
-    metrics::read(&roles.map(|role| read(&format!("metrics-{role}.txt"))).concat())
-}
 
 struct Board {
     file: String,
@@ -49,7 +42,7 @@ fn boards() -> Vec<Board> {
             boards.push(Board { file: path.file_name().unwrap().to_string_lossy().into_owned(), json });
         }
     }
-    assert_eq!(boards.len(), 4, "one for each role");
+    assert_eq!(boards.len(), 5, "one for each role");
     boards
 }
 
@@ -85,48 +78,17 @@ impl Board {
     }
 }
 
-/// By the name that samples of it have: counters end with `_total`, histograms have three.
-fn find<'a>(all: &'a BTreeMap<String, Metric>, sample: &str) -> Option<&'a Metric> {
-    let of = |end: &str, kind: &str| all.get(sample.strip_suffix(end)?).filter(|metric| metric.kind == kind);
-    of("_total", "counter")
-        .or_else(|| ["_bucket", "_sum", "_count"].iter().find_map(|end| of(end, "histogram")))
-        .or_else(|| of("", "gauge"))
-}
-
 /// The labels between double braces.
 fn of_legend(legend: &str) -> Vec<&str> {
     legend.split("{{").skip(1).map(|rest| rest.split_once("}}").unwrap().0.trim()).collect()
 }
 
-/// Everything that is named in each query is in `all`. Values are compared where samples show which there are.
+/// Everything that is named in each query is in `all`, and each range is one that follows what is shown.
 fn check(boards: &[Board], all: &BTreeMap<String, Metric>) {
     for (place, query, legend) in boards.iter().flat_map(Board::queries) {
-        assert!(!query.metrics.is_empty(), "{place}: no metric");
-        for (metric, matchers) in &query.metrics {
-            let found = find(all, metric).unwrap_or_else(|| panic!("{place}: nothing exports {metric}"));
-            let has = |label: &str| {
-                !found.is_told
-                    || OF_THE_SCRAPE.contains(&label)
-                    || (label == "le" && metric.ends_with("_bucket"))
-                    || found.labels.contains_key(label)
-            };
-            let used = query.labels.iter().map(String::as_str).chain(of_legend(&legend));
-            for label in used.chain(matchers.iter().map(|(label, _)| label.as_str())) {
-                assert!(
-                    has(label),
-                    "{place}: {metric} has no label {label}, it has {:?}",
-                    found.labels.keys()
-                );
-            }
-            for (label, pattern) in matchers.iter().filter(|(_, pattern)| !pattern.contains('$')) {
-                let Some(values) = found.labels.get(label).filter(|values| !values.is_empty()) else {
-                    continue;
-                };
-                for value in pattern.split('|') {
-                    assert!(values.contains(value), "{place}: no {metric} has {label}={value:?}: {values:?}");
-                }
-            }
-        }
+        exported::check(&place, &query, &of_legend(&legend), all);
+        let follows = |range: &String| matches!(range.as_str(), "$__rate_interval" | "$__range");
+        assert!(query.ranges.iter().all(follows), "{place}: {:?}", query.ranges);
     }
 }
 
@@ -243,6 +205,44 @@ fn the_binary_exports_what_the_beacon_dashboard_asks_for() {
     });
     let boards = boards().into_iter().filter(|board| board.file == "mainstay-beacon.json");
     check(&boards.collect::<Vec<_>>(), &live.unwrap());
+}
+
+#[test]
+fn the_binary_exports_what_the_relay_dashboard_asks_for() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let [ours, theirs]: [Name; 2] = ["prodx", "prody"].map(|name| name.parse().unwrap());
+    let now = u32::try_from(wall().duration_since(UNIX_EPOCH).unwrap().as_secs() - 946_684_800).unwrap() * 2;
+    let outer = runtime.block_on(Nodeos::listen(NodeosConfig::new("outer"))).unwrap();
+    outer.produce(theirs, Slot(now - 20), 0);
+    let place = Place::new();
+    let outer_at = outer.address().to_string();
+    let flags = ["relay", "--outer", &outer_at, "--producer", "prodx", "--max-legs", "2"];
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "logfmt"];
+    let mut running = place.start(&[&flags[..], &ports].concat(), &[]);
+    let (relay, admin) = (running.address("relay"), running.address("admin"));
+    let page = || ask(&admin, "GET", "/metrics", "").fine();
+    let shows = |parts: &[&str]| page().lines().any(|line| parts.iter().all(|part| line.contains(part)));
+
+    let dial = |name| Nodeos::dial(NodeosConfig::new(name), relay.parse().unwrap());
+    let [a, b] = ["a", "b"].map(dial);
+    for node in [&a, &b] {
+        runtime.block_on(node.until("what was before", |it| it.head() == outer.head()));
+        node.chain(|chain| chain.set_producing(true));
+    }
+    eventually("two legs", || shows(&["mainstay_relay_legs{", " 2"]));
+    let _refused = std::net::TcpStream::connect(&relay).unwrap();
+    a.produce(ours, Slot(now - 19), 0);
+    eventually("a wins its slot", || shows(&["verdict=\"win\""]));
+    // An alarm, a transaction twice, the end of a leg.
+    b.say(&block(ours, Slot(u32::MAX), outer.head(), 0));
+    for _ in 0..2 {
+        a.say(&whole(&Message::Unknown { number: 8, data: Blob(&[1, 2, 3]) }));
+    }
+    eventually("the second is dropped", || shows(&["why=\"repeated\""]));
+    a.say(&whole(&Message::GoAway(GoAway { reason: Reason(3), node_id: Id::ZERO })));
+    let rare = ["outer_behind", "told"];
+    eventually("every metric has a sample", || compare(&page(), "relay", &rare).is_some());
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //!   all the while; that is what `max_lag` is for.
 //! * **Another chain is no illness**: it is a mistake that no waiting heals, so such a node is never used.
 //!
-//! Trip: `Refused`/`Reset` (1), timeouts and HTTP errors (`fall` in a row, probes and traffic counted together).
+//! Trip: `Refused`/`Reset`/`Unattested` (1), timeouts and HTTP errors (`fall` in a row, probes and traffic counted together).
 //! Recovery: `rise` good probes; a lagging node also has to have been seen at the tip.
 //! Probing: every `interval`; after a trip at once, then after `backoff`, doubling up to `interval`.
 
@@ -58,6 +58,8 @@ pub enum Cause {
     Refused,
     /// It can't be reached: name resolution, routing, TLS.
     Unreachable,
+    /// It didn't prove that it runs what it is to run; why, for operators.
+    Unattested(String),
     /// A connection broke.
     Reset,
     /// It didn't answer in time.
@@ -75,6 +77,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Refused => f.write_str("connection refused"),
             Self::Unreachable => f.write_str("unreachable"),
+            Self::Unattested(why) => write!(f, "not attested: {why}"),
             Self::Reset => f.write_str("connection reset"),
             Self::Timeout => f.write_str("timed out"),
             Self::Http(status) => write!(f, "HTTP {status}"),
@@ -92,6 +95,7 @@ impl From<&CallError> for Cause {
         match error.fault {
             Fault::Refused => Self::Refused,
             Fault::Unreachable | Fault::Tls => Self::Unreachable,
+            Fault::Unattested => Self::Unattested(error.detail().unwrap_or_default().to_owned()),
             Fault::Reset => Self::Reset,
             Fault::Timeout => Self::Timeout,
             Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => Self::Unreadable,
@@ -102,7 +106,7 @@ impl From<&CallError> for Cause {
 impl Cause {
     /// Whether one such event is enough.
     fn trips_at_once(&self) -> bool {
-        matches!(self, Self::Refused | Self::Reset)
+        matches!(self, Self::Refused | Self::Reset | Self::Unattested(_))
     }
 }
 

@@ -12,5 +12,7 @@ pub mod spec;
 
 pub use choice::{Candidate, Primary};
 pub use health::{Cause, Condition, Health, Probe, Rules, Seen};
-pub use role::{Action, Level, Operated, Refused};
+pub use mainstay_attest::Kind;
+pub use mainstay_attest::uri::AttestedUri;
+pub use role::{Action, Figure, Level, Operated, Refused};
 pub use spec::{NodeSpec, SpecError, Tier};

@@ -18,7 +18,7 @@ pub enum Level {
 }
 
 /// What can be asked of a role. Nodes are named by their name.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub enum Action {
     /// Add a node.
     Add {
@@ -54,6 +54,11 @@ pub enum Action {
         /// Which; `None`: as the settings have it.
         node: Option<String>,
     },
+    /// Another share of the votes makes a majority from the next round on, until the settings have another; of roles that let nodes vote.
+    Majority {
+        /// From 0 to 1.
+        share: f64,
+    },
 }
 
 impl fmt::Debug for Action {
@@ -68,15 +73,43 @@ impl fmt::Debug for Action {
             Self::Recheck => f.write_str("Recheck"),
             Self::Prefer { node: Some(node) } => write!(f, "Prefer({node:?})"),
             Self::Prefer { node: None } => f.write_str("Prefer"),
+            Self::Majority { share } => write!(f, "Majority({share})"),
         }
     }
 }
 
 impl Refused {
+    /// Nobody votes in this role.
+    #[must_use]
+    pub fn to_vote() -> Self {
+        Self::Unsupported("this kind of role lets nobody vote".to_owned())
+    }
+
     /// No node of this role can be preferred, as there are no rounds.
     #[must_use]
     pub fn to_prefer() -> Self {
         Self::Unsupported("this kind of role prefers nodes in the order of its settings".to_owned())
+    }
+}
+
+/// A figure of now, for plots. Bounded: a handful for each node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// Of what: a node, a lane; empty: of the role.
+    pub of: String,
+    /// What it is, in the words of a heading.
+    pub figure: &'static str,
+    /// `ms`, `blocks`; empty where it is a count.
+    pub unit: &'static str,
+    /// In that unit.
+    pub value: f64,
+}
+
+impl Figure {
+    /// A figure of something.
+    #[must_use]
+    pub fn new(of: impl Into<String>, figure: &'static str, unit: &'static str, value: f64) -> Self {
+        Self { of: of.into(), figure, unit, value }
     }
 }
 
@@ -120,6 +153,22 @@ pub trait Operated: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why it was not done.
     fn act(&self, action: Action) -> impl Future<Output = Result<(), Refused>> + Send;
+
+    /// Words for the actions that [`Operated::act`] does here, as in the API's paths: `add`, `remove`, `cordon`, `drain`, `uncordon`,
+    /// `recheck`, `prefer`, `majority`.
+    fn actions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What there is to plot now. Asked for every few seconds.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
+
+    /// What happened lately beside the state, bounded, without secrets: `rounds` and `disagreements` of roles that let nodes vote.
+    fn recent(&self) -> Option<serde_json::Value> {
+        None
+    }
 
     /// What a process that takes over from this one has to know, without which its clients would lose something.
     fn memory(&self) -> Option<serde_json::Value> {

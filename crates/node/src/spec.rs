@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mainstay_wire::client::{BadEndpoint, asks_to_attest};
+use mainstay_attest::uri::AttestedUri;
 use serde::Serialize;
 use url::Url;
 
@@ -55,7 +55,7 @@ impl NodeSpec {
     /// Reads `http://host:port/path#option#option…`.
     ///
     /// # Errors
-    /// A URL that isn't `http` or `https`, has no host or asks that the node attests (`SGX_…@`), an unknown, doubled or empty option, a value out of range.
+    /// A URL that isn't `http` or `https`, has no host, asks that the node attests (`SGX_…@`) and doesn't say clearly what, an unknown, doubled or empty option, a value out of range.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         let mut parts = text.trim().split('#');
         let address = parts.next().unwrap_or_default();
@@ -150,9 +150,8 @@ fn parse_url(address: &str) -> Result<Url, SpecError> {
     if url.host_str().is_none_or(str::is_empty) {
         return Err(SpecError("the URL has no host".into()));
     }
-    if asks_to_attest(&url) {
-        return Err(SpecError(BadEndpoint::Attested.to_string()));
-    }
+    // What a node is to prove has to be clear before it is used.
+    AttestedUri::parse(address).map_err(|why| SpecError(why.to_string()))?;
     Ok(url)
 }
 
@@ -240,7 +239,11 @@ mod tests {
             ("localhost:8551", "scheme"),
             ("ws://a:1", "scheme"),
             ("http://a:99999", "not a URL"),
-            ("https://SGX_00@a", "asks that the node attests"),
+            ("https://SGX_00@a", "followed by 2 digits"),
+            ("https://SGX_@a", "any enclave"),
+            ("https://sgx_00@a", "in capitals"),
+            ("https://SEV_00@a", "SEV_: "),
+            ("http://SGX_00@a", "reached by https"),
             ("http://a#timeout=abc", "milliseconds"),
             ("http://a#timeout=0", "milliseconds"),
             ("http://a#timeout", "needs a value"),

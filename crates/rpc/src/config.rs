@@ -11,12 +11,14 @@ use http::HeaderName;
 use mainstay_node::health;
 use mainstay_settings::{Problem, Settings};
 use mainstay_store::RedisAddress;
+use mainstay_wire::client::Attestation;
 
 use crate::classify::Rule;
 use crate::dispatch::Options;
 use crate::{retry, upstream::Upstream};
 
-pub use table::{RULE, SECTION};
+pub use read::rules;
+pub use table::{RULE, SECTION, WORKERS};
 
 /// What is asked of nodes to know whether they are fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub struct Config {
     pub node_idle_timeout: Duration,
     /// The value of `service` in log lines of requests.
     pub log_service: Option<String>,
+    /// Who judges nodes that are to prove what they run; not of the role's own settings. Without one they are refused.
+    pub attest: Option<Attestation>,
 }
 
 impl Config {

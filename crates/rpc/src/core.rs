@@ -110,6 +110,7 @@ impl Core {
         client::Options {
             max_idle: self.config.node_max_idle,
             idle_timeout: self.config.node_idle_timeout,
+            attest: self.config.attest.clone(),
             ..client::Options::default()
         }
     }

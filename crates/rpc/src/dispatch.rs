@@ -206,6 +206,12 @@ impl<T> Dispatch<T> {
         self.lanes.lengths()
     }
 
+    /// As [`Lanes::oldest`].
+    #[must_use]
+    pub fn oldest(&self) -> [Option<Instant>; 3] {
+        self.lanes.oldest()
+    }
+
     /// Every node that isn't removed.
     pub fn loads(&self) -> impl Iterator<Item = NodeLoad> + '_ {
         self.pool.loads()

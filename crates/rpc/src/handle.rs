@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstay_node::{Action, Condition, Level, Operated, Refused};
+use mainstay_node::{Action, Condition, Figure, Level, Operated, Refused};
 use mainstay_store::Reach;
+use mainstay_wire::client::Attestation;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clock;
 use crate::config::SECTION;
 use crate::core::Core;
 use crate::lane::Lane;
-use crate::node::Node;
+use crate::node::{self, Node};
 use crate::pool::NodeLoad;
 use crate::probe;
 use crate::upstream::Upstream;
@@ -47,6 +50,11 @@ pub struct NodeView {
     pub head: Option<u64>,
     /// Its client's version.
     pub client: Option<String>,
+    /// Time of the last probe that it answered, in microseconds.
+    pub latency_us: Option<u64>,
+    /// If it is to prove what it runs: how it was judged last. Nothing before it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Value>,
 }
 
 /// A lane as the outside sees it.
@@ -56,6 +64,8 @@ pub struct LaneView {
     pub lane: &'static str,
     /// Requests that wait.
     pub waiting: usize,
+    /// For how long the one that goes first has waited, in milliseconds.
+    pub oldest_ms: Option<u64>,
 }
 
 /// Where the list of nodes is kept.
@@ -103,16 +113,25 @@ impl Operated for Handle {
 
     fn snapshot(&self) -> Snapshot {
         let core = &self.core;
-        let lengths = core.queue.lengths();
+        let (lengths, now) = (core.queue.lengths(), clock::now());
+        let oldest = core.queue.oldest().map(|since| since.map(|since| now.saturating_duration_since(since)));
         let loads = core.loads();
         let reach = core.members.reach();
         Snapshot {
             name: self.name().to_owned(),
             listen: core.config.listen,
             lanes: Lane::ALL
-                .map(|lane| LaneView { lane: lane.word(), waiting: lengths[lane.index()] })
+                .map(|lane| LaneView {
+                    lane: lane.word(),
+                    waiting: lengths[lane.index()],
+                    oldest_ms: oldest[lane.index()].map(millis),
+                })
                 .into(),
-            nodes: core.nodes().iter().filter_map(|node| view(node, &loads)).collect(),
+            nodes: core
+                .nodes()
+                .iter()
+                .filter_map(|node| view(node, &loads, core.config.attest.as_ref()))
+                .collect(),
             store: StoreView {
                 place: core.members.place().to_owned(),
                 reachable: reach.is_ok(),
@@ -155,11 +174,41 @@ impl Operated for Handle {
             Action::Drain { node } | Action::Cordon { node } => self.drain(&node),
             Action::Uncordon { node } => self.undrain(&node),
             Action::Prefer { .. } => Err(Refused::to_prefer()),
+            Action::Majority { .. } => Err(Refused::to_vote()),
             Action::Recheck => {
                 self.recheck().await;
                 Ok(())
             }
         }
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        &["add", "remove", "drain", "uncordon", "recheck"]
+    }
+
+    /// Of every lane how many wait and how long the first has, of every node latency, lag and what it works on.
+    #[allow(clippy::cast_precision_loss)] // for plots
+    fn figures(&self) -> Vec<Figure> {
+        let Snapshot { lanes, nodes, .. } = self.snapshot();
+        let best = nodes.iter().filter_map(|node| node.head).max();
+        let mut figures = Vec::new();
+        for lane in lanes {
+            figures.push(Figure::new(lane.lane, "waiting", "", lane.waiting as f64));
+            figures.push(Figure::new(lane.lane, "wait", "ms", lane.oldest_ms.unwrap_or_default() as f64));
+        }
+        for node in nodes {
+            let lag = best.zip(node.head).map(|(best, head)| best.saturating_sub(head) as f64);
+            let all = [
+                ("latency", "ms", node.latency_us.map(|took| took as f64 / 1000.0)),
+                ("lag", "blocks", lag),
+                ("in flight", "", Some(f64::from(node.in_flight))),
+            ];
+            let known = all.into_iter().filter_map(|(figure, unit, value)| {
+                Some(Figure::new(node.name.clone(), figure, unit, value?))
+            });
+            figures.extend(known);
+        }
+        figures
     }
 }
 
@@ -171,7 +220,7 @@ impl Handle {
     /// Adds a node, for all instances that share the list. One that is there already is left as it is.
     ///
     /// # Errors
-    /// [`Refused::Bad`]: no URI of a node, or it doesn't answer and isn't to be added by force. [`Refused::Unavailable`].
+    /// [`Refused::Bad`]: no URI of a node, it is to prove what it runs and nobody here can judge that, or it doesn't answer and isn't to be added by force. [`Refused::Unavailable`].
     pub async fn add(&self, uri: &str, force: bool) -> Result<(), Refused> {
         let uri = uri.trim();
         let upstream = Upstream::parse(uri).map_err(|error| Refused::Bad(error.to_string()))?;
@@ -179,6 +228,8 @@ impl Handle {
         if self.core.nodes().iter().any(|node| node.uris().upstream.is_same(&upstream)) {
             return Ok(());
         }
+        // Not even by force: nobody would be asked anything.
+        node::client(&upstream, &self.core.client_options()).map_err(Refused::Bad)?;
         if !force && let Err(why) = probe::check(&self.core, &upstream).await {
             return Err(Refused::Bad(format!(
                 "healthcheck failed: {why} (\"force\": true adds a node that doesn't answer)"
@@ -242,6 +293,10 @@ impl Handle {
     }
 }
 
+fn millis(waited: Duration) -> u64 {
+    u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn lost(reach: &Reach) -> Option<String> {
     match reach {
         Reach::Ok => None,
@@ -249,7 +304,7 @@ fn lost(reach: &Reach) -> Option<String> {
     }
 }
 
-fn view(node: &Node, loads: &[NodeLoad]) -> Option<NodeView> {
+fn view(node: &Node, loads: &[NodeLoad], attest: Option<&Attestation>) -> Option<NodeView> {
     let load = loads.iter().find(|load| load.id == node.id)?;
     let state = node.state();
     let condition = state.health.condition();
@@ -268,5 +323,7 @@ fn view(node: &Node, loads: &[NodeLoad]) -> Option<NodeView> {
         resting: load.resting,
         head: state.health.seen().head,
         client: state.client.clone(),
+        latency_us: state.probe_took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        attestation: attest.and_then(|attest| attest.known(&node.uris().upstream.url)),
     })
 }

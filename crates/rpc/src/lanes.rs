@@ -269,6 +269,16 @@ impl<T> Lanes<T> {
         self.lens
     }
 
+    /// Since when the first request of each lane waits, new or retried, by [`Lane::index`].
+    #[must_use]
+    pub fn oldest(&self) -> [Option<Instant>; 3] {
+        Lane::ALL.map(|lane| {
+            let new = self.rings[lane.index()].front().map(|facts| facts.since);
+            let retried = self.retried.first(lane, |_| true).and_then(|order| self.retried.since(order));
+            new.into_iter().chain(retried).min()
+        })
+    }
+
     /// How many wait in all lanes.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -13,6 +13,7 @@ mod clock;
 pub mod config;
 mod core;
 pub mod dispatch;
+pub mod explain;
 mod gauges;
 mod glob;
 pub mod handle;
@@ -21,6 +22,7 @@ mod intake;
 #[cfg(test)]
 mod interleavings;
 mod job;
+pub mod keys;
 pub mod lane;
 pub mod lanes;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! One node as the role holds it: its connections, what is known of it, and what a try says of its health.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use mainstay_node::{Health, health};
@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) health: Health,
     /// Its client, as `name/version`.
     pub(crate) client: Option<String>,
+    /// How long the last probe took that it answered.
+    pub(crate) probe_took: Option<Duration>,
     /// The operator lets it get no more requests.
     pub(crate) draining: bool,
 }
@@ -80,7 +82,8 @@ impl Node {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let state = State { health: Health::new(rules, now), client: None, draining: false };
+        let state =
+            State { health: Health::new(rules, now), client: None, probe_took: None, draining: false };
         Self {
             // A URL's path and query are a request's target: the client has checked them.
             target: Uri::try_from(target).unwrap_or_default(),
@@ -120,6 +123,7 @@ pub(crate) fn try_end(error: &CallError) -> TryEnd {
     match error.fault {
         Fault::Refused => TryEnd::Refused,
         Fault::Unreachable | Fault::Tls => TryEnd::Unreachable,
+        Fault::Unattested => TryEnd::Unattested,
         Fault::Reset => TryEnd::Reset,
         Fault::Timeout => TryEnd::Timeout,
         Fault::TooLarge | Fault::Protocol | Fault::Caller | Fault::CallerTooLarge => TryEnd::Protocol,

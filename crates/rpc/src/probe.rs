@@ -4,14 +4,14 @@
 //! |---|---|
 //! | `ethereum` | `eth_syncing`, `eth_blockNumber`, `eth_chainId`: who syncs, lags or is on another chain is unfit |
 //! | `net_version` | `net_version`: any HTTP answer below 400 is enough |
-//! | `none` | nothing while the node is fit. At the start, and when traffic has shown it unfit, whether it takes a TCP connection: the first requests after that, few by slow start, show the rest |
+//! | `none` | nothing while the node is fit. At the start, and when traffic has shown it unfit, whether it takes a TCP connection (one that attests: whether it does): the first requests after that, few by slow start, show the rest |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_node::{Cause, Condition, Probe, Seen, eth};
-use mainstay_wire::client::Client;
+use mainstay_wire::client::{ATTESTED_CONNECT, Client};
 use mainstay_wire::envelope::{self, Outcome};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -50,12 +50,18 @@ pub(crate) async fn run(core: Arc<Core>, node: Arc<Node>) {
 
 /// Probes a node now.
 pub(crate) async fn once(core: &Core, node: &Node) {
-    let limit = LIMIT.min(core.config.retry.try_timeout);
+    let upstream = &node.uris().upstream;
+    let limit = if upstream.proves.is_some() { ATTESTED_CONNECT } else { LIMIT };
+    let limit = limit.min(core.config.retry.try_timeout);
+    let began = Instant::now();
     let probe = match core.config.probes {
         Probes::Ethereum => ethereum(&node.client, limit).await,
         Probes::NetVersion => net_version(&node.client, limit).await,
-        Probes::None => connects(&node.uris().upstream, limit).await,
+        Probes::None => connects(&node.client, upstream, limit).await,
     };
+    if probe.is_ok() {
+        node.state().probe_took = Some(began.elapsed());
+    }
     let others = core.others(node, probe.as_ref().copied().unwrap_or_default());
     core.observe(node, |health, now| health.probed(&probe, others, now));
     let is_unknown = node.state().client.is_none();
@@ -75,7 +81,7 @@ pub(crate) async fn check(core: &Core, upstream: &Upstream) -> Result<(), String
     let client = node::client(upstream, &core.client_options())?;
     let probe = match core.config.probes {
         Probes::Ethereum | Probes::NetVersion => net_version(&client, limit).await,
-        Probes::None => connects(upstream, limit).await,
+        Probes::None => connects(&client, upstream, limit).await,
     };
     probe.map(|_| ()).map_err(|cause| cause.to_string())
 }
@@ -119,7 +125,12 @@ async fn ethereum(client: &Client, limit: Duration) -> Probe {
     Ok(Seen { syncing, head, chain_id })
 }
 
-async fn connects(upstream: &Upstream, limit: Duration) -> Probe {
+async fn connects(client: &Client, upstream: &Upstream, limit: Duration) -> Probe {
+    if upstream.proves.is_some() {
+        // That it takes a connection says nothing: it has to prove what it runs.
+        let connected = client.reach(Instant::now() + limit).await;
+        return connected.map(|()| Seen::default()).map_err(|error| Cause::from(&error));
+    }
     let port = upstream.url.port_or_known_default().unwrap_or_default();
     let connected = match upstream.url.host() {
         Some(Host::Domain(name)) => timeout(limit, TcpStream::connect((name, port))).await,

@@ -140,6 +140,12 @@ impl Queue {
         self.inner.shared.lengths()
     }
 
+    /// Since when the first of each lane waits, by [`crate::Lane::index`].
+    #[must_use]
+    pub fn oldest(&self) -> [Option<Instant>; 3] {
+        self.inner.shared.oldest()
+    }
+
     /// Every node that isn't removed.
     #[must_use]
     pub fn loads(&self) -> Vec<NodeLoad> {

@@ -160,6 +160,11 @@ impl<W> Shared<W> {
         self.state.with(|state| state.dispatch.lengths())
     }
 
+    /// Since when the first of each lane waits, by [`crate::Lane::index`].
+    pub fn oldest(&self) -> [Option<Instant>; 3] {
+        self.state.with(|state| state.dispatch.oldest())
+    }
+
     /// Every node that isn't removed.
     pub fn loads(&self) -> Vec<NodeLoad> {
         self.state.with(|state| state.dispatch.loads().collect())

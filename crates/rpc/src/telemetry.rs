@@ -117,6 +117,8 @@ pub enum TryEnd {
     Refused,
     /// No connection for another reason.
     Unreachable,
+    /// It didn't prove that it runs what it is to run.
+    Unattested,
     /// The connection broke.
     Reset,
     /// No answer in time.
@@ -126,13 +128,14 @@ pub enum TryEnd {
 }
 
 impl TryEnd {
-    const ALL: [&'static str; 9] = [
+    const ALL: [&'static str; 10] = [
         "answered",
         "client_error",
         "rate_limited",
         "server_error",
         "refused",
         "unreachable",
+        "unattested",
         "reset",
         "timeout",
         "protocol",

@@ -6,8 +6,8 @@
 
 use std::fmt;
 
+use mainstay_node::{AttestedUri, Kind};
 use mainstay_settings::is_key;
-use mainstay_wire::client::{BadEndpoint, asks_to_attest};
 use url::Url;
 
 /// Most requests at once that can be asked for.
@@ -20,6 +20,8 @@ pub struct Upstream {
     pub url: Url,
     /// `_workers`, if it is given.
     pub workers: Option<u32>,
+    /// As what it is to prove that it runs what its user part says.
+    pub proves: Option<Kind>,
     text: String,
 }
 
@@ -39,7 +41,7 @@ impl Upstream {
     /// Reads a node.
     ///
     /// # Errors
-    /// No URL, another scheme than `http` and `https`, no host, a user part that asks that the node attests (`SGX_…@`), a fragment, `_workers` that is no number from 1 to
+    /// No URL, another scheme than `http` and `https`, no host, a user part that asks that the node attests (`SGX_…@`) and doesn't say clearly what, a fragment, `_workers` that is no number from 1 to
     /// [`MAX_WORKERS`] or given twice.
     pub fn parse(text: &str) -> Result<Self, BadUpstream> {
         let text = text.trim();
@@ -57,9 +59,8 @@ impl Upstream {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("the URL has no host"));
         }
-        if asks_to_attest(&url) {
-            return Err(BadUpstream(BadEndpoint::Attested.to_string()));
-        }
+        // What a node is to prove has to be clear before it is used.
+        let attested = AttestedUri::parse(text).map_err(|why| BadUpstream(why.to_string()))?;
         if url.fragment().is_some() {
             return Err(bad("a # has no meaning here (in a user name or password it is written %23)"));
         }
@@ -73,7 +74,8 @@ impl Upstream {
             }
         }
         url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
-        Ok(Self { url, workers, text: text.to_owned() })
+        let proves = attested.map(|uri| uri.expectation().kind());
+        Ok(Self { url, workers, proves, text: text.to_owned() })
     }
 
     /// Whether both are the same endpoint, whatever their workers.
@@ -103,7 +105,12 @@ impl Upstream {
         url.set_path(&path);
         if has_user {
             // Can't fail: it has a host.
-            let _ = url.set_username("***");
+            let _ = url.set_username(match self.proves {
+                None => "***",
+                Some(Kind::Sgx) => "SGX_***",
+                Some(Kind::Sev) => "SEV_***",
+                Some(Kind::Tdx) => "TDX_***",
+            });
             let _ = url.set_password(None);
         }
         let mask = |part: &str| match part.split_once('=') {
@@ -196,7 +203,10 @@ mod tests {
             ("foo", "not a URL"),
             ("localhost:8545", "scheme"),
             ("ws://x", "scheme"),
-            ("https://SEV_00@x", "asks that the node attests"),
+            ("https://SEV_00@x", "SEV_: "),
+            ("https://SGX_00@x", "followed by 2 digits"),
+            ("https://tdx_00@x", "in capitals"),
+            ("http://SGX_00@x", "reached by https"),
             ("http://x#name=a", "# has no meaning"),
             ("http://x?_workers=0", "never get a request"),
             ("http://x?_workers=-3", "fewer than 1"),
@@ -230,6 +240,19 @@ mod tests {
             assert_eq!(upstream.stored(), text.trim());
         }
         assert_eq!(read("http://me:hunter2@x:8545/p").name(), "x:8545");
+    }
+
+    /// Redis and other balancers know it by its text, which a URL would write anew.
+    #[test]
+    fn a_node_that_is_to_attest_is_known_by_its_text() {
+        let measured = "f9".repeat(32);
+        let text = format!("https://SGX_{measured}@x:8545/p?_workers=2");
+        let upstream = read(&text);
+        assert_eq!((upstream.proves, upstream.workers), (Some(Kind::Sgx), Some(2)));
+        assert_eq!(upstream.stored(), text);
+        assert_eq!(upstream.shown(), "https://SGX_***@x:8545/p?_workers=2");
+        assert!(!upstream.is_same(&read("https://x:8545/p")));
+        assert!(!upstream.is_same(&read(&text.replacen("f9", "f8", 1))));
     }
 
     proptest! {

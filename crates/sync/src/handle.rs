@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use mainstay_execution::NodeView;
-use mainstay_node::{Action, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub clients: Vec<ClientView>,
     /// The head that the leader named last.
     pub head: Option<String>,
+    /// The share of the votes that makes a majority.
+    pub majority: f64,
     /// The execution clients in order.
     pub nodes: Vec<NodeView>,
 }
@@ -111,6 +113,7 @@ impl Operated for Handle {
             slot: self.core.now().slot,
             clients,
             head: self.execution.head(),
+            majority: self.execution.majority(),
             nodes: self.execution.nodes(),
         }
     }
@@ -141,6 +144,18 @@ impl Operated for Handle {
 
     async fn act(&self, action: Action) -> Result<(), Refused> {
         self.execution.act(action).await
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        mainstay_execution::Handle::ACTIONS
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.execution.figures()
+    }
+
+    fn recent(&self) -> Option<Value> {
+        Some(self.execution.recent())
     }
 
     fn memory(&self) -> Option<Value> {

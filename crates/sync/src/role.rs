@@ -34,7 +34,8 @@ impl Sync {
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        Self::build_over(config, metrics, over_http(), wall)
+        let connect = over_http(config.execution.attest.clone());
+        Self::build_over(config, metrics, connect, wall)
     }
 
     /// As [`Sync::build`], with the calls to nodes and proxies going over what `connect` makes, and another time of day: for

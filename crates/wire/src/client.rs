@@ -44,7 +44,7 @@ use outgoing::Outgoing;
 use pool::Pool;
 
 pub use crate::tls::BadTls;
-pub use attested::asks_to_attest;
+pub use attested::{Attest, Attestation, Judge, Refused, Trial, Wait, asks_to_attest};
 pub use endpoint::BadEndpoint;
 pub use error::{CallError, Delivered, Fault};
 pub use outgoing::{Lines, Post};
@@ -54,6 +54,10 @@ pub use stream::{Dial, Dialled, Duplex};
 pub use tls::{ServerName, Tls};
 pub use transport::{Posted, Transport};
 pub use uplink::{Clear, Uplink};
+
+/// For connecting to a node that attests, if that is longer than [`Options::connect_timeout`] (10 s): its hardware is asked for evidence, which
+/// takes it a second and more.
+pub const ATTESTED_CONNECT: Duration = Duration::from_secs(10);
 
 /// Bounds of a [`Client`].
 #[derive(Debug, Clone)]
@@ -68,6 +72,8 @@ pub struct Options {
     pub max_reply: usize,
     /// Whom to trust in the place of the system's authorities, and the certificate to show (neither).
     pub tls: Option<Tls>,
+    /// Who judges nodes that are to prove what they run (nobody: a client for such a node is refused).
+    pub attest: Option<Attestation>,
 }
 
 impl Default for Options {
@@ -78,6 +84,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(55),
             max_reply: 128 * 1024 * 1024,
             tls: None,
+            attest: None,
         }
     }
 }
@@ -102,7 +109,7 @@ impl Client {
     /// # Errors
     /// [`BadEndpoint`] says what about the URL or the system's roots is wrong; it does not quote the URL.
     pub fn new(url: &Url, options: Options) -> Result<Client, BadEndpoint> {
-        Ok(Self::of(Endpoint::new(url, options.tls.as_ref())?, options))
+        Ok(Self::of(Endpoint::new(url, &options)?, options))
     }
 
     /// As [`Client::new`], over connections that `dial` opens, without TLS.
@@ -110,7 +117,7 @@ impl Client {
     /// # Errors
     /// As those of [`Client::new`].
     pub fn over(dial: Arc<dyn Dial>, url: &Url, options: Options) -> Result<Client, BadEndpoint> {
-        Ok(Self::of(Endpoint::new(url, options.tls.as_ref())?.by(dial), options))
+        Ok(Self::of(Endpoint::new(url, &options)?.by(dial)?, options))
     }
 
     fn of(endpoint: Endpoint, options: Options) -> Client {
@@ -130,6 +137,16 @@ impl Client {
     ) -> Result<HttpReply, CallError> {
         check(token)?;
         self.whole(Outgoing::json(&self.shared.endpoint, body, token), deadline).await
+    }
+
+    /// Opens a connection and keeps it for the next call; nothing is sent on it but what TLS sends.
+    ///
+    /// # Errors
+    /// [`CallError`] if there is none by `deadline`, or the node isn't taken.
+    pub async fn reach(&self, deadline: Instant) -> Result<(), CallError> {
+        let link = within(deadline, |_| self.connect(deadline)).await?;
+        self.keep(link);
+        Ok(())
     }
 
     /// Sends a request. Of its URI only path and query are used, and as they are: the endpoint's own path is not put
@@ -211,10 +228,18 @@ impl Client {
         }
     }
 
+    /// Until when a connection that is opened now has to be open. A node that attests takes its time: it asks its hardware for evidence.
+    fn connect_limit(&self, deadline: Instant) -> Instant {
+        let mut limit = self.shared.options.connect_timeout;
+        if self.shared.endpoint.is_attested() {
+            limit = limit.max(ATTESTED_CONNECT);
+        }
+        deadline.min(Instant::now() + limit)
+    }
+
     async fn connect(&self, deadline: Instant) -> Result<Link, CallError> {
         let endpoint = &self.shared.endpoint;
-        let limit = deadline.min(Instant::now() + self.shared.options.connect_timeout);
-        match timeout_at(limit, Link::connect(endpoint)).await {
+        match timeout_at(self.connect_limit(deadline), Link::connect(endpoint)).await {
             Ok(connected) => connected,
             Err(_) => Err(CallError::undelivered(Fault::Timeout, "connecting")),
         }

@@ -60,6 +60,27 @@ pub enum TokenError {
     Skew(i64),
 }
 
+impl TokenError {
+    /// One word for each, for metrics.
+    pub const WORDS: [&str; 7] =
+        ["missing", "not_bearer", "malformed", "algorithm", "signature", "no_iat", "clock"];
+
+    /// Which of [`TokenError::WORDS`] it is.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        let at = match self {
+            TokenError::Missing => 0,
+            TokenError::NotBearer => 1,
+            TokenError::Malformed => 2,
+            TokenError::Algorithm => 3,
+            TokenError::Signature => 4,
+            TokenError::NoIssuedAt => 5,
+            TokenError::Skew(_) => 6,
+        };
+        Self::WORDS[at]
+    }
+}
+
 impl std::fmt::Display for TokenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -60,6 +60,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         request_timeout: s.duration("request_timeout"),
         node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(4)),
         max_connections: s.integer("max_connections")? as usize,
+        attest: None,
     })
 }
 

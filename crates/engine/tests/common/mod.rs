@@ -324,12 +324,13 @@ impl Bed {
         tokio::time::timeout(PATIENCE, next).await.expect("a round")
     }
 
-    /// The value of a line of the Prometheus page.
+    /// What the lines of the Prometheus page that begin so add up to.
     pub async fn metric(&self, start: &str) -> Option<f64> {
         let page = self.get("/metrics", Some("text/plain")).await;
         let text = String::from_utf8(page.body.to_vec()).unwrap();
-        let line = text.lines().find(|line| line.starts_with(start))?;
-        line.rsplit(' ').next()?.parse().ok()
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.reduce(|sum, value| sum + value)
     }
 }
 

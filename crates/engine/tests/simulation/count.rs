@@ -1,25 +1,5 @@
 //! What happened how often: a simulation in which nothing happens proves nothing.
 
-/// Counts, each with its name.
-macro_rules! counts {
-    ($($field:ident: $name:literal,)*) => {
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Count {
-            $(pub $field: u64,)*
-        }
-
-        impl Count {
-            pub fn add(&mut self, other: &Self) {
-                $(self.$field += other.$field;)*
-            }
-
-            pub fn fields(&self) -> Vec<(&'static str, u64)> {
-                vec![$(($name, self.$field),)*]
-            }
-        }
-    };
-}
-
 counts! {
     slots: "slots",
     rounds: "rounds",

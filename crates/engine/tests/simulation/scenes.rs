@@ -25,7 +25,7 @@ struct Scene {
 impl Scene {
     /// Plays a script with `setup`; the invariants are watched as in the weather.
     fn play(setup: Setup, script: impl AsyncFnOnce(&Scene)) {
-        let runtime = crate::runtime();
+        let runtime = crate::runner::runtime();
         let sim = runtime.block_on(async {
             let scene = Scene { sim: Sim::start(setup, Rng::new(1), true) };
             let play = async {

@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request};
+use mainstay_wire::client::asks_to_attest;
 use mainstay_wire::hop;
 use mainstay_wire::jwt::{self, Claims, Secret};
 use url::Url;
@@ -66,7 +67,8 @@ fn path(url: &Url, asked: Option<&PathAndQuery>) -> Option<PathAndQuery> {
 }
 
 fn has_credentials(url: &Url) -> bool {
-    !url.username().is_empty() || url.password().is_some()
+    // What asks to attest is no user name.
+    (!url.username().is_empty() && !asks_to_attest(url)) || url.password().is_some()
 }
 
 /// Adds who called, in one field, as proxies do.
@@ -188,6 +190,14 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    /// What a link is to prove is no user name.
+    #[test]
+    fn a_link_that_attests_gets_the_callers_token() {
+        let call = call(&[("authorization", "Bearer a.b.c")]);
+        let url = format!("https://SGX_{}@a/", "f9".repeat(32));
+        assert!(sent(&target(&url, None), &call).contains(&("authorization".into(), "Bearer a.b.c".into())));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn config(url: &str) -> LinkConfig {
 /// A link over sockets.
 fn link_to(address: SocketAddr, clear: Clear, timeout: Duration) -> (Link, Arc<Told>, CancellationToken) {
     let config = LinkConfig { timeout, clear, ..config(&format!("http://{address}")) };
-    let transport = config.transport().unwrap();
+    let transport = config.transport(None).unwrap();
     let (told, stop) = (Told::new(), CancellationToken::new());
     (Link::start(config, transport, told.clone(), &stop), told, stop)
 }

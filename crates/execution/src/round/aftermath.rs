@@ -1,7 +1,7 @@
 //! After the answer: replies that come late, and what all of them together say of the nodes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -11,8 +11,9 @@ use super::conductor::Conductor;
 use crate::ballot::{Entry, Part};
 use crate::core::Dispute;
 use crate::feed::Report;
+use crate::lately::Shown;
 use crate::node::lock;
-use crate::records::Disagreement;
+use crate::records::{self, Disagreement};
 use crate::standing::lone_dissenter;
 use crate::verdict::Vote;
 
@@ -23,7 +24,7 @@ impl Conductor {
     /// Learns from the replies that come after the answer.
     pub(super) async fn afterwards(mut self, mut reports: mpsc::Receiver<Report>) {
         let tell_at = Instant::now() + TELL_AFTER;
-        let mut watched = false;
+        let mut told_as = None;
         loop {
             tokio::select! {
                 biased;
@@ -31,22 +32,24 @@ impl Conductor {
                     Some(report) => self.take(report).await,
                     None => break,
                 },
-                () = tokio::time::sleep_until(tell_at), if !watched => {
-                    watched = true;
-                    self.tell_watchers();
-                }
+                () = tokio::time::sleep_until(tell_at), if told_as.is_none() => told_as = Some(self.tell_watchers()),
             }
         }
-        if !watched {
-            self.tell_watchers();
-        }
+        let seq = match told_as {
+            // Who was out then has answered by now, or never will.
+            Some(seq) => {
+                self.show(&self.round(seq));
+                seq
+            }
+            None => self.tell_watchers(),
+        };
         self.note_dispute();
         self.count_stragglers();
         if self.judge_dissent() {
             // Who is quarantined serves nothing from now on, and who no longer is may.
             self.core.primary();
         }
-        self.keep_evidence().await;
+        self.keep_evidence(seq).await;
     }
 
     /// Nodes with a vote that contradict each other are shown until they agree about a block again.
@@ -133,13 +136,15 @@ impl Conductor {
         self.nodes.get(index).is_some_and(|node| node.state().standing.is_quarantined())
     }
 
-    async fn keep_evidence(self) {
+    async fn keep_evidence(self, seq: u64) {
         let split = self.ballot.is_split();
         let cause = match (self.late_invalid, split) {
-            (true, _) => "late dissent",
-            (false, true) => "split vote",
+            (true, _) => records::LATE_DISSENT,
+            (false, true) => records::SPLIT_VOTE,
             (false, false) => return,
         };
+        let shown = self.shown(&self.round(seq));
+        lock(&self.core.lately).disagreement(cause, shown);
         let (verdict, _, _) = self.told.unwrap_or_default();
         let replies = self
             .ballot
@@ -164,7 +169,27 @@ impl Conductor {
         self.core.records.keep(disagreement, &self.core.telemetry).await;
     }
 
-    fn tell_watchers(&self) {
+    /// Tells those who watch of the round, and gives its number.
+    fn tell_watchers(&self) -> u64 {
+        let seq = self.core.round_number();
+        let round = self.round(seq);
+        self.show(&round);
+        // Nobody may be watching.
+        let _ = self.core.rounds.send(Arc::new(round));
+        seq
+    }
+
+    fn show(&self, round: &Round) {
+        lock(&self.core.lately).round(self.shown(round));
+    }
+
+    fn shown(&self, round: &Round) -> Shown {
+        let began = crate::clock::wall().checked_sub(self.started.elapsed());
+        Shown::new(round, began.unwrap_or(UNIX_EPOCH))
+    }
+
+    /// The round as it stands.
+    fn round(&self, seq: u64) -> Round {
         let (verdict, early, took) = self.told.clone().unwrap_or_default();
         let votes = self.ballot.entries().iter().zip(self.nodes.iter()).map(|(entry, node)| {
             let (word, at) = match &entry.heard {
@@ -173,8 +198,8 @@ impl Conductor {
             };
             (node.name().to_owned(), word.to_owned(), at)
         });
-        let round = Round {
-            seq: self.core.round_number(),
+        Round {
+            seq,
             method: self.name.clone(),
             block: self.subject.block.clone(),
             number: self.subject.number,
@@ -183,8 +208,6 @@ impl Conductor {
             took,
             votes: votes.collect(),
             is_true: self.checked == Some(Some(true)),
-        };
-        // Nobody may be watching.
-        let _ = self.core.rounds.send(Arc::new(round));
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Conductor {
     pub(super) request: Bytes,
     params: Bytes,
     pub(super) subject: Subject,
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) ballot: Ballot,
     pub(super) said: Vec<Option<Result<Bytes, String>>>,
     pub(super) told: Option<(String, bool, Duration)>,
@@ -62,7 +62,7 @@ impl Conductor {
             .collect();
         let deadline = core.config.answer_within.min(method.patience());
         let said = vec![None; nodes.len()];
-        let ballot = Ballot::new(core.config.rules, deadline, entries).answered_by(core.config.answer);
+        let ballot = Ballot::new(core.rules(), deadline, entries).answered_by(core.config.answer);
         let ballot = if subject.build.is_some() { ballot.building() } else { ballot };
         Self {
             ballot,

@@ -39,7 +39,12 @@ pub(super) fn heading(options: &Options, places: &Places<'_>) -> String {
     for node in places.nodes {
         place(node.name(), node.addr(), "", None);
     }
-    place("admin", places.admin.address, "  /healthz  /metrics  /api/v1/roles", places.admin.instead_of);
+    place(
+        "admin",
+        places.admin.address,
+        "  dashboard, /healthz, /metrics, /api/v1/roles",
+        places.admin.instead_of,
+    );
     place("control", places.control.address, "  /sim/nodes", places.control.instead_of);
     let _ = writeln!(text, "  {:<9} {}", "evidence", places.evidence.display());
     let _ = writeln!(text, "  {:<9} {}", "secret", places.secret.display());

@@ -1,20 +1,17 @@
 //! `mainstay explain verdict`: votes of execution clients, and what the engine answers.
 
 use std::fmt::Write;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_execution::ballot::Part;
 use mainstay_execution::explain::{Case, Node, Reply, Told, explain};
 use mainstay_execution::keys;
 use mainstay_execution::status::Status;
 use mainstay_execution::verdict::{OnDissent, Reason, Rules, Verdict};
-use mainstay_settings::{Flags, Key, Kind, Problem, Section, Settings, Sources, parse_duration, resolve};
+use mainstay_settings::{Key, Kind, Problem, Section, Settings, parse_duration};
+use serde_json::json;
 
-use crate::cli;
-use crate::run::refuse;
-use crate::show::print;
+use super::{Decision, Played};
 
 /// Nodes of a round that somebody types in.
 const NODES: usize = 64;
@@ -44,42 +41,21 @@ static CASE: Section = Section::role(
     ],
 );
 
-/// Its command line.
-pub(super) fn subcommand() -> Command {
-    Command::new("verdict")
-        .about("What the engine answers to these votes, when, and by which rule")
-        .after_help("Exit status: 0, or 2 if the case can't be read.")
-        .args(CASE.keys.iter().map(|key| cli::flag_only(&CASE, key).required(key.name == "votes")))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
-}
+pub(super) const DECISION: Decision = Decision {
+    case: &CASE,
+    needs: &["votes"],
+    about: "What the engine answers to these votes, when, and by which rule",
+    play,
+};
 
-/// Runs it.
-pub(super) fn command(matches: &ArgMatches) -> ExitCode {
-    let (case, settings) = match read(&cli::flags(&CASE, matches)) {
-        Ok(case) => case,
-        Err(problems) => return refuse(&problems),
-    };
-    let told = explain(&case);
-    if matches.get_flag("json") {
-        return print(&format!("{:#}\n", serde_json::json!(told)));
-    }
-    print(&text(&case, &told, settings.text("on_shortfall") == Some("error")))
-}
-
-fn read(flags: &Flags) -> Result<(Case, Settings), Vec<Problem>> {
-    let mut problems = Vec::new();
-    let settings = resolve(&CASE, &Sources { flags, ..Sources::default() }, &mut problems);
-    let nodes = match settings.text("votes").map(votes) {
-        Some(Ok(nodes)) => nodes,
-        Some(Err(what)) => {
+fn play(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Played> {
+    let nodes = match votes(settings.text("votes").unwrap_or_default()) {
+        Ok(nodes) => nodes,
+        Err(what) => {
             problems.push(settings.problem("votes", what));
-            Vec::new()
+            return None;
         }
-        None => Vec::new(),
     };
-    if !problems.is_empty() {
-        return Err(problems);
-    }
     let on_dissent = settings.text("on_dissent");
     let rules = Rules {
         majority: settings.number("majority").unwrap_or_default(),
@@ -89,7 +65,13 @@ fn read(flags: &Flags) -> Result<(Case, Settings), Vec<Problem>> {
     let duration = |key| settings.duration(key).unwrap_or_default();
     let case =
         Case { rules, timeout: duration("timeout"), straggler_wait: duration("straggler_wait"), nodes };
-    Ok((case, settings))
+    let told = explain(&case);
+    let (answer, why) = (answer(&told, settings.text("on_shortfall") == Some("error")), why(&case, &told));
+    let text = text(&told, answer, &why);
+    let mut told = json!(told);
+    told["answer"] = answer.into();
+    told["why"] = why.into();
+    Some(Played { told, text })
 }
 
 fn votes(text: &str) -> Result<Vec<Node>, String> {
@@ -129,7 +111,7 @@ fn one(nth: usize, text: &str) -> Result<Node, String> {
     })
 }
 
-fn text(case: &Case, told: &Told, shortfall_is_error: bool) -> String {
+fn text(told: &Told, answer: &str, why: &str) -> String {
     let mut out = String::new();
     for step in &told.steps {
         let who = step.node.map_or_else(String::new, |node| format!("node {node} "));
@@ -138,14 +120,16 @@ fn text(case: &Case, told: &Told, shortfall_is_error: bool) -> String {
         let counts = format!("{} VALID, {} INVALID, {} SYNCING", tally.valid, tally.invalid, tally.syncing);
         let _ = writeln!(out, "{:>6} ms  {who:<8}{says:<9} {counts}; {}", step.at_ms, step.then);
     }
-    let shown = match told.verdict {
+    let _ = writeln!(out, "\nanswer: {answer} after {} ms\nwhy: {why}", told.at_ms);
+    out
+}
+
+fn answer(told: &Told, shortfall_is_error: bool) -> &'static str {
+    match told.verdict {
         Verdict::Shortfall if shortfall_is_error => "an error (on_shortfall)",
         Verdict::Shortfall => "SYNCING, for newPayload after the block's hash was checked (on_shortfall)",
         other => other.word(),
-    };
-    let _ = writeln!(out, "\nanswer: {shown} after {} ms", told.at_ms);
-    let _ = writeln!(out, "why: {}", why(case, told));
-    out
+    }
 }
 
 fn why(case: &Case, told: &Told) -> String {

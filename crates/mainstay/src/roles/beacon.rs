@@ -6,6 +6,8 @@ use mainstay_admin::Token;
 use mainstay_beacon::config::Guarded;
 use mainstay_beacon::{Beacon, Config, Listeners};
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Attestation;
+use url::Url;
 
 use crate::probe::{Asked, Target};
 use crate::roles::{Built, Configured, Metrics, RoleKind, count};
@@ -57,6 +59,20 @@ impl Configured for Config {
             })
         };
         self.guards.iter().filter_map(target).collect()
+    }
+
+    fn called(&self) -> Vec<(&'static str, String, &Url)> {
+        let mut called = Vec::new();
+        for guard in &self.guards {
+            called.push(("beacon_node", guard.name.clone(), &guard.beacon_node));
+            let execution = guard.execution_node.as_ref();
+            called.extend(execution.map(|node| ("execution_node", guard.name.clone(), &node.url)));
+        }
+        called
+    }
+
+    fn attest_by(&mut self, attest: Attestation) {
+        self.attest = Some(attest);
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use mainstay_admin::Token;
 use mainstay_engine::{Config, Engine};
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Attestation;
+use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, targets};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
 pub(crate) const KIND: RoleKind = RoleKind {
@@ -41,6 +43,14 @@ impl Configured for Config {
 
     fn targets(&self) -> Vec<Target> {
         targets(&self.execution, Asked::Ethereum)
+    }
+
+    fn called(&self) -> Vec<(&'static str, String, &Url)> {
+        called(&self.execution, "mirror")
+    }
+
+    fn attest_by(&mut self, attest: Attestation) {
+        self.execution.attest = Some(attest);
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use mainstay_admin::Token;
 use mainstay_relay::{Config, Relay};
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Attestation;
+use url::Url;
 
 use crate::probe::Target;
 use crate::roles::{Built, Configured, Metrics, RoleKind};
@@ -35,6 +37,13 @@ impl Configured for Config {
     fn targets(&self) -> Vec<Target> {
         Vec::new()
     }
+
+    /// Nobody over HTTP who could attest.
+    fn called(&self) -> Vec<(&'static str, String, &Url)> {
+        Vec::new()
+    }
+
+    fn attest_by(&mut self, _: Attestation) {}
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;

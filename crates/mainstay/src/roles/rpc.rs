@@ -7,6 +7,8 @@ use mainstay_admin::{Caller, Token, judge};
 use mainstay_rpc::config::Probes;
 use mainstay_rpc::{Config, Rpc, Upstream, Verify};
 use mainstay_settings::{Problem, Settings};
+use mainstay_wire::client::Attestation;
+use url::Url;
 
 use crate::dropin::Extra;
 use crate::dropin::prio::NO_REDIS;
@@ -61,6 +63,14 @@ impl Configured for Config {
             asked: asked.clone(),
         };
         self.nodes.iter().map(target).collect()
+    }
+
+    fn called(&self) -> Vec<(&'static str, String, &Url)> {
+        self.nodes.iter().map(|node| ("nodes", node.name(), &node.url)).collect()
+    }
+
+    fn attest_by(&mut self, attest: Attestation) {
+        self.attest = Some(attest);
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {

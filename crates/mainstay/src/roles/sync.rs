@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use mainstay_admin::Token;
 use mainstay_settings::{Problem, Settings};
 use mainstay_sync::{Config, Sync};
+use mainstay_wire::client::Attestation;
+use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, targets};
 
 /// The sync role among the roles; with sync-proxy's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -40,6 +42,14 @@ impl Configured for Config {
 
     fn targets(&self) -> Vec<Target> {
         targets(&self.execution, Asked::Passage)
+    }
+
+    fn called(&self) -> Vec<(&'static str, String, &Url)> {
+        called(&self.execution, "proxies")
+    }
+
+    fn attest_by(&mut self, attest: Attestation) {
+        self.execution.attest = Some(attest);
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

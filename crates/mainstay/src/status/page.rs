@@ -104,10 +104,39 @@ fn nodes(page: &mut String, nodes: &[Value]) {
         if checks.is_empty() && !reason.is_empty() && node["fit"] == false {
             let _ = writeln!(page, "      {reason}");
         }
+        attestation(page, &node["attestation"]);
         if let Some(gap) = node["gap"].as_u64() {
             let _ =
                 writeln!(page, "      {gap} blocks are missing that are kept no more: left to its own sync");
         }
+    }
+}
+
+/// What a node has proved of itself, or why it wasn't taken.
+fn attestation(page: &mut String, known: &Value) {
+    if !known.is_object() {
+        return;
+    }
+    let form = text(known, "form");
+    if text(known, "verdict") != "held" {
+        let (at, step, reason) = (text(known, "at"), text(known, "step"), text(known, "reason"));
+        let _ = writeln!(page, "      {form}: REFUSED at {at} for its {step}: {reason}");
+        return;
+    }
+    let tcb = match text(known, "tcb_status") {
+        "" => String::new(),
+        status => format!(", {status}"),
+    };
+    let (at, until) = (text(known, "at"), text(known, "until"));
+    let _ = writeln!(page, "      {form}: held at {at}, until {until}{tcb}");
+    for one in items(known, "measured") {
+        // What nothing is expected of is in the API.
+        if !one["expected"].is_null() {
+            let _ = writeln!(page, "        {} {}", text(one, "name"), text(one, "value"));
+        }
+    }
+    for warning in items(known, "warnings") {
+        let _ = writeln!(page, "        warning: {}", warning.as_str().unwrap_or(""));
     }
 }
 
@@ -121,6 +150,9 @@ fn relay(page: &mut String, state: &Value) {
     }
     for outer in items(state, "outer").iter().filter(|outer| !text(outer, "trouble").is_empty()) {
         let _ = writeln!(page, "  outer {}: {}", text(outer, "name"), text(outer, "trouble"));
+    }
+    for outer in items(state, "outer").iter().filter(|outer| !text(outer, "shared_with").is_empty()) {
+        let _ = writeln!(page, "  outer {}: used by {} too", text(outer, "name"), text(outer, "shared_with"));
     }
     let rounds = items(state, "rounds");
     if !rounds.is_empty() {
@@ -254,6 +286,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_nodes_have_proved_is_under_them() {
+        let known = |known: Value| {
+            let node = json!({"name": "n", "condition": "fit", "fit": true, "attestation": known});
+            draw(
+                &json!({"roles": [{"role": "rpc", "name": "rpc", "status": "well", "state": {"nodes": [node]}}]}),
+            )
+        };
+        let held = known(json!({
+            "form": "sev", "verdict": "held", "at": "2026-11-15T00:00:00Z", "until": "2026-12-01T00:00:00Z", "tcb_status": "SNP 8",
+            "measured": [{"name": "PCR 4", "value": "0404", "expected": "0404"}, {"name": "PCR 0", "value": "00", "expected": null}],
+            "warnings": ["PCR 14 is another"],
+        }));
+        let lines: Vec<&str> = held.lines().skip(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "      sev: held at 2026-11-15T00:00:00Z, until 2026-12-01T00:00:00Z, SNP 8",
+                "        PCR 4 0404",
+                "        warning: PCR 14 is another",
+            ]
+        );
+        let refused = known(json!({
+            "form": "sgx", "verdict": "refused", "at": "2026-11-15T00:00:00Z", "step": "enclave", "reason": "MRENCLAVE is another",
+        }));
+        assert!(
+            refused.ends_with(
+                "      sgx: REFUSED at 2026-11-15T00:00:00Z for its enclave: MRENCLAVE is another\n"
+            ),
+            "{refused}"
+        );
+        assert_eq!(known(Value::Null).lines().count(), 3);
+    }
+
+    #[test]
     fn a_page_of_guards_and_of_nodes() {
         let answer = json!({"roles": [
             {"role": "beacon", "name": "home", "status": "degraded", "state": {"nodes": [
@@ -350,7 +416,7 @@ sync new: down
                 {"name": "b", "condition": "joining", "fit": false, "since_seconds": 1, "head": null, "outer": "sentry-2:9876"},
             ],
             "outer": [
-                {"name": "sentry-1:9876", "legs": 2, "trouble": ""},
+                {"name": "sentry-1:9876", "legs": 2, "trouble": "", "shared_with": "relay-2 on b"},
                 {"name": "sentry-2:9876", "legs": 0, "trouble": "connection refused"},
             ],
             "rounds": [
@@ -368,6 +434,7 @@ relay relay: degraded
   b     joining  1s     -     sentry-2:9876
   preferred: b
   outer sentry-2:9876: connection refused
+  outer sentry-1:9876: used by relay-2 on b too
   rounds:
       prodx slot 1200: a 11, b 1
       prodx slot 1452: elsewhere 3, 9 MISSED

@@ -10,9 +10,12 @@ pub(crate) struct Query {
     pub(crate) metrics: Vec<(String, Vec<(String, String)>)>,
     /// Labels of `by`, `on`, ….
     pub(crate) labels: Vec<String>,
+    /// What stands in brackets.
+    pub(crate) ranges: Vec<String>,
 }
 
-const FUNCTIONS: [&str; 10] = [
+const FUNCTIONS: [&str; 11] = [
+    "changes",
     "count",
     "histogram_quantile",
     "increase",
@@ -32,6 +35,7 @@ enum Token {
     Word(String),
     Text(String),
     Sign(char),
+    Range(String),
 }
 
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
@@ -40,13 +44,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     while let Some((at, c)) = rest.next() {
         match c {
             _ if c.is_whitespace() => {}
-            // A range; its variables are Grafana's own.
             '[' => {
                 let end = skip(&mut rest, ']').ok_or("a [ without its ]")?;
-                let range = &text[at + 1..end];
-                if !matches!(range, "$__rate_interval" | "$__range") {
-                    return Err(format!("[{range}] is no range that follows what is shown"));
-                }
+                tokens.push(Token::Range(text[at + 1..end].to_owned()));
             }
             '"' => {
                 let end = skip(&mut rest, '"').ok_or("a quote without its end")?;
@@ -92,6 +92,10 @@ pub(crate) fn read(text: &str) -> Result<Query, String> {
             }
             Token::Sign('{' | '}') | Token::Text(_) => return Err("a selector without a metric".to_owned()),
             Token::Sign(_) => continue,
+            Token::Range(range) => {
+                query.ranges.push(range);
+                continue;
+            }
             Token::Word(word) => word,
         };
         let next = rest.peek();
@@ -150,20 +154,10 @@ fn what_an_expression_names() {
             ("c".to_owned(), vec![]),
         ],
         labels: ["le", "node", "b"].map(str::to_owned).into(),
+        ranges: vec!["$__rate_interval".to_owned()],
     };
     assert_eq!(query, Ok(wanted));
-    for wrong in [
-        "rate(a[5m])",
-        "sum(a",
-        "a)",
-        "sum",
-        "a{b=\"c\"",
-        "{b=\"c\"}",
-        "a{=\"c\"}",
-        "sum by a",
-        "a % b",
-        "a[1",
-    ] {
+    for wrong in ["sum(a", "a)", "sum", "a{b=\"c\"", "{b=\"c\"}", "a{=\"c\"}", "sum by a", "a % b", "a[1"] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

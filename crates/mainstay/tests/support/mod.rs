@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod http;
+pub mod markdown;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ fn the_first_good_probe_makes_a_new_node_fit_and_the_first_bad_one_unfit() {
 
 #[test]
 fn refused_and_reset_trip_at_once_and_ask_for_a_probe_at_once() {
-    for cause in [Cause::Refused, Cause::Reset] {
+    for cause in [Cause::Refused, Cause::Reset, Cause::Unattested("enclave".to_owned())] {
         let (mut health, t) = fit();
         let now = t + STEP;
         assert_eq!(health.call_failed(&cause, now), Some(Condition::Fit));

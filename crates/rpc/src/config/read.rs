@@ -46,22 +46,15 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     if s.switch("shared_limits") && s.text("redis").is_none() {
         problems.push(s.problem("shared_limits", "instances find each other through Redis, set redis too"));
     }
-    let limits = Limits {
-        lanes: [count("fast_track_max"), count("high_max"), count("low_max")],
-        items: count("queue_max"),
-        bytes: s.size("queue_bytes")? as usize,
-    };
-    let ratio = Ratio {
-        fast_per_high: count("fast_track_per_high") as u32,
-        drain_first: s.switch("fast_track_drain_first"),
-    };
+    let mut rules = rules(s);
+    rules.limits.bytes = s.size("queue_bytes")? as usize;
     Some(Config {
         name: s.text("name")?.to_owned(),
         listen: s.address("listen")?,
         nodes: nodes(s, problems),
         node_workers: count("node_workers") as u32,
         queue: Options {
-            rules: Rules { ratio, low_max_wait: s.duration("low_max_wait"), limits },
+            rules,
             slow_start: s.duration("slow_start")?,
             refuse_when_unfit: s.switch("refuse_when_unfit"),
         },
@@ -91,7 +84,27 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         node_max_idle: count("node_max_idle"),
         node_idle_timeout: s.duration("node_idle_timeout")?,
         log_service: s.text("log_service").map(ToOwned::to_owned),
+        attest: None,
     })
+}
+
+/// How requests wait, by the keys of [`crate::keys`]; the limit of bytes is the default one.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded by the table
+pub fn rules(s: &Settings) -> Rules {
+    let count = |name: &str| s.integer(name).unwrap_or_default() as usize;
+    Rules {
+        ratio: Ratio {
+            fast_per_high: count("fast_track_per_high") as u32,
+            drain_first: s.switch("fast_track_drain_first"),
+        },
+        low_max_wait: s.duration("low_max_wait"),
+        limits: Limits {
+            lanes: [count("fast_track_max"), count("high_max"), count("low_max")],
+            items: count("queue_max"),
+            ..Limits::default()
+        },
+    }
 }
 
 fn redis(s: &Settings, problems: &mut Vec<Problem>) -> Option<Redis> {

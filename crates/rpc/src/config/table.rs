@@ -2,10 +2,11 @@
 
 use mainstay_settings::{Key, Kind, Section, common};
 
+use crate::keys;
 use crate::upstream::MAX_WORKERS;
 
-const WORKERS: Kind = Kind::Integer { min: 1, max: MAX_WORKERS as i64 };
-const COUNT: Kind = Kind::Integer { min: 0, max: 10_000_000 };
+/// Requests at once of a node.
+pub const WORKERS: Kind = Kind::Integer { min: 1, max: MAX_WORKERS as i64 };
 const OFF: &[&str] = &["off"];
 
 /// The keys of `[rpc]`.
@@ -23,12 +24,7 @@ pub static SECTION: Section = Section::role(
         )
         .short('n'),
         Key::new("node_workers", WORKERS, "Requests at once of a node without _workers").default("8"),
-        Key::new(
-            "request_timeout",
-            Kind::Duration,
-            "Longest time of a request, from its arrival, waiting and all tries included",
-        )
-        .default("5s"),
+        keys::REQUEST_TIMEOUT,
         Key::new("try_timeout", Kind::Duration, "Longest wait for a node's answer to one try").default("3s"),
         Key::new("retries_max", Kind::Integer { min: 1, max: 100 }, "Most tries of a request, the first included")
             .default("3"),
@@ -40,35 +36,15 @@ pub static SECTION: Section = Section::role(
         .default("off"),
         Key::new("payload_max", Kind::Size, "Largest request body").default("8MiB"),
         Key::new("split_batches", Kind::Switch, "Queue the calls of a batch one by one, and put the answers in order"),
-        Key::new("fast_track_max", COUNT, "Most requests waiting in the fast-track lane; 0: no limit of its own")
-            .default("0"),
-        Key::new("high_max", COUNT, "Most requests waiting in the high lane; 0: no limit of its own").default("0"),
-        Key::new("low_max", COUNT, "Most requests waiting in the low lane; 0: no limit of its own").default("0"),
-        Key::new(
-            "queue_max",
-            Kind::Integer { min: 1, max: 10_000_000 },
-            "Most requests waiting in all lanes together",
-        )
-        .default("100000"),
+        keys::FAST_TRACK_MAX,
+        keys::HIGH_MAX,
+        keys::LOW_MAX,
+        keys::QUEUE_MAX,
         Key::new("queue_bytes", Kind::Size, "Most bytes of bodies waiting in all lanes together").default("1GiB"),
-        Key::new(
-            "fast_track_per_high",
-            Kind::Integer { min: 0, max: 1_000_000 },
-            "Fast-track requests for each high one, as long as both wait",
-        )
-        .default("2"),
-        Key::new("fast_track_drain_first", Kind::Switch, "Serve fast-track until none waits, then high"),
-        Key::new(
-            "low_max_wait",
-            Kind::Or(&Kind::Duration, OFF),
-            "A low request that has waited so long goes next; at most every second one while higher ones wait",
-        )
-        .default("off"),
-        Key::new(
-            "refuse_when_unfit",
-            Kind::Switch,
-            "Refuse requests at once while no node is fit, instead of letting them wait for one",
-        ),
+        keys::FAST_TRACK_PER_HIGH,
+        keys::FAST_TRACK_DRAIN_FIRST,
+        keys::LOW_MAX_WAIT,
+        keys::REFUSE_WHEN_UNFIT,
         Key::new(
             "slow_start",
             Kind::Duration,

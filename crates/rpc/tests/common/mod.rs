@@ -13,7 +13,7 @@ use http::{Method, Request};
 use mainstay_rpc::{Config, Handle, Metrics, NodeView, Operated, Rpc, SECTION};
 use mainstay_settings::{File, Sources, resolve};
 use mainstay_store::{MemoryStore, Store};
-use mainstay_wire::client::{Client, HttpReply, Options};
+use mainstay_wire::client::{Attestation, Client, HttpReply, Options};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -85,6 +85,15 @@ impl Bed {
     /// With a store that others may have too.
     pub async fn on(store: Arc<dyn Store>, uris: &[String], text: &str) -> Self {
         Self::serve(uris, text, |config, metrics| Rpc::on(store, config, metrics, None)).await
+    }
+
+    /// With somebody who judges nodes that are to prove what they run.
+    pub async fn judged(uris: &[String], text: &str, attest: Attestation) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let make = |config, metrics: &Metrics| {
+            Rpc::on(store, Config { attest: Some(attest), ..config }, metrics, None)
+        };
+        Self::serve(uris, text, make).await
     }
 
     /// With the store that the settings name.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cl::Like;
 use crate::el::Mode;
 use crate::rng::Rng;
-use crate::runtime;
+use crate::runner::runtime;
 use crate::world::{Setup, Sim};
 
 /// Runs `slots` slots; `happens` says what goes wrong at the beginning of each.

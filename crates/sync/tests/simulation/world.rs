@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::chain::{Chain, Id};
 use crate::cl::{self, Cl, Like};
+use crate::count::Count;
 use crate::el::{self, El, Mode};
 use crate::rng::Rng;
 use crate::{GENESIS, SLOT};
@@ -98,48 +99,6 @@ impl Setup {
         config.execution.answer = self.answer;
         config.leader.agreement = self.agreement;
         config
-    }
-}
-
-/// What was done and seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub slots: u64,
-    pub calls: u64,
-    pub changes: u64,
-    pub cl_faults: u64,
-    pub el_faults: u64,
-    pub restarts: u64,
-    pub reorgs: u64,
-    pub heads_judged: u64,
-    pub leaders_judged: u64,
-}
-
-impl Count {
-    pub fn fields(&self) -> [(&'static str, u64); 9] {
-        [
-            ("slots", self.slots),
-            ("calls of CLs", self.calls),
-            ("changes of the leader", self.changes),
-            ("faults of CLs", self.cl_faults),
-            ("faults of ELs", self.el_faults),
-            ("ELs restarted from an old head", self.restarts),
-            ("reorgs", self.reorgs),
-            ("heads judged", self.heads_judged),
-            ("leaders judged", self.leaders_judged),
-        ]
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        self.slots += other.slots;
-        self.calls += other.calls;
-        self.changes += other.changes;
-        self.cl_faults += other.cl_faults;
-        self.el_faults += other.el_faults;
-        self.restarts += other.restarts;
-        self.reorgs += other.reorgs;
-        self.heads_judged += other.heads_judged;
-        self.leaders_judged += other.leaders_judged;
     }
 }
 

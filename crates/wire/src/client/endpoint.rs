@@ -10,9 +10,10 @@ use percent_encoding::percent_decode_str;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
+use super::Options;
 use super::attested::asks_to_attest;
 use super::stream::Dial;
-use super::tls::{Connectors, Tls};
+use super::tls::Connectors;
 
 /// Why a URL cannot be an endpoint. Quotes neither URL nor credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum BadEndpoint {
     Path,
     /// The node is to prove what it runs, and nothing here can check that.
     Attested,
+    /// The node is to prove what it runs, and can't be judged; why.
+    Unjudged(String),
     /// The system offers no usable root certificate; what it said.
     Roots(String),
 }
@@ -39,6 +42,7 @@ impl std::fmt::Display for BadEndpoint {
                 "the user name (SGX_, SEV_ or TDX_) asks that the node attests what it runs, which can't be checked here; \
                  such a node is refused, never called unchecked: take it off the list",
             ),
+            BadEndpoint::Unjudged(why) => write!(f, "{why}"),
             BadEndpoint::Roots(why) => write!(f, "no root certificates to check the server with: {why}"),
         }
     }
@@ -59,15 +63,18 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: &Url, own: Option<&Tls>) -> Result<Self, BadEndpoint> {
+    pub(super) fn new(url: &Url, options: &Options) -> Result<Self, BadEndpoint> {
         let secure = match url.scheme() {
             "http" => false,
             "https" => true,
             other => return Err(BadEndpoint::Scheme(other.to_owned())),
         };
-        if asks_to_attest(url) {
-            return Err(BadEndpoint::Attested);
-        }
+        let judge = match (asks_to_attest(url), &options.attest) {
+            (false, _) => None,
+            // Never in the clear, and never by anybody else's word.
+            (true, Some(attest)) if secure => Some(attest.node(url).map_err(BadEndpoint::Unjudged)?),
+            (true, _) => return Err(BadEndpoint::Attested),
+        };
         let host = url.host().ok_or(BadEndpoint::Host)?.to_owned();
         let port = url.port_or_known_default().ok_or(BadEndpoint::Host)?;
         // The port is left out where it is the scheme's own, as browsers and curl do.
@@ -79,9 +86,12 @@ impl Endpoint {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let tls = match secure {
-            true => Some((Connectors::new(own)?, server_name(&host)?)),
-            false => None,
+        // What asks to attest is no user name, and goes nowhere.
+        let authorization = if judge.is_some() { None } else { basic_authorization(url) };
+        let tls = match (secure, judge) {
+            (true, Some(judge)) => Some((Connectors::Attested(judge), server_name(&host)?)),
+            (true, None) => Some((Connectors::new(options.tls.as_ref())?, server_name(&host)?)),
+            (false, _) => None,
         };
         let host_header = HeaderValue::try_from(&host_text).map_err(|_| BadEndpoint::Host)?;
         let target = PathAndQuery::try_from(target).map_err(|_| BadEndpoint::Path)?;
@@ -94,16 +104,19 @@ impl Endpoint {
             tls,
             host_header,
             json_head: json_head.into_bytes(),
-            authorization: basic_authorization(url),
+            authorization,
             dial: None,
             host,
             port,
         })
     }
 
-    /// Connects by `dial`.
-    pub(super) fn by(self, dial: Arc<dyn Dial>) -> Self {
-        Self { dial: Some(dial), ..self }
+    /// Connects by `dial`, where nobody proves anything.
+    pub(super) fn by(self, dial: Arc<dyn Dial>) -> Result<Self, BadEndpoint> {
+        match self.is_attested() {
+            true => Err(BadEndpoint::Attested),
+            false => Ok(Self { dial: Some(dial), ..self }),
+        }
     }
 
     pub(super) fn dial(&self) -> Option<&dyn Dial> {
@@ -120,6 +133,11 @@ impl Endpoint {
 
     pub(super) fn tls(&self) -> Option<&(Connectors, ServerName<'static>)> {
         self.tls.as_ref()
+    }
+
+    /// Whether the node is to prove what it runs.
+    pub(super) fn is_attested(&self) -> bool {
+        matches!(self.tls, Some((Connectors::Attested(_), _)))
     }
 
     pub(super) fn host_header(&self) -> &HeaderValue {

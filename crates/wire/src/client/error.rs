@@ -13,6 +13,8 @@ pub enum Fault {
     Unreachable,
     /// The TLS handshake failed.
     Tls,
+    /// The node was to prove what it runs, and didn't.
+    Unattested,
     /// The connection broke.
     Reset,
     /// The deadline, or the limit for connecting, passed.
@@ -64,6 +66,12 @@ impl CallError {
         Self { detail: Some(detail.into()), ..Self::new(fault, Delivered::No) }
     }
 
+    /// What else there is to say.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// The error with what else there is to say.
     pub(super) fn because(self, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
@@ -96,6 +104,7 @@ impl std::fmt::Display for CallError {
             Fault::Refused => f.write_str("connection refused")?,
             Fault::Unreachable => f.write_str("unreachable")?,
             Fault::Tls => f.write_str("TLS handshake failed")?,
+            Fault::Unattested => f.write_str("not attested")?,
             Fault::Reset => f.write_str("connection reset")?,
             Fault::Timeout => write!(f, "timed out after {:.1} s", self.took.as_secs_f64())?,
             Fault::TooLarge => f.write_str("reply too large")?,

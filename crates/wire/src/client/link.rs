@@ -11,13 +11,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
 use super::incoming::{self, Bad, Fields, Framing, Piece};
 use super::outgoing::{Outgoing, Progress};
-use super::stream::{self, Stream};
+use super::stream::{self, Opened, Stream};
 
 /// Read at once, at least.
 const READ: usize = 8 * 1024;
@@ -35,6 +36,8 @@ pub(super) struct Link {
     body: Option<Framing>,
     /// Whether it may be used for another exchange after this one.
     keep_alive: bool,
+    /// Until when it may.
+    until: Option<Instant>,
 }
 
 /// A request that got no reply.
@@ -77,8 +80,9 @@ impl Link {
     }
 
     /// A fresh connection that is open already.
-    pub(super) fn over(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), body: None, keep_alive: true }
+    pub(super) fn over(opened: Opened) -> Self {
+        let Opened { stream, until } = opened;
+        Self { stream, input: BytesMut::new(), body: None, keep_alive: true, until }
     }
 
     /// Sends a request and reads the head of its reply. Has no limit of its own on time.
@@ -232,7 +236,8 @@ impl Link {
 
     /// Whether the connection, as far as can be told without waiting, is open and ready for a request.
     pub(super) fn is_reusable(&mut self) -> bool {
-        if self.body.is_some() || !self.keep_alive || !self.input.is_empty() {
+        let is_over = self.until.is_some_and(|until| Instant::now() >= until);
+        if self.body.is_some() || !self.keep_alive || is_over || !self.input.is_empty() {
             return false;
         }
         if self.input.capacity() > KEPT {

@@ -218,13 +218,14 @@ pub(super) fn field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Options;
     use super::*;
     use http::header::ACCEPT;
     use url::Url;
 
     /// What a POST with these fields looks like to the node, in lines.
     fn post(url: &str, fields: &[(HeaderName, &'static str)]) -> Vec<String> {
-        let endpoint = Endpoint::new(&Url::parse(url).unwrap(), None).unwrap();
+        let endpoint = Endpoint::new(&Url::parse(url).unwrap(), &Options::default()).unwrap();
         let mut lines = Lines::new();
         fields.iter().for_each(|(name, value)| lines.add(name, &HeaderValue::from_static(value)));
         let (target, body) = (Uri::from_static("/a?b"), Bytes::from("{}"));

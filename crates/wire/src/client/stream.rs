@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio::time::Instant;
 use tokio_util::either::Either;
 use url::Host;
 
@@ -29,36 +29,47 @@ pub trait Dial: Send + Sync {
 /// TCP, or what isn't asked as often: TLS, and what a [`Dial`] has opened.
 pub(super) type Stream = Either<TcpStream, Box<dyn Duplex>>;
 
+/// A connection that is open.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// Not to be used for another request after that.
+    pub(super) until: Option<Instant>,
+}
+
+impl Opened {
+    fn new(stream: Stream) -> Self {
+        Self { stream, until: None }
+    }
+}
+
 /// Resolves, connects and shakes hands, for HTTP/1.1. Has no limit of its own.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<Stream, CallError> {
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<Opened, CallError> {
     if let Some(dial) = endpoint.dial() {
         let dialled = dial.dial().await;
-        return dialled.map(Either::Right).map_err(|error| CallError::connecting(&error));
+        let stream = dialled.map(Either::Right).map_err(|error| CallError::connecting(&error))?;
+        return Ok(Opened::new(stream));
     }
-    let tcp = tcp(endpoint).await?;
     match endpoint.tls() {
-        None => Ok(Either::Left(tcp)),
+        None => Ok(Opened::new(Either::Left(tcp(endpoint).await?))),
         Some((connectors, name)) => {
-            let shaken = connectors.next().connect(name.clone(), tcp).await;
-            Ok(Either::Right(Box::new(shaken.map_err(|error| refused(&error))?)))
+            let (stream, until) = connectors.connect(name, endpoint, None).await?;
+            Ok(Opened { stream: Either::Right(Box::new(stream)), until })
         }
     }
 }
 
 /// As [`connect`], and the node chooses HTTP/2 or HTTP/1.1 if it is reached by TLS; whether it has chosen HTTP/2.
-pub(super) async fn connect_either(endpoint: &Endpoint) -> Result<(Stream, bool), CallError> {
+pub(super) async fn connect_either(endpoint: &Endpoint) -> Result<(Opened, bool), CallError> {
     let Some((connectors, name)) = endpoint.tls() else {
         return Ok((connect(endpoint).await?, false));
     };
     let offered = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let tcp = tcp(endpoint).await?;
-    let shaken = connectors.next().with_alpn(offered).connect(name.clone(), tcp).await;
-    let stream: TlsStream<TcpStream> = shaken.map_err(|error| refused(&error))?;
+    let (stream, until) = connectors.connect(name, endpoint, Some(offered)).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Ok((Either::Right(Box::new(stream)), is_http2))
+    Ok((Opened { stream: Either::Right(Box::new(stream)), until }, is_http2))
 }
 
-fn refused(error: &io::Error) -> CallError {
+pub(super) fn refused(error: &io::Error) -> CallError {
     CallError::undelivered(Fault::Tls, error.to_string())
 }
 
@@ -71,7 +82,7 @@ pub(super) fn alert(error: &io::Error) -> Option<CallError> {
     }
 }
 
-async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, CallError> {
+pub(super) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, CallError> {
     let port = endpoint.port();
     let connected = match endpoint.host() {
         Host::Domain(name) => TcpStream::connect((name.as_str(), port)).await,

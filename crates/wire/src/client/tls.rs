@@ -6,11 +6,15 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::endpoint::BadEndpoint;
-use super::stream::Duplex;
+use super::attested::{self, Judge};
+use super::endpoint::{BadEndpoint, Endpoint};
+use super::error::CallError;
+use super::stream::{self, Duplex};
 use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
 
 /// Authorities of one's own, a certificate to show, or both, read from files and read again when they change. Clones share it.
@@ -95,11 +99,12 @@ impl Files for Shown {
     }
 }
 
-/// How a client opens its connections: by files, or by what the system trusts.
+/// How a client opens its connections: by files, by what the system trusts, or to a node that proves what it runs.
 #[derive(Clone)]
 pub(super) enum Connectors {
     System(Arc<ClientConfig>),
     Own(Tls),
+    Attested(Arc<dyn Judge>),
 }
 
 impl Connectors {
@@ -110,12 +115,29 @@ impl Connectors {
         }
     }
 
-    /// What the next connection is opened with; offers HTTP/1.1.
-    pub(super) fn next(&self) -> TlsConnector {
-        TlsConnector::from(match self {
+    /// Connects and shakes hands. Offers the protocols of `offered`, HTTP/1.1 without. Has no limit of its own on time. The connection, and
+    /// until when it may be used if that is limited.
+    pub(super) async fn connect(
+        &self,
+        name: &rustls::pki_types::ServerName<'static>,
+        endpoint: &Endpoint,
+        offered: Option<Vec<Vec<u8>>>,
+    ) -> Result<(TlsStream<TcpStream>, Option<Instant>), CallError> {
+        let config = match self {
             Self::System(config) => config.clone(),
             Self::Own(Tls(renewed)) => renewed.current(Instant::now()),
-        })
+            Self::Attested(judge) => {
+                let (stream, until) = attested::connect(judge.as_ref(), name, endpoint).await?;
+                return Ok((stream, Some(until)));
+            }
+        };
+        let connector = TlsConnector::from(config);
+        let tcp = stream::tcp(endpoint).await?;
+        let shaken = match offered {
+            Some(offered) => connector.with_alpn(offered).connect(name.clone(), tcp).await,
+            None => connector.connect(name.clone(), tcp).await,
+        };
+        shaken.map(|stream| (stream, None)).map_err(|error| stream::refused(&error))
     }
 }
 

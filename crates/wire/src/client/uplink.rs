@@ -160,7 +160,7 @@ impl Uplink {
         if let Some(way) = self.known(now) {
             return Ok(way);
         }
-        let limit = deadline.min(Instant::now() + self.shared.http1.options().connect_timeout);
+        let limit = self.shared.http1.connect_limit(deadline);
         // Boxed: it is rare and large, and every call would carry room for it.
         let way = match timeout_at(limit, Box::pin(self.open())).await {
             Ok(opened) => opened?,
@@ -189,11 +189,11 @@ impl Uplink {
 
     /// Connects, and learns what is spoken. Has no limit of its own on time.
     async fn open(&self) -> Result<Way, CallError> {
-        let (stream, is_http2) = stream::connect_either(self.shared.http1.endpoint()).await?;
+        let (opened, is_http2) = stream::connect_either(self.shared.http1.endpoint()).await?;
         if is_http2 || !self.is_by_tls() {
-            return Ok(Way::Http2(Connection::over(stream).await?));
+            return Ok(Way::Http2(Connection::over(opened.stream).await?));
         }
-        self.shared.http1.keep(Link::over(stream));
+        self.shared.http1.keep(Link::over(opened));
         Ok(Way::Http1(Instant::now()))
     }
 

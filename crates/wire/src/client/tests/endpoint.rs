@@ -60,7 +60,7 @@ fn the_host_header_has_the_port_unless_it_is_the_schemes_own() {
         ("http://node.example:8551", "node.example:8551"),
         ("http://[::1]:8551", "[::1]:8551"),
     ] {
-        let endpoint = Endpoint::new(&Url::parse(url).unwrap(), None).unwrap();
+        let endpoint = Endpoint::new(&Url::parse(url).unwrap(), &Options::default()).unwrap();
         assert_eq!(endpoint.host_header(), host);
     }
 }

@@ -150,7 +150,8 @@ async fn call(
     client.post(Bytes::from(body), token.as_deref(), deadline).await
 }
 
+/// The time of day.
 #[allow(clippy::disallowed_methods, reason = "tokens and skew are about the wall clock")]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -5,11 +5,13 @@ use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
 use crate::attest;
 use crate::check;
+use crate::completions;
 use crate::dev;
 use crate::dropin::{self, Extra};
 use crate::evidence;
 use crate::explain;
 use crate::healthcheck;
+use crate::man;
 use crate::relay;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, ATTEST, LOG, TOP};
@@ -69,6 +71,8 @@ pub(crate) fn command(name: &'static str) -> Command {
         .subcommand(status::subcommand())
         .subcommand(healthcheck::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
+        .subcommand(completions::subcommand())
+        .subcommand(man::subcommand())
 }
 
 /// A command that looks at the configuration of a file, or of a role's flags.

@@ -9,6 +9,7 @@ mod admin;
 mod attest;
 mod check;
 mod cli;
+mod completions;
 mod dev;
 mod dropin;
 mod evidence;
@@ -17,6 +18,7 @@ mod handover;
 mod healthcheck;
 mod listeners;
 mod logging;
+mod man;
 mod plan;
 mod probe;
 mod process;
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
+        Some(("completions", matches)) => completions::command(matches),
+        Some(("man", matches)) => man::command(matches),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
         None => ExitCode::from(WRONG_CONFIG),
     }

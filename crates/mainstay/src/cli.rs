@@ -7,6 +7,7 @@ use crate::attest;
 use crate::check;
 use crate::completions;
 use crate::dev;
+use crate::doctor;
 use crate::dropin::{self, Extra};
 use crate::evidence;
 use crate::explain;
@@ -65,6 +66,7 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(inspecting(doctor::subcommand(), "Examine the role as its flags say: "))
         .subcommand(attest::subcommand())
         .subcommand(evidence::subcommand())
         .subcommand(explain::subcommand())

@@ -11,6 +11,7 @@ mod check;
 mod cli;
 mod completions;
 mod dev;
+mod doctor;
 mod dropin;
 mod evidence;
 mod explain;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
+        Some(("doctor", matches)) => doctor::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some(("completions", matches)) => completions::command(matches),
         Some(("man", matches)) => man::command(matches),

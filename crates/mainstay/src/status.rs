@@ -24,6 +24,8 @@ use crate::run::refuse;
 use crate::sections::ADMIN;
 use crate::show::print;
 
+pub(crate) use self::page::span;
+
 /// How long the admin listener may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ROLES: &str = "/api/v1/roles";

@@ -33,7 +33,7 @@ fn bash_completes_commands_flags_and_words() {
     place.file("mine.toml", "");
     assert_eq!(completed(&place, &["mainstay", "stat"]), ["status"]);
     let commands = completed(&place, &["mainstay", ""]);
-    for command in ["run", "engine", "sync", "rpc", "beacon", "relay", "check", "man"] {
+    for command in ["run", "engine", "sync", "rpc", "beacon", "relay", "check", "doctor", "man"] {
         assert!(commands.iter().any(|it| it == command), "{command} is not in {commands:?}");
     }
     let flags = completed(&place, &["mainstay", "status", "--w"]);

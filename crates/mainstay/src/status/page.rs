@@ -269,7 +269,7 @@ fn age(value: &Value, key: &str) -> String {
 }
 
 /// `59s`, `3m12s`, `5h2m`, `3d4h`.
-pub(super) fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -39,7 +39,8 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
     if probe::command(targets, plan.attest()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn summary(plan: &Plan) -> String {
+/// What the configuration consists of.
+pub(crate) fn summary(plan: &Plan) -> String {
     let mut parts = Vec::new();
     for role in &plan.roles {
         if let Some(config) = &role.config {

@@ -5,11 +5,14 @@ use mainstay_settings::{Flags, Key, Kind, Scope, Section};
 
 use crate::attest;
 use crate::check;
+use crate::completions;
 use crate::dev;
+use crate::doctor;
 use crate::dropin::{self, Extra};
 use crate::evidence;
 use crate::explain;
 use crate::healthcheck;
+use crate::man;
 use crate::relay;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, ATTEST, LOG, TOP};
@@ -63,12 +66,15 @@ pub(crate) fn command(name: &'static str) -> Command {
                 ),
             "Print the role's as its flags say: ",
         ))
+        .subcommand(inspecting(doctor::subcommand(), "Examine the role as its flags say: "))
         .subcommand(attest::subcommand())
         .subcommand(evidence::subcommand())
         .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
         .subcommand(healthcheck::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
+        .subcommand(completions::subcommand())
+        .subcommand(man::subcommand())
 }
 
 /// A command that looks at the configuration of a file, or of a role's flags.

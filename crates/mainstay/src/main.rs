@@ -9,7 +9,9 @@ mod admin;
 mod attest;
 mod check;
 mod cli;
+mod completions;
 mod dev;
+mod doctor;
 mod dropin;
 mod evidence;
 mod explain;
@@ -17,6 +19,7 @@ mod handover;
 mod healthcheck;
 mod listeners;
 mod logging;
+mod man;
 mod plan;
 mod probe;
 mod process;
@@ -64,7 +67,10 @@ fn main() -> ExitCode {
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
         Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
+        Some(("doctor", matches)) => doctor::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
+        Some(("completions", matches)) => completions::command(matches),
+        Some(("man", matches)) => man::command(matches),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),
         None => ExitCode::from(WRONG_CONFIG),
     }

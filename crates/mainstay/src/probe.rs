@@ -1,6 +1,8 @@
-//! `mainstay check --probe`: asks every node what its clients would find out the hard way.
+//! `mainstay check --probe`: asks every node what its clients would find out the hard way. `mainstay doctor` asks more.
 
 mod answer;
+mod failure;
+mod more;
 mod table;
 
 use std::time::{Duration, SystemTime};
@@ -11,7 +13,11 @@ use mainstay_wire::jwt::{Claims, Secret, sign};
 use tokio::time::Instant;
 use url::Url;
 
-use self::answer::{Answers, Verdict, Wanted};
+pub(crate) use self::answer::{Answers, ODD_SKEW, Verdict, WANTS_TOKEN, Wanted, printable, skew};
+pub(crate) use self::failure::Failure;
+pub(crate) use self::more::Fork;
+#[cfg(test)]
+pub(crate) use self::more::{Block, Forks};
 
 /// For all that one node is asked.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -35,6 +41,14 @@ const ENGINE: &[Question] = &[
 ];
 
 const ETHEREUM: &[Question] = &[("eth_chainId", "[]"), ("web3_clientVersion", "[]")];
+/// What a doctor asks besides, of who has told its chain: forks, and the blocks that tell networks and clocks apart.
+const MORE: &[Question] = &[
+    ("web3_clientVersion", "[]"),
+    ("eth_getBlockByNumber", r#"["0x0",false]"#),
+    ("eth_getBlockByNumber", r#"["latest",false]"#),
+    ("eth_config", "[]"),
+];
+
 const PASSAGE: &[Question] = &[("eth_chainId", "[]")];
 const NET_VERSION: &[Question] = &[("net_version", "[]")];
 
@@ -52,13 +66,14 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    fn questions(&self) -> &'static [Question] {
-        match self {
-            Self::Engine(_) => ENGINE,
-            Self::Passage => PASSAGE,
-            Self::Ethereum => ETHEREUM,
-            Self::NetVersion => NET_VERSION,
-        }
+    fn questions(&self, depth: Depth) -> impl Iterator<Item = &'static Question> {
+        let (first, more) = match self {
+            Self::Engine(_) => (ENGINE, MORE),
+            Self::Passage => (PASSAGE, &[][..]),
+            Self::Ethereum => (ETHEREUM, MORE),
+            Self::NetVersion => (NET_VERSION, &[][..]),
+        };
+        first.iter().chain(if depth == Depth::All { more } else { &[] })
     }
 
     fn wanted(&self) -> Wanted {
@@ -69,6 +84,15 @@ impl Asked {
             Self::NetVersion => Wanted::AnyReply,
         }
     }
+}
+
+/// How much is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What has to hold for calls to get through.
+    Enough,
+    /// All that there is to learn.
+    All,
 }
 
 /// A node to ask.
@@ -92,18 +116,23 @@ pub(crate) fn command(targets: Vec<Target>, attest: Option<Attestation>) -> bool
             return false;
         }
     };
-    let answers = runtime.block_on(ask_all(&targets, attest));
+    let verdicts = runtime.block_on(examine(&targets, Depth::Enough, attest));
     runtime.shutdown_background();
-    let groups: Vec<&str> = targets.iter().map(|target| target.group.as_str()).collect();
-    let verdicts = answer::judge(&groups, &answers);
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     print!("{}", table::render(&names, &verdicts));
     verdicts.iter().all(Verdict::right)
 }
 
-async fn ask_all(targets: &[Target], attest: Option<Attestation>) -> Vec<Answers> {
+/// Asks all nodes at once, and compares what they say.
+pub(crate) async fn examine(targets: &[Target], depth: Depth, attest: Option<Attestation>) -> Vec<Verdict> {
+    let answers = ask_all(targets, depth, attest).await;
+    let groups: Vec<&str> = targets.iter().map(|target| target.group.as_str()).collect();
+    answer::judge(&groups, &answers)
+}
+
+async fn ask_all(targets: &[Target], depth: Depth, attest: Option<Attestation>) -> Vec<Answers> {
     let asked: Vec<_> =
-        targets.iter().cloned().map(|target| tokio::spawn(ask(target, attest.clone()))).collect();
+        targets.iter().cloned().map(|target| tokio::spawn(ask(target, depth, attest.clone()))).collect();
     let mut answers = Vec::with_capacity(asked.len());
     for one in asked {
         answers.push(one.await.unwrap_or_default());
@@ -111,24 +140,28 @@ async fn ask_all(targets: &[Target], attest: Option<Attestation>) -> Vec<Answers
     answers
 }
 
-async fn ask(target: Target, attest: Option<Attestation>) -> Answers {
-    let deadline = Instant::now() + DEADLINE;
+async fn ask(target: Target, depth: Depth, attest: Option<Attestation>) -> Answers {
+    let started = Instant::now();
+    let deadline = started + DEADLINE;
     let mut answers = Answers { wanted: target.asked.wanted(), ..Answers::default() };
     let options = Options { max_reply: MAX_REPLY, attest, ..Options::default() };
     let client = match Client::new(&target.url, options) {
         Ok(client) => client,
         Err(why) => {
-            answers.failed = Some(why.to_string());
+            answers.failed = Some(Failure::new(why.to_string(), "mend its URL"));
             return answers;
         }
     };
-    for (id, (method, params)) in target.asked.questions().iter().enumerate() {
+    for (id, (method, params)) in target.asked.questions(depth).enumerate() {
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
         let reply = call(&client, &target.asked, body, deadline).await;
         let now = wall_clock();
+        if id == 0 {
+            answers.took = started.elapsed();
+        }
         match reply {
             Ok(reply) => answers.take(method, &reply, now),
-            Err(why) => answers.failed = Some(why.to_string()),
+            Err(why) => answers.failed = Some(Failure::of_call(&why)),
         }
         if answers.failed.is_some() {
             break;
@@ -150,7 +183,8 @@ async fn call(
     client.post(Bytes::from(body), token.as_deref(), deadline).await
 }
 
+/// The time of day.
 #[allow(clippy::disallowed_methods, reason = "tokens and skew are about the wall clock")]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

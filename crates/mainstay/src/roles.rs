@@ -63,10 +63,26 @@ pub(crate) trait Configured {
     fn targets(&self) -> Vec<Target>;
     /// Everyone whom it calls, each with the key that it stands under and its name; URLs are never shown.
     fn called(&self) -> Vec<(&'static str, String, &Url)>;
+    /// Peers of another protocol than HTTP that it connects to, `HOST:PORT` each.
+    fn peers(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// What it keeps in a store that is reached over a network.
+    fn kept(&self) -> Vec<Kept> {
+        Vec::new()
+    }
     /// Who judges those of them that are to prove what they run. Until it is told it refuses them.
     fn attest_by(&mut self, attest: Attestation);
     /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
+}
+
+/// A store of a role, to be asked something that changes nothing.
+pub(crate) struct Kept {
+    /// Where it is, without credentials.
+    pub(crate) place: String,
+    /// Asks it, on a runtime, as the role would. Fails with why there was no answer.
+    pub(crate) ask: BoxFuture<'static, Result<(), String>>,
 }
 
 /// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.

@@ -1,6 +1,10 @@
 //! `mainstay status`: what a running mainstay says of itself, on the terminal.
 
 mod page;
+mod screen;
+mod seen;
+mod terminal;
+mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -20,6 +24,8 @@ use crate::run::refuse;
 use crate::sections::ADMIN;
 use crate::show::print;
 
+pub(crate) use self::page::span;
+
 /// How long the admin listener may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ROLES: &str = "/api/v1/roles";
@@ -29,8 +35,15 @@ pub(crate) fn subcommand() -> Command {
     asking(
         Command::new("status")
             .about("Show the roles of a running mainstay: every node or guard, its checks, what changed last, who leads")
-            .after_help("Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers.")
-            .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The API's answer as it is")),
+            .after_help(
+                "Exit status: 0 if every role serves, 1 if one is down, 2 if nobody answers. With --watch 0, once it is ended by \
+                 Ctrl-C or SIGTERM.",
+            )
+            .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The API's answer as it is"))
+            .arg(Arg::new("watch").long("watch").short('w').action(ArgAction::SetTrue).help(
+                "Go on, asking each second: all of the terminal, or without one a page for each change; with --json a line for each. \
+                 While nobody answers it says so and asks on",
+            )),
     )
 }
 
@@ -55,6 +68,9 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         Ok(address) => address,
         Err(problems) => return refuse(&problems),
     };
+    if matches.get_flag("watch") {
+        return watch::command(address, matches.get_flag("json"));
+    }
     let roles = match waited(ask(address)) {
         Ok(roles) => roles,
         Err(why) => return nobody(address, &why),

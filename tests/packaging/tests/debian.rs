@@ -67,11 +67,21 @@ fn it_is_installed_into_a_clean_root_and_runs_and_goes() {
         ("usr/lib/systemd/system/mainstay.socket", 0o644),
         ("etc/mainstay/mainstay.toml", 0o644),
         ("usr/share/doc/mainstay/copyright", 0o644),
+        ("usr/share/man/man1/mainstay.1.gz", 0o644),
+        ("usr/share/man/man1/mainstay-engine.1.gz", 0o644),
+        ("usr/share/bash-completion/completions/mainstay", 0o644),
+        ("usr/share/zsh/vendor-completions/_mainstay", 0o644),
+        ("usr/share/fish/vendor_completions.d/mainstay.fish", 0o644),
     ] {
         use std::os::unix::fs::PermissionsExt as _;
         let about = std::fs::metadata(clean.join(path)).unwrap_or_else(|why| panic!("{path}: {why}"));
         assert_eq!(about.permissions().mode() & 0o777, mode, "{path}");
     }
+
+    let completions = std::fs::read_to_string(clean.join("usr/share/bash-completion/completions/mainstay")).unwrap();
+    assert!(completions.contains("complete -F _mainstay "), "{completions}");
+    let page = fine(Command::new("gzip").arg("-dc").arg(clean.join("usr/share/man/man1/mainstay-engine.1.gz")));
+    assert!(page.contains(".TH MAINSTAY"), "{page}");
 
     // As it comes it has no role, and says so; with one it serves.
     let program = clean.join("usr/bin/mainstay");

@@ -335,7 +335,7 @@ impl Oracle {
         let word = if shown.verdict == "ACCEPTED" && told == "SYNCING" && round.method == HEAD_METHOD {
             told
         } else {
-            &shown.verdict
+            shown.verdict
         };
         if word != told && !round.given_up {
             return Err(format!("round {id} told {told} and is shown as {}", shown.verdict));

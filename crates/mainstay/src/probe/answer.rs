@@ -1,20 +1,24 @@
 //! What a node's replies mean. No clock or socket here.
 
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use mainstay_wire::client::HttpReply;
 use mainstay_wire::envelope::{Outcome, elements, fields, parse_reply, string};
 
-/// A node refuses tokens that are more than a minute off; half of that deserves a word.
-const ODD_SKEW: i64 = 30;
+use super::failure::Failure;
+use super::more::{Block, Forks};
 
-const WANTS_TOKEN: &str =
+/// A node refuses tokens that are more than a minute off; half of that deserves a word.
+pub(crate) const ODD_SKEW: i64 = 30;
+
+pub(crate) const WANTS_TOKEN: &str =
     "is there, and takes only its callers' tokens: give it #jwt-secret=FILE to have it asked more";
 
 /// What a node has to say to be right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// Its chain, and methods of the Engine API.
     #[default]
     EngineApi,
@@ -34,39 +38,46 @@ impl Wanted {
 
 /// What one node said.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Answers {
-    pub(super) wanted: Wanted,
+pub(crate) struct Answers {
+    pub(crate) wanted: Wanted,
     /// Why there is nothing (more) to tell.
-    pub(super) failed: Option<String>,
+    pub(crate) failed: Option<Failure>,
     /// It wants a token, and we have none.
-    pub(super) wants_token: bool,
-    pub(super) chain: Option<u64>,
-    pub(super) client: Option<String>,
-    /// How many methods it offers.
-    pub(super) methods: Option<usize>,
+    pub(crate) wants_token: bool,
+    pub(crate) chain: Option<u64>,
+    pub(crate) client: Option<String>,
+    /// The methods that it offers.
+    pub(crate) methods: Option<BTreeSet<String>>,
     /// Seconds by which its clock is before (+) or behind (−) ours, by the `Date` header.
-    pub(super) skew: Option<i64>,
+    pub(crate) skew: Option<i64>,
+    /// How long its first answer took.
+    pub(crate) took: Duration,
+    /// Its first block and its newest, if they were asked for.
+    pub(crate) genesis: Option<Block>,
+    pub(crate) head: Option<Block>,
+    /// What it says of forks (`eth_config`), if it was asked and knows.
+    pub(crate) forks: Option<Forks>,
 }
 
 /// What came of one node.
 #[derive(Debug, Clone)]
-pub(super) struct Verdict {
-    pub(super) answers: Answers,
+pub(crate) struct Verdict {
+    pub(crate) answers: Answers,
     /// What is wrong, if something is.
-    pub(super) wrong: Option<String>,
+    pub(crate) wrong: Option<Failure>,
     /// What works but deserves a look.
-    pub(super) odd: Option<String>,
+    pub(crate) odd: Option<String>,
 }
 
 impl Verdict {
-    pub(super) fn right(&self) -> bool {
+    pub(crate) fn right(&self) -> bool {
         self.wrong.is_none()
     }
 }
 
 impl Answers {
     /// Takes in the reply to `method`.
-    pub(super) fn take(&mut self, method: &str, reply: &HttpReply, now: SystemTime) {
+    pub(crate) fn take(&mut self, method: &str, reply: &HttpReply, now: SystemTime) {
         if let Some(skew) = skew(reply, now) {
             self.skew = Some(skew);
         }
@@ -82,7 +93,10 @@ impl Answers {
             }
             status => {
                 let port = self.wanted.port();
-                self.failed = Some(format!("answered {method} with HTTP {status}, is this its {port} port?"));
+                self.failed = Some(Failure::new(
+                    format!("answered {method} with HTTP {status}, is this its {port} port?"),
+                    format!("give the URL of its {port} port, or read its log"),
+                ));
                 return;
             }
         }
@@ -90,7 +104,10 @@ impl Answers {
             return;
         }
         let Ok(parsed) = parse_reply(&reply.body) else {
-            self.failed = Some(format!("answered {method} with something that is no JSON-RPC reply"));
+            self.failed = Some(Failure::new(
+                format!("answered {method} with something that is no JSON-RPC reply"),
+                "give the URL of a node: something else answers there",
+            ));
             return;
         };
         match (method, parsed.outcome) {
@@ -99,7 +116,8 @@ impl Answers {
                 self.chain = hex.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
             }
             ("engine_exchangeCapabilities", Outcome::Result(result)) => {
-                self.methods = elements(&result).map(|methods| methods.len());
+                self.methods = elements(&result)
+                    .map(|methods| methods.iter().filter_map(string).map(|name| printable(&name)).collect());
             }
             ("engine_getClientVersionV1", Outcome::Result(result)) => {
                 let first = elements(&result).and_then(|versions| versions.into_iter().next());
@@ -112,32 +130,47 @@ impl Answers {
             ("web3_clientVersion", Outcome::Result(result)) => {
                 self.client = string(&result).map(|version| printable(&version));
             }
+            ("eth_getBlockByNumber", Outcome::Result(result)) => match Block::read(&result) {
+                Some(block) if block.number == 0 => self.genesis = Some(block),
+                read => self.head = read,
+            },
+            ("eth_config", Outcome::Result(result)) => self.forks = Forks::read(&result),
             // Methods came with time: a node that lacks one is judged by what it does tell.
             _ => {}
         }
     }
 
-    fn refused(&self, status: StatusCode) -> String {
+    fn refused(&self, status: StatusCode) -> Failure {
         let number = status.as_u16();
         if self.wanted != Wanted::EngineApi {
-            return format!("refuses us (HTTP {number}), does its URL need user:password@?");
+            let what = format!("refuses us (HTTP {number}), does its URL need user:password@?");
+            return Failure::new(
+                what,
+                "write user:password@ before its host, or let it take calls from here",
+            );
         }
+        let file = "give both the same file: this node's is jwt_secret, or #jwt-secret=FILE after its URL";
         match self.skew {
-            Some(skew) if skew.abs() > 55 => {
+            Some(skew) if skew.abs() > 55 => Failure::new(
                 format!(
                     "refuses the token (HTTP {number}): its clock is {skew:+} s from ours, and 60 s is too much"
-                )
-            }
-            Some(_) => format!("refuses the token (HTTP {number}): its secret is another one, clocks agree"),
-            None => {
-                format!("refuses the token (HTTP {number}): its secret is another one, or its clock is off")
-            }
+                ),
+                "set the clock that is wrong, and have both kept by NTP",
+            ),
+            Some(_) => Failure::new(
+                format!("refuses the token (HTTP {number}): its secret is another one, clocks agree"),
+                file,
+            ),
+            None => Failure::new(
+                format!("refuses the token (HTTP {number}): its secret is another one, or its clock is off"),
+                file,
+            ),
         }
     }
 }
 
 /// Compares what the nodes said. `groups` says whose nodes have to be on one chain.
-pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
+pub(crate) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
     let chain_of = |group: &str| {
         let of_group = groups.iter().zip(answers).filter(|(of, _)| **of == group);
         let chains: Vec<u64> = of_group.filter_map(|(_, answers)| answers.chain).collect();
@@ -150,18 +183,22 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
         .zip(answers)
         .map(|(group, answers)| {
             let chain = chain_of(group);
-            let wrong = match (&answers.failed, answers.chain, answers.methods) {
+            let wrong = match (&answers.failed, answers.chain, &answers.methods) {
                 (Some(why), ..) => Some(why.clone()),
-                (None, Some(own), _) if Some(own) != chain => {
-                    Some(format!("is on chain {own}, the others are on {}", chain.unwrap_or_default()))
-                }
+                (None, Some(own), _) if Some(own) != chain => Some(Failure::new(
+                    format!("is on chain {own}, the others are on {}", chain.unwrap_or_default()),
+                    "take it off the list, or start it on the others' network",
+                )),
                 (None, None, _) if answers.wanted != Wanted::AnyReply && !answers.wants_token => {
-                    Some("does not tell its chain id".to_owned())
+                    Some(Failure::new(
+                        "does not tell its chain id",
+                        "let its eth_chainId be called: is eth among its APIs?",
+                    ))
                 }
-                (None, _, None) if answers.wanted == Wanted::EngineApi => Some(
-                    "offers no Engine API (engine_exchangeCapabilities failed), is this its Engine API port?"
-                        .into(),
-                ),
+                (None, _, None) if answers.wanted == Wanted::EngineApi => Some(Failure::new(
+                    "offers no Engine API (engine_exchangeCapabilities failed), is this its Engine API port?",
+                    "give the URL of its Engine API port, 8551 mostly",
+                )),
                 _ => None,
             };
             let odd = answers.skew.filter(|skew| skew.abs() >= ODD_SKEW && wrong.is_none());
@@ -176,7 +213,8 @@ pub(super) fn judge(groups: &[&str], answers: &[Answers]) -> Vec<Verdict> {
         .collect()
 }
 
-fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
+/// By how many seconds a clock is before ours, by the `Date` header.
+pub(crate) fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
     let date = httpdate::parse_http_date(reply.headers().get("date")?.to_str().ok()?).ok()?;
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok())
@@ -185,7 +223,7 @@ fn skew(reply: &HttpReply, now: SystemTime) -> Option<i64> {
 }
 
 /// A node's own words, fit for a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(48).collect()
 }
 
@@ -193,7 +231,6 @@ fn printable(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::time::Duration;
 
     fn reply(status: u16, date: Option<SystemTime>, body: &str) -> HttpReply {
         let mut headers = http::HeaderMap::new();
@@ -213,7 +250,7 @@ mod tests {
         ] {
             let mut answers = Answers::default();
             answers.take("eth_chainId", &reply(401, date, ""), now);
-            assert!(answers.failed.clone().unwrap().contains(told), "{answers:?}");
+            assert!(answers.failed.clone().unwrap().what.contains(told), "{answers:?}");
         }
     }
 
@@ -230,7 +267,7 @@ mod tests {
             answers.take(method, &reply(200, Some(now + Duration::from_secs(40)), &body), now);
         }
         assert_eq!(answers.chain, Some(560_048));
-        assert_eq!(answers.methods, Some(2));
+        assert_eq!(answers.methods.as_ref().map(BTreeSet::len), Some(2));
         assert_eq!(answers.client.as_deref(), Some("Geth/v1.16[31m"));
         let verdict = &judge(&["engine"], &[answers])[0];
         assert!(verdict.right());
@@ -245,7 +282,7 @@ mod tests {
         answers.take("engine_getClientVersionV1", &reply(200, None, lacks), now);
         assert_eq!(answers.failed, None);
         answers.take("engine_exchangeCapabilities", &reply(200, None, lacks), now);
-        assert!(judge(&["engine"], &[answers])[0].wrong.as_ref().unwrap().contains("no Engine API"));
+        assert!(judge(&["engine"], &[answers])[0].wrong.as_ref().unwrap().what.contains("no Engine API"));
     }
 
     #[test]
@@ -260,19 +297,20 @@ mod tests {
         assert!(refused.right() && refused.odd.unwrap().contains("#jwt-secret=FILE"));
         let open = asked(200, r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#);
         assert!(open.right() && open.odd.is_none());
-        assert!(asked(404, "").wrong.unwrap().contains("Engine API port"));
+        assert!(asked(404, "").wrong.unwrap().what.contains("Engine API port"));
         assert!(!asked(200, r#"{"jsonrpc":"2.0","id":1,"result":null}"#).right());
     }
 
     #[test]
     fn the_odd_chain_out_is_told_within_its_role_only() {
-        let on = |chain| Answers { chain: Some(chain), methods: Some(1), ..Answers::default() };
+        let on = |chain| Answers { chain: Some(chain), methods: Some(BTreeSet::new()), ..Answers::default() };
         let silent = |wanted| Answers { wanted, ..Answers::default() };
         assert!(judge(&["rpc"], &[silent(Wanted::AnyReply)])[0].right());
         assert!(!judge(&["rpc"], &[silent(Wanted::Chain)])[0].right());
         assert!(judge(&["rpc"], &[Answers { methods: None, wanted: Wanted::Chain, ..on(1) }])[0].right());
         let verdicts = judge(&["a", "a", "a", "b"], &[on(5), on(1), on(1), on(7)]);
-        let wrong: Vec<_> = verdicts.iter().map(|verdict| verdict.wrong.clone()).collect();
+        let wrong: Vec<_> =
+            verdicts.iter().map(|verdict| verdict.wrong.clone().map(|wrong| wrong.what)).collect();
         assert_eq!(wrong, [Some("is on chain 5, the others are on 1".to_owned()), None, None, None]);
         assert!(judge(&["a", "a"], &[on(5), on(1)])[0].right(), "the first of two decides");
     }

@@ -20,11 +20,11 @@ pub(super) fn render(names: &[&str], verdicts: &[Verdict]) -> String {
             (*name).to_owned(),
             result.to_owned(),
             or_dash(answers.chain.map(|chain| chain.to_string())),
-            or_dash(answers.methods.map(|count| count.to_string())),
+            or_dash(answers.methods.as_ref().map(|methods| methods.len().to_string())),
             or_dash(answers.skew.map(|skew| format!("{skew:+}s"))),
             or_dash(answers.client.clone()),
         ]);
-        for remark in verdict.wrong.iter().chain(&verdict.odd) {
+        for remark in verdict.wrong.iter().map(|wrong| &wrong.what).chain(&verdict.odd) {
             remarks.push_str(&format!("{name}: {remark}\n"));
         }
     }

@@ -1,18 +1,23 @@
 //! Fits the `relay` role into the process.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mainstay_admin::Token;
+use mainstay_antelope::Id;
 use mainstay_relay::{Config, Relay};
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::probe::Target;
-use crate::roles::{Built, Configured, Metrics, RoleKind};
+use crate::roles::{Built, Configured, Kept, Metrics, RoleKind};
 
 /// The relay role among the roles.
 pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_relay::SECTION, extra: &[], configure };
+
+/// For a question that nobody's block waits for: connecting is part of it.
+const UNHURRIED: Duration = Duration::from_secs(3);
 
 fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
     Some(Box::new(Config::from_settings(settings, problems)?))
@@ -41,6 +46,23 @@ impl Configured for Config {
     /// Nobody over HTTP who could attest.
     fn called(&self) -> Vec<(&'static str, String, &Url)> {
         Vec::new()
+    }
+
+    fn peers(&self) -> Vec<String> {
+        self.outer.iter().map(ToString::to_string).collect()
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let (Some(producer), true) = (self.rules.producers.first().copied(), self.claims.is_shared()) else {
+            return Vec::new();
+        };
+        let (claims, chain) = (self.claims.clone(), self.chain_id.unwrap_or(Id([0; 32])));
+        let place = claims.to_string();
+        let ask = async move {
+            let claims = claims.open(UNHURRIED).map_err(|why| why.to_string())?;
+            claims.latest(chain, producer).await.map(|_| ()).map_err(|why| why.to_string())
+        };
+        vec![Kept { place, ask: Box::pin(ask) }]
     }
 
     fn attest_by(&mut self, _: Attestation) {}

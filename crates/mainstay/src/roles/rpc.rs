@@ -7,17 +7,21 @@ use mainstay_admin::{Caller, Token, judge};
 use mainstay_rpc::config::Probes;
 use mainstay_rpc::{Config, Rpc, Upstream, Verify};
 use mainstay_settings::{Problem, Settings};
+use mainstay_store::{Name, RedisStore, Store as _};
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::dropin::Extra;
 use crate::dropin::prio::NO_REDIS;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Kept, Metrics, RoleKind, count};
 
 /// The rpc role among the roles; with prio-load-balancer's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
     RoleKind { section: &mainstay_rpc::SECTION, extra: &[Extra::PrioLoadBalancer], configure };
+
+/// Nobody's document: whether it is there makes no difference.
+const NOBODYS: Name = Name::new("mainstay:doctor", "doctor");
 
 fn configure(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Box<dyn Configured>> {
     let mut config = Config::from_settings(settings, problems)?;
@@ -67,6 +71,16 @@ impl Configured for Config {
 
     fn called(&self) -> Vec<(&'static str, String, &Url)> {
         self.nodes.iter().map(|node| ("nodes", node.name(), &node.url)).collect()
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let Some(redis) = self.redis.clone() else { return Vec::new() };
+        let place = redis.address.to_string();
+        let ask = async move {
+            let store = RedisStore::open(redis.address, &redis.prefix).map_err(|why| why.to_string())?;
+            store.read(&NOBODYS).await.map(|_| ()).map_err(|why| why.to_string())
+        };
+        vec![Kept { place, ask: Box::pin(ask) }]
     }
 
     fn attest_by(&mut self, attest: Attestation) {

@@ -61,6 +61,11 @@ async fn an_outer_peer_that_two_relays_use_is_told() {
         assert_eq!(outer.shared_with.starts_with(other), is_shared, "{seen:?}");
     }
     assert_eq!((seen.alarms[0].kind, seen.alarms[0].node.clone()), ("shared_outer", d.address().to_string()));
+    // For as long as it is so.
+    let shared = |outer: &mainstay_sim::nodeos::Nodeos| {
+        bed.count("outer_shared", &[&format!("outer=\"{}\"", outer.address())])
+    };
+    bed.until("it is shown", |_| shared(&d) == 1.0 && shared(&c) == 0.0).await;
     assert!(bed.handle.health().1.iter().any(|reason| reason.contains("is used by another relay too")));
     assert_eq!((alarms(bed), alarms(&beds[1 - warned])), (1.0, 0.0));
 }

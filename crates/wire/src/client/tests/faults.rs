@@ -175,15 +175,15 @@ async fn what_breaks_on_a_fresh_connection_or_is_no_reply_is_not_tried_again() {
 async fn a_fresh_connection_is_fresh_and_kept() {
     let (listener, client) = node().await;
     let script = async {
-        let mut streams = [accept(&listener).await, accept(&listener).await];
-        for stream in &mut streams {
-            read_request(stream).await.unwrap();
-            stream.write_all(OK).await.unwrap();
+        let mut older = accept(&listener).await;
+        read_request(&mut older).await.unwrap();
+        older.write_all(OK).await.unwrap();
+        let mut newest = accept(&listener).await;
+        for _ in 0..2 {
+            read_request(&mut newest).await.unwrap();
+            newest.write_all(OK).await.unwrap();
         }
-        let [_, newest] = &mut streams;
-        read_request(newest).await.unwrap();
-        newest.write_all(OK).await.unwrap();
-        streams
+        (older, newest)
     };
     let calls = async {
         post(&client).await.unwrap();

@@ -41,6 +41,9 @@ fn the_same_over_hundreds_of_slots_where_each_node_hears_its_own_peer_alone() {
     });
 }
 
+/// What a node takes to dial again.
+const SPREAD: Duration = Duration::from_secs(30);
+
 /// Lets everything fail in turn, over and over until so many slots of the producer have had their block.
 async fn run(lab: &Lab, slots: usize, flags: &[&str]) -> Result<()> {
     let mut net = Devnet::start(lab).await?;
@@ -66,7 +69,7 @@ async fn run(lab: &Lab, slots: usize, flags: &[&str]) -> Result<()> {
         winner_frozen(lab, &net).await?;
         restarted(lab, &net, &mut gate).await?;
         outer_lost(lab, &net).await?;
-        outer_frozen(lab, &net).await?;
+        outer_frozen(lab, &net, &gate).await?;
         let toll = Toll::since(&net, began).await?;
         lab.say(format!("so far: {toll}"));
         if net.one_block_a_slot()? >= slots {
@@ -226,7 +229,16 @@ async fn outer_lost(lab: &Lab, net: &Devnet) -> Result<()> {
 }
 
 /// An outer peer hangs for a round, and for some slots more: its leg ends, or its node goes on by what the other one's peer says. Either way no slot is lost.
-async fn outer_frozen(lab: &Lab, net: &Devnet) -> Result<()> {
+async fn outer_frozen(lab: &Lab, net: &Devnet, gate: &Gate) -> Result<()> {
+    // After the last scene both may be at one outer peer: whoever dials anew gets the one with fewer legs.
+    net.inner[0][0].lead_to(Some(gate.address()));
+    net.follows(0).await?;
+    let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+    until("a leg to each outer peer", SPREAD, async || {
+        let legs = legs(gate).await?;
+        Ok([public, sentry].iter().all(|outer| legs.iter().any(|(_, of)| of == outer)).then_some(()))
+    })
+    .await?;
     let first = net.next_round();
     net.at(first, 3).await;
     net.sentry.freeze()?;
@@ -245,6 +257,14 @@ async fn outer_frozen(lab: &Lab, net: &Devnet) -> Result<()> {
     Ok(())
 }
 
+/// Each leg, and the outer peer that it has.
+async fn legs(gate: &Gate) -> Result<Vec<(u64, String)>> {
+    let shown = gate.shown().await?;
+    let legs = shown["nodes"].as_array().cloned().unwrap_or_default();
+    let leg = |leg: &Value| Some((leg["leg"].as_u64()?, leg["outer"].as_str()?.to_owned()));
+    legs.iter().map(leg).collect::<Option<_>>().ok_or_else(|| Failure::new("no legs are shown"))
+}
+
 /// With `fan_inward` a node whose outer peer is frozen goes on by what the other one's says, on the leg that it has.
 async fn told_by_others(lab: &Lab, net: &Devnet) -> Result<()> {
     let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
@@ -258,13 +278,7 @@ async fn told_by_others(lab: &Lab, net: &Devnet) -> Result<()> {
         net.follows(node).await?;
     }
     whole(lab, net, "nodes are told by others' peers too", net.next_round()).await?;
-    let legs = async || -> Result<Vec<(u64, String)>> {
-        let shown = gate.shown().await?;
-        let legs = shown["nodes"].as_array().cloned().unwrap_or_default();
-        let leg = |leg: &Value| Some((leg["leg"].as_u64()?, leg["outer"].as_str()?.to_owned()));
-        legs.iter().map(leg).collect::<Option<_>>().ok_or_else(|| Failure::new("no legs are shown"))
-    };
-    let before = legs().await?;
+    let before = legs(&gate).await?;
     ensure!(before.iter().any(|(_, outer)| outer == sentry), "no leg has the sentry: {before:?}");
     net.sentry.freeze()?;
     let head = net.public.chain().head().await?.number;
@@ -277,11 +291,11 @@ async fn told_by_others(lab: &Lab, net: &Devnet) -> Result<()> {
     for node in 0..2 {
         net.follows(node).await?;
     }
-    ensure!(legs().await? == before, "a leg ended");
+    ensure!(legs(&gate).await? == before, "a leg ended");
     net.sentry.thaw()?;
     lab.say("a node behind a frozen peer went on by what the other peer said");
     whole(lab, net, "the sentry is back", net.next_round()).await?;
-    ensure!(legs().await? == before, "a leg ended");
+    ensure!(legs(&gate).await? == before, "a leg ended");
     Ok(())
 }
 

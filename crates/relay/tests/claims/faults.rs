@@ -89,6 +89,17 @@ pub async fn connections_that_have_died_unnoticed_cost_no_claim(scheme: &str, po
     }
 }
 
+/// What stands at a store's address now is another machine, and the one before doesn't say farewell.
+pub async fn connections_that_say_nothing_cost_a_part_of_the_time(scheme: &str, port: u16) {
+    let proxy = Proxy::start(port).await;
+    let claims = at(scheme, proxy.port, LONG);
+    let first = bid(chain(), 7, id(100, 1));
+    eventually(10, "a claim", async || claims.claim(first).await.is_ok()).await;
+    proxy.set(Mode::Gone);
+    let next = bid(first.key.chain, 8, id(101, 1));
+    assert_eq!(within(10, claims.claim(next)).await, Ok(Answer::Granted));
+}
+
 pub async fn whoever_gives_up_sooner_spoils_nothing(scheme: &str, port: u16) {
     let proxy = Proxy::start(port).await;
     let claims = at(scheme, proxy.port, LONG);

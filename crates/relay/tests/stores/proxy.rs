@@ -21,6 +21,8 @@ pub enum Mode {
     Hang,
     /// Questions pass, answers don't before that is over.
     Deaf,
+    /// Nothing passes on connections that are open now, as where a machine is gone, and they don't end. New ones are well.
+    Gone,
     /// Connections that are open now end when something passes: a question that gets there, or doesn't. New ones are well.
     Stale {
         gets_there: bool,
@@ -89,7 +91,7 @@ async fn serve(client: TcpStream, upstream: u16, mut mode: watch::Receiver<Mode>
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let is_new = matches!(*mode.borrow(), Mode::Stale { .. });
+    let is_new = matches!(*mode.borrow(), Mode::Stale { .. } | Mode::Gone);
     let (up, down) = (mode.clone(), mode.clone());
     tokio::select! {
         () = pump(from_client, to_server, up, false, is_new) => {}
@@ -120,7 +122,9 @@ async fn pump(
         {
             return;
         }
-        let held = |mode: &Mode| *mode == Mode::Hang || answers && *mode == Mode::Deaf;
+        let held = |mode: &Mode| {
+            *mode == Mode::Hang || *mode == Mode::Gone && !is_new || answers && *mode == Mode::Deaf
+        };
         if mode.wait_for(|mode| !held(mode)).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
             return;
         }

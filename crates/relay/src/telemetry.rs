@@ -179,7 +179,7 @@ impl Metrics {
         r.register("votes", "Votes of finalizers that went out", t.votes);
         r.register(
             "told",
-            "Blocks, transactions and votes of one leg's outer peer for another leg's node, with fan_inward; full: too much waited for that node",
+            "Blocks, transactions and votes of one leg's outer peer for another leg's node (fan_inward); full: too much waited for that node",
             t.told,
         );
         r.register("alarms", "What an operator should look at, by kind", t.alarms);

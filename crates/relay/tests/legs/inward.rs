@@ -29,7 +29,7 @@ fn trx(content: &[u8]) -> Frame {
 
 #[tokio::test]
 async fn a_node_whose_outer_peer_hangs_goes_on_by_what_the_others_say() {
-    let (c, d, bed, a, b) = pair("fan_inward = true\nouter_lag = 0").await;
+    let (c, d, bed, a, b) = pair("outer_lag = 0").await;
     let first = round();
     d.freeze(true);
     let one = trx(b"one");
@@ -61,7 +61,7 @@ async fn a_node_whose_outer_peer_hangs_goes_on_by_what_the_others_say() {
 /// It is connected still, and says nothing. The node gets the other one, and the leg that goes on stays.
 #[tokio::test]
 async fn a_leg_ends_whose_outer_peer_stands_still_while_another_goes_on() {
-    let (c, d, bed, _a, b) = pair("outer_lag = 5\nouter_lag_time = \"300ms\"").await;
+    let (c, d, bed, _a, b) = pair("fan_inward = false\nouter_lag = 5\nouter_lag_time = \"300ms\"").await;
     let first = round();
     d.freeze(true);
     for slot in first..first + 4 {
@@ -156,8 +156,8 @@ async fn a_peer_that_tells_its_head_is_not_behind() {
 }
 
 #[tokio::test]
-async fn unless_it_is_asked_for_each_node_hears_its_own_outer_peer() {
-    let (c, d, _bed, a, b) = pair("").await;
+async fn if_that_is_not_wanted_each_node_hears_its_own_outer_peer() {
+    let (c, d, _bed, a, b) = pair("fan_inward = false").await;
     let first = round();
     c.produce(theirs(), Slot(first), 0);
     c.say(&trx(b"one"));

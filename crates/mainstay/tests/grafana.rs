@@ -242,7 +242,7 @@ fn the_binary_exports_what_the_relay_dashboard_asks_for() {
     }
     eventually("the second is dropped", || shows(&["why=\"repeated\""]));
     a.say(&whole(&Message::GoAway(GoAway { reason: Reason(3), node_id: Id::ZERO })));
-    let rare = ["outer_behind", "told"];
+    let rare = ["outer_behind", "outer_shared", "told"];
     eventually("every metric has a sample", || compare(&page(), "relay", &rare).is_some());
 }
 

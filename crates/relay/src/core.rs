@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_antelope::{Frame, Id, Kind, Message, Mode, Name, Slot};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Decision};
@@ -25,7 +25,7 @@ use crate::{Pass, Verdict};
 
 /// Between two questions what was published last.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// Between two looks at which outer peers are behind: a block.
+/// Between two looks at the outer peers, which are behind and which are another relay's: a block.
 const LOOK: Duration = Duration::from_millis(500);
 /// For the answer to it: it isn't one that a block waits for.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
@@ -79,28 +79,32 @@ impl Core {
         if let Some(chain) = core.config.chain_id {
             core.clone().prepare(chain);
         }
-        core.clone().look_at_heads();
+        core.clone().look_at_outers();
         core
     }
 
-    /// Looks again and again which outer peers are behind.
-    fn look_at_heads(self: Arc<Self>) {
+    /// Looks again and again which outer peers are behind, and which another relay uses.
+    fn look_at_outers(self: Arc<Self>) {
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
+            let mut looks = every(LOOK);
             loop {
-                let mut behind = vec![0; self.config.outer.len()];
-                let lagging = {
+                looks.tick().await;
+                let outers = self.config.outer.len();
+                let mut behind = vec![0; outers];
+                let (lagging, shared) = {
                     let mut state = self.state();
                     for (leg, known) in state.legs() {
                         behind[known.outer] = state.lag.behind(*leg).max(behind[known.outer]);
                     }
-                    state.lag.judge(clock::now())
+                    let shared = |outer| state.shared_with(&self.config, outer).is_some();
+                    let shared: Vec<bool> = (0..outers).map(shared).collect();
+                    (state.lag.judge(clock::now()), shared)
                 };
-                for (name, blocks) in self.config.outer.iter().zip(behind) {
-                    self.telemetry.behind(name, blocks);
+                for ((name, blocks), is_shared) in self.config.outer.iter().zip(behind).zip(shared) {
+                    self.telemetry.outer(name, blocks, is_shared);
                 }
                 self.lagging.send_replace(lagging);
-                tokio::time::sleep(LOOK).await;
             }
         }));
     }
@@ -356,6 +360,13 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Now and after each `period`. What was missed, as the machine had no time, isn't made up for.
+pub(crate) fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// An outer peer has sent what may name a block that it has.

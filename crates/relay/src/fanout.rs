@@ -1,4 +1,4 @@
-//! What is heard outside on one leg and told to the nodes of the others, if that is asked for (`fan_inward`).
+//! What is heard outside on one leg and told to the nodes of the others, unless that is turned off (`fan_inward`).
 //!
 //! Each leg has its own outer peer's stream, so a node behind a peer that hangs stands still until its leg ends. With this the other legs'
 //! live blocks, transactions and votes reach it all the same, each once on a leg, whoever is first; its own peer's copy of what it has got like that isn't passed on.

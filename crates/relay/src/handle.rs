@@ -164,7 +164,7 @@ impl Operated for Handle {
             name: self.core.config.outer[place].to_string(),
             legs: outer.legs,
             trouble: outer.trouble(now).unwrap_or_default().to_owned(),
-            shared_with: self.shared_with(&state, place).unwrap_or_default(),
+            shared_with: state.shared_with(&self.core.config, place).unwrap_or_default().to_owned(),
         });
         let outer = outer.collect();
         Snapshot {
@@ -286,12 +286,6 @@ impl Handle {
             failed_ago_seconds: failed.map(|(at, _)| now.saturating_duration_since(*at).as_secs()),
             failure: failed.map(|(_, why)| why.clone()).unwrap_or_default(),
         }
-    }
-
-    /// Another relay that uses an outer peer.
-    fn shared_with(&self, state: &State, outer: usize) -> Option<String> {
-        let names = state.known_as(&self.core.config, outer);
-        names.iter().find_map(|name| state.siblings.of(name)).map(str::to_owned)
     }
 
     fn leg(&self, state: &State, leg: Leg, known: &Known) -> LegView {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use crate::claims::{Unavailable, Uses};
-use crate::core::Core;
+use crate::core::{Core, every};
 use crate::siblings::{BEAT, User};
 
 impl Core {
@@ -14,13 +14,14 @@ impl Core {
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             let mut user = User { id: unique(), beat: 0, name: self.called() };
+            let mut beats = every(BEAT);
             loop {
+                beats.tick().await;
                 user.beat += 1;
                 if let Err(why) = self.look_at_siblings(&user).await {
                     // Nothing hangs on it, and where claims don't answer that is an alarm already.
                     tracing::debug!(relay = self.config.name, %why, "can't see whether other relays use the same outer peers");
                 }
-                tokio::time::sleep(BEAT).await;
             }
         }));
     }

@@ -230,6 +230,9 @@ mod tests {
             lag.sent(B, number, true);
         }
         assert_eq!((ends(&mut lag, now), lag.behind(A)), (vec![], 0));
+        // Its node has what it made.
+        lag.sent(B, 130, true);
+        assert_eq!(lag.behind(A), 18);
     }
 
     #[test]

@@ -76,6 +76,17 @@ mod tests {
         assert!(!once.is_first(b"a", start));
     }
 
+    /// What comes again and again is remembered from its first time on, and from the first one after that.
+    #[test]
+    fn what_is_repeated_is_not_forgotten_sooner() {
+        let (mut once, start) = (Once::default(), Instant::now());
+        assert!(once.is_first(b"a", start));
+        assert!(!once.is_first(b"a", start + TTL / 2));
+        assert!(once.is_first(b"a", start + TTL));
+        assert!(!once.is_first(b"a", start + TTL + TTL / 2));
+        assert_eq!((once.marks.len(), once.order.len()), (1, 1));
+    }
+
     #[test]
     fn no_more_than_its_bound() {
         let (mut once, start) = (Once::default(), Instant::now());

@@ -80,3 +80,29 @@ impl Drop for Line {
         lines.wakes.remove(&self.leg);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_antelope::{Id, Version};
+
+    use super::*;
+    use crate::frames::{handshake, transaction};
+
+    #[tokio::test]
+    async fn who_is_told_is_woken_and_who_is_gone_leaves_nothing() {
+        let spread = Arc::new(Spread::default());
+        let (a, b) = (spread.opened(Leg(1)), spread.opened(Leg(2)));
+        let greeting = handshake(Version::NEWEST, Id::ZERO);
+        for line in [&a, &b] {
+            line.sent(&greeting);
+            line.heard(&greeting);
+        }
+        let one = transaction(b"one");
+        assert_eq!(a.heard(&one).told, [Leg(2)]);
+        b.woken().await;
+        assert_eq!(b.take(), [one]);
+        drop(b);
+        assert_eq!(a.heard(&transaction(b"two")), Heard::default());
+        assert_eq!(spread.lines().wakes.len(), 1);
+    }
+}

@@ -237,6 +237,11 @@ impl State {
         ids.chain(is_known_elsewhere(name).then(|| name.to_string())).collect()
     }
 
+    /// What another relay is called that uses an outer peer in this place of the settings.
+    pub(crate) fn shared_with(&self, config: &Config, outer: usize) -> Option<&str> {
+        self.known_as(config, outer).iter().find_map(|name| self.siblings.of(name))
+    }
+
     /// A leg.
     pub(crate) fn leg_mut(&mut self, leg: Leg) -> Option<&mut Known> {
         self.legs.get_mut(&leg)

@@ -116,6 +116,7 @@ pub struct Metrics {
     legs: Family<RelayLabels, Gauge>,
     legs_ended: Family<EndLabels, Counter>,
     outer_behind: Family<OuterLabels, Gauge>,
+    outer_shared: Family<OuterLabels, Gauge>,
     refused: Family<WhatLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
     votes: Family<RelayLabels, Counter>,
@@ -136,6 +137,7 @@ impl Metrics {
             legs: Family::default(),
             legs_ended: Family::default(),
             outer_behind: Family::default(),
+            outer_shared: Family::default(),
             refused: Family::default(),
             dropped: Family::default(),
             votes: Family::default(),
@@ -167,6 +169,7 @@ impl Metrics {
             "Blocks that an outer peer is behind the one that is ahead, as far as its legs show it",
             t.outer_behind,
         );
+        r.register("outer_shared", "Whether another relay uses an outer peer too: 1 or 0", t.outer_shared);
         r.register("refused", "Inner connections that never became a leg, by reason", t.refused);
         r.register(
             "dropped",
@@ -176,7 +179,7 @@ impl Metrics {
         r.register("votes", "Votes of finalizers that went out", t.votes);
         r.register(
             "told",
-            "Blocks, transactions and votes of one leg's outer peer for another leg's node, with fan_inward; full: too much waited for that node",
+            "Blocks, transactions and votes of one leg's outer peer for another leg's node (fan_inward); full: too much waited for that node",
             t.told,
         );
         r.register("alarms", "What an operator should look at, by kind", t.alarms);
@@ -267,10 +270,11 @@ impl Telemetry {
         }
     }
 
-    /// So many blocks an outer peer is behind.
-    pub(crate) fn behind(&self, outer: &str, blocks: u32) {
+    /// So many blocks an outer peer is behind, and whether another relay uses it too.
+    pub(crate) fn outer(&self, outer: &str, behind: u32, is_shared: bool) {
         let labels = OuterLabels { relay: self.relay.clone(), outer: outer.to_owned() };
-        self.metrics.outer_behind.get_or_create(&labels).set(blocks.into());
+        self.metrics.outer_behind.get_or_create(&labels).set(behind.into());
+        self.metrics.outer_shared.get_or_create(&labels).set(is_shared.into());
     }
 
     /// An outer peer couldn't be reached.

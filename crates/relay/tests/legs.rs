@@ -13,6 +13,8 @@ mod connections;
 mod greeting;
 #[path = "legs/inward.rs"]
 mod inward;
+#[path = "legs/votes.rs"]
+mod votes;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 

@@ -6,7 +6,7 @@
 //!
 //! A request is sent twice only if it cannot have been delivered: it was handed to a reused connection that turned out
 //! to be closed before a byte of the request was written. In every other failure [`CallError::delivered`] tells the
-//! caller whether another try is safe. How many calls run at once is bounded by the callers, not here.
+//! caller whether another try is safe; who knows that beforehand says so ([`Again`]). How many calls run at once is bounded by the callers, not here.
 //!
 //! The parts: [`endpoint`] where to, [`attested`] nodes that prove what they run, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
 //! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get. [`uplink`] is
@@ -87,6 +87,16 @@ impl Default for Options {
             attest: None,
         }
     }
+}
+
+/// What may become of a request that does no more when it is done twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// It goes on a connection that was kept, and at once on a fresh one too where that one breaks before it has answered: as all do that were open when
+    /// a server was restarted.
+    IfItBreaks,
+    /// It goes on a fresh connection. For who has waited on one that was kept, and in vain.
+    Fresh,
 }
 
 /// A client for one endpoint. Clones share the pool.
@@ -180,6 +190,21 @@ impl Client {
         Ok(StreamedReply { status: begun.status, fields: begun.fields, body })
     }
 
+    /// As [`Client::send`], for a request that may be done twice. What is tried again is so within the one deadline.
+    ///
+    /// # Errors
+    /// As those of [`Client::send`].
+    pub async fn send_again(
+        &self,
+        request: Request<Bytes>,
+        again: Again,
+        deadline: Instant,
+    ) -> Result<HttpReply, CallError> {
+        let mut request = Outgoing::of(&self.shared.endpoint, request);
+        request.again = Some(again);
+        self.whole(request, deadline).await
+    }
+
     async fn whole(&self, request: Outgoing, deadline: Instant) -> Result<HttpReply, CallError> {
         let max = self.shared.options.max_reply;
         let exchange = async |started| {
@@ -212,11 +237,14 @@ impl Client {
         now: Instant,
         deadline: Instant,
     ) -> Result<(Link, Begun), CallError> {
-        if let Some(mut link) = self.shared.pool.take(now) {
+        if request.again != Some(Again::Fresh)
+            && let Some(mut link) = self.shared.pool.take(now)
+        {
             match link.begin(request).await {
                 Ok(begun) => return Ok((link, begun)),
                 // Once more, on a fresh connection: the other idle ones may be just as dead.
                 Err(failed) if failed.untouched => {}
+                Err(failed) if request.again.is_some() && failed.error.fault == Fault::Reset => {}
                 Err(failed) => return Err(failed.error),
             }
         }

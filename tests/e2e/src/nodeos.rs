@@ -8,6 +8,7 @@
 //! | [`tap`] | stands on a connection and keeps a record |
 //! | [`chain`] | asks a node for its chain, and gives it transactions |
 //! | [`devnet`] | five producers, one of them twice |
+//! | [`toll`] | what a long run has cost: slots, and what nodes complained of |
 //! | [`round`] | what became of a round of the producer that is there twice |
 //!
 //! A node that was killed does not start again as it is: its data are marked as torn. It replays its blocks, or starts from nothing.
@@ -19,6 +20,7 @@ pub mod key;
 pub mod pack;
 pub mod round;
 pub mod tap;
+pub mod toll;
 
 use std::ops::{Deref, DerefMut};
 use std::process::Command;

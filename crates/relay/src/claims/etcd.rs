@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_antelope::{Id, Name};
-use mainstay_wire::client::{Client, Tls};
+use mainstay_wire::client::{Again, Client, Tls};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -249,7 +249,7 @@ impl Shared {
         // Claims go on with the one that there is.
         drop(lease);
         let since = Instant::now();
-        let answer = member.ask(GRANT, &api::lease(LEASE.as_secs()), deadline).await?;
+        let answer = member.ask(GRANT, &api::lease(LEASE.as_secs()), Again::IfItBreaks, deadline).await?;
         let id = api::read_lease(&answer).ok_or_else(|| member.trouble("it grants no lease"))?;
         *self.lease.lock().await = Some(Lease { id, since });
         Ok(())
@@ -268,7 +268,7 @@ impl Shared {
 async fn probe(shared: Arc<Shared>, member: Arc<Member>, limit: Duration) -> Result<(), Unavailable> {
     let deadline = Instant::now() + limit;
     let body: Bytes = api::probe(&shared.prefix);
-    let ask = || member.ask(RANGE, &body, deadline);
+    let ask = || member.ask(RANGE, &body, Again::IfItBreaks, deadline);
     let (one, other) = tokio::join!(ask(), ask());
     let asked = one.and(other).map(drop);
     let outcome = match asked {

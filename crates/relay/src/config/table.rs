@@ -93,7 +93,8 @@ pub static SECTION: Section = Section::role(
             "fan_inward",
             Kind::Switch,
             "Tell each node the live blocks, transactions and votes that any outer node sends, not only its own",
-        ),
+        )
+        .default("true"),
         Key::new("max_legs", Kind::Integer { min: 1, max: 1000 }, "Nodes that may be connected at once").default("64"),
         Key::new(
             "audit",

@@ -166,6 +166,25 @@ fn a_node_that_syncs_is_left_alone_and_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_node_is_in_step_that_is_a_round_behind_at_most() {
+    let blocks = chain(LIVE + 2);
+    for (at, told) in [(0, vec![]), (1, vec![B])] {
+        let mut bed = Bed::of(&[A]);
+        bed.fanout.opened(B);
+        bed.greets(B, Version::NEWEST, blocks[at].0);
+        // It gets none of these: their parents are others.
+        let newest = at_newest(&blocks);
+        assert_eq!(bed.heard(A, newest), []);
+        assert_eq!(bed.heard(A, &transaction(b"one")), told);
+        assert_eq!(bed.heard(A, &vote(blocks[at].0, 1)), told);
+    }
+}
+
+fn at_newest(blocks: &[(Id, Frame)]) -> &Frame {
+    &blocks.last().unwrap().1
+}
+
+#[test]
 fn a_vote_goes_only_where_its_block_was_seen() {
     let mut bed = Bed::of(&[A, B, C]);
     let block = chain(1).remove(0);
@@ -272,12 +291,17 @@ fn what_does_not_fit_is_not_told_and_comes_by_its_own_peer() {
     assert_eq!(bed.heard(A, &blocks[1].1), []);
     assert!(!bed.is_copy(B, &blocks[0].1) && !bed.is_copy(B, &transaction(b"more")));
     // One that is longer than all there is goes alone.
-    let long = transaction(&vec![0; WAITING - 1000]);
+    let long = |content| transaction(&vec![content; WAITING - 8]);
+    assert!(long(0).bytes().len() > WAITING);
     assert_eq!(bed.heard(A, &transaction(b"short")), [B]);
-    assert_eq!(bed.fanout.heard(A, &long, bed.now), full);
+    assert_eq!(bed.fanout.heard(A, &long(0), bed.now), full);
     let _ = bed.fanout.take(B);
-    let longer = transaction(&vec![1; WAITING - 1000]);
-    assert_eq!(bed.heard(A, &longer), [B]);
+    assert_eq!(bed.heard(A, &long(1)), [B]);
+    let _ = bed.fanout.take(B);
+    // Then there is room for as much as ever.
+    for number in 0..WAITING / LEAST {
+        assert_eq!(bed.heard(A, &transaction(&(number + WAITING).to_le_bytes())), [B]);
+    }
 }
 
 #[test]

@@ -97,6 +97,18 @@ async fn a_late_answer_may_have_been_yes_and_the_same_block_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_have_died_unnoticed_cost_no_claim() {
+    let etcd = Etcd::start().await;
+    faults::connections_that_have_died_unnoticed_cost_no_claim("etcd", etcd.port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_cost_a_part_of_the_time() {
+    let etcd = Etcd::start().await;
+    faults::connections_that_say_nothing_cost_a_part_of_the_time("etcd", etcd.port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_gives_up_sooner_spoils_nothing() {
     let etcd = Etcd::start().await;
     faults::whoever_gives_up_sooner_spoils_nothing("etcd", etcd.port).await;

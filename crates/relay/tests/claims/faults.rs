@@ -56,6 +56,50 @@ pub async fn a_late_answer_may_have_been_yes_and_the_same_block_is_told_so(schem
     }
 }
 
+/// A store was restarted, or its connections were cut, and nobody has asked since: the next claim finds out, and is answered all the same.
+pub async fn connections_that_have_died_unnoticed_cost_no_claim(scheme: &str, port: u16) {
+    let proxy = Proxy::start(port).await;
+    let claims = at(scheme, proxy.port, LONG);
+    let chain = chain();
+    let mut slot = 7;
+    for gets_there in [false, true] {
+        for _ in 0..3 {
+            // As many connections as a busy round leaves.
+            let asking: Vec<_> = (0..4)
+                .map(|mark| {
+                    let claims = Arc::clone(&claims);
+                    tokio::spawn(async move { claims.claim(bid(chain, slot, id(slot, mark))).await })
+                })
+                .collect();
+            for asked in asking {
+                within(10, asked).await.unwrap().unwrap();
+            }
+            proxy.set(Mode::Stale { gets_there });
+            slot += 1;
+            let next = bid(chain, slot, id(slot, 1));
+            let answer = within(10, claims.claim(next)).await;
+            match gets_there {
+                false => assert_eq!(answer, Ok(Answer::Granted)),
+                // Its first answer was lost.
+                true => assert!(matches!(answer, Ok(Answer::Granted | Answer::Same)), "{answer:?}"),
+            }
+            proxy.set(Mode::Pass);
+            slot += 1;
+        }
+    }
+}
+
+/// What stands at a store's address now is another machine, and the one before doesn't say farewell.
+pub async fn connections_that_say_nothing_cost_a_part_of_the_time(scheme: &str, port: u16) {
+    let proxy = Proxy::start(port).await;
+    let claims = at(scheme, proxy.port, LONG);
+    let first = bid(chain(), 7, id(100, 1));
+    eventually(10, "a claim", async || claims.claim(first).await.is_ok()).await;
+    proxy.set(Mode::Gone);
+    let next = bid(first.key.chain, 8, id(101, 1));
+    assert_eq!(within(10, claims.claim(next)).await, Ok(Answer::Granted));
+}
+
 pub async fn whoever_gives_up_sooner_spoils_nothing(scheme: &str, port: u16) {
     let proxy = Proxy::start(port).await;
     let claims = at(scheme, proxy.port, LONG);

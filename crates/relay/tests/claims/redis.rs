@@ -77,6 +77,12 @@ async fn what_a_relay_uses_goes_after_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_have_died_unnoticed_cost_no_claim() {
+    let redis = Redis::start(&[]).await;
+    faults::connections_that_have_died_unnoticed_cost_no_claim("redis", redis.port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_answer_may_have_been_yes_and_the_same_block_is_told_so() {
     let redis = Redis::start(&[]).await;
     faults::a_late_answer_may_have_been_yes_and_the_same_block_is_told_so("redis", redis.port).await;

@@ -16,7 +16,7 @@ async fn rounds_are_shown_written_down_and_counted() {
     // Twelve slots are a round; two of it are filled by nobody.
     let first = round() - 24;
     let c = sentry_before("c", first).await;
-    let bed = relay(&[&c], &format!("max_legs = 2\nfan_inward = true\naudit = {file:?}")).await;
+    let bed = relay(&[&c], &format!("max_legs = 2\naudit = {file:?}")).await;
     let (a, b) = bed.producing(&c).await;
     let _refused = TcpStream::connect(bed.address).await.unwrap();
     for slot in first..first + 10 {

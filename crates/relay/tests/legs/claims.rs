@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mainstay_antelope::{Id, Name};
 use mainstay_node::{Level, Operated as _};
 use mainstay_relay::claims::{Answer, Bid, BoxFuture, Claims, MemoryClaims, Published, Unavailable, Uses};
-use mainstay_relay::siblings::User;
+use mainstay_relay::siblings::{BEAT, User};
 
 use crate::bed::*;
 
@@ -61,8 +61,36 @@ async fn an_outer_peer_that_two_relays_use_is_told() {
         assert_eq!(outer.shared_with.starts_with(other), is_shared, "{seen:?}");
     }
     assert_eq!((seen.alarms[0].kind, seen.alarms[0].node.clone()), ("shared_outer", d.address().to_string()));
+    // For as long as it is so.
+    let shared = |outer: &mainstay_sim::nodeos::Nodeos| {
+        bed.count("outer_shared", &[&format!("outer=\"{}\"", outer.address())])
+    };
+    bed.until("it is shown", |_| shared(&d) == 1.0 && shared(&c) == 0.0).await;
     assert!(bed.handle.health().1.iter().any(|reason| reason.contains("is used by another relay too")));
     assert_eq!((alarms(bed), alarms(&beds[1 - warned])), (1.0, 0.0));
+}
+
+/// The relay that comes second has two producers, of which the first one's relay has one.
+#[tokio::test]
+async fn an_outer_peer_is_shared_if_it_is_so_for_one_of_several_producers() {
+    let claims = Arc::new(MemoryClaims::default());
+    let (c, d) = (sentry("c").await, sentry("d").await);
+    let first = Plan { claims: claims.clone(), ..Plan::new(&[&d], "name = \"first\"") }.start().await;
+    let _node = first.node("a").await;
+    // By now it stands there.
+    tokio::time::pause();
+    tokio::time::sleep(BEAT * 2).await;
+    tokio::time::resume();
+    let mut plan = Plan { claims, ..Plan::new(&[&c, &d], "name = \"second\"") };
+    plan.settings = plan.settings.replace("[\"prodx\"]", "[\"proda\", \"prodx\"]");
+    let bed = plan.start().await;
+    let _nodes = [bed.node("a").await, bed.node("b").await];
+    tokio::time::pause();
+    bed.until("an alarm", |it| it.count("alarms_total", &["what=\"shared_outer\""]) > 0.0).await;
+    for outer in &bed.handle.snapshot().outer {
+        let is_shared = outer.name == d.address().to_string();
+        assert_eq!(outer.shared_with.starts_with("first on "), is_shared, "{outer:?}");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,30 @@ async fn a_farewell_from_outside_closes_both_sides_and_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn an_outer_peer_that_failed_is_well_again_as_soon_as_it_says_something() {
+    let c = sentry("c").await;
+    let bed = relay(&[&c], "").await;
+    let a = bed.node("a").await;
+    c.say(&whole(&Message::GoAway(GoAway { reason: Reason(5), node_id: Id::ZERO })));
+    a.until("it dials again", |it| it.connections() >= 2).await;
+    bed.joined("a").await;
+    assert_eq!(bed.handle.snapshot().outer[0].trouble, "");
+}
+
+#[tokio::test]
+async fn an_outer_peer_that_never_says_anything_ends_its_leg() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let c = sentry("c").await;
+    let settings = "first_frame_timeout = \"300ms\"\nsilence_timeout = \"1h\"";
+    let mut plan = Plan::new(&[&c], settings);
+    plan.settings = plan.settings.replace(&c.address().to_string(), &silent.local_addr().unwrap().to_string());
+    let bed = plan.start().await;
+    let _a = Nodeos::dial(NodeosConfig::new("a"), bed.address);
+    let _kept = silent.accept().await.unwrap();
+    bed.until("it ends", |it| it.count("legs_ended_total", &["side=\"outer\"", "why=\"silent\""]) >= 1.0).await;
+}
+
+#[tokio::test]
 async fn a_nodes_farewell_passes_and_closes_both_sides() {
     let c = sentry("c").await;
     let bed = relay(&[&c], "").await;

@@ -1,7 +1,8 @@
 //! What one leg's node is told of what another leg's outer peer says.
 
-use mainstay_antelope::{Blob, BlockNotice, Frame, Id, Kind, Message, Slot};
+use mainstay_antelope::{Blob, BlockNotice, Frame, Id, IdList, Kind, List, Message, Mode, Notice, Slot};
 use mainstay_node::Operated as _;
+use mainstay_relay::outers::AVOIDED;
 use mainstay_sim::nodeos::{Nodeos, NodeosConfig, whole};
 
 use crate::bed::*;
@@ -28,7 +29,7 @@ fn trx(content: &[u8]) -> Frame {
 
 #[tokio::test]
 async fn a_node_whose_outer_peer_hangs_goes_on_by_what_the_others_say() {
-    let (c, d, bed, a, b) = pair("fan_inward = true\nouter_lag = 0").await;
+    let (c, d, bed, a, b) = pair("outer_lag = 0").await;
     let first = round();
     d.freeze(true);
     let one = trx(b"one");
@@ -60,7 +61,7 @@ async fn a_node_whose_outer_peer_hangs_goes_on_by_what_the_others_say() {
 /// It is connected still, and says nothing. The node gets the other one, and the leg that goes on stays.
 #[tokio::test]
 async fn a_leg_ends_whose_outer_peer_stands_still_while_another_goes_on() {
-    let (c, d, bed, _a, b) = pair("outer_lag = 5\nouter_lag_time = \"300ms\"").await;
+    let (c, d, bed, _a, b) = pair("fan_inward = false\nouter_lag = 5\nouter_lag_time = \"300ms\"").await;
     let first = round();
     d.freeze(true);
     for slot in first..first + 4 {
@@ -79,6 +80,38 @@ async fn a_leg_ends_whose_outer_peer_stands_still_while_another_goes_on() {
     assert_eq!((seen.nodes[0].leg, seen.nodes[0].behind), (1, 0));
     assert_eq!(seen.outer[1].trouble, "the outer peer is 5 blocks behind");
     assert_eq!((seen.alarms[0].kind, seen.alarms[0].node.clone()), ("behind", d.address().to_string()));
+    // It is avoided for longer than one that fails.
+    tokio::time::pause();
+    tokio::time::advance(AVOIDED * 2).await;
+    assert!(!bed.handle.snapshot().outer[1].trouble.is_empty());
+}
+
+/// What a node is sent of long ago says nothing of where the others should be.
+#[tokio::test]
+async fn old_blocks_put_nobody_behind() {
+    let (c, _d, bed, a, _b) = pair("outer_lag = 0").await;
+    let first = round() - 5000;
+    for slot in first..first + 6 {
+        c.produce(theirs(), Slot(slot), 0);
+    }
+    a.until("its peer's", |it| it.head() == c.head()).await;
+    assert_eq!(bed.handle.snapshot().nodes.iter().map(|leg| leg.behind).collect::<Vec<_>>(), [0, 0]);
+}
+
+/// It gets our round and sends none of it back, while another one sends what it has of it.
+#[tokio::test]
+async fn a_peer_that_was_given_our_blocks_is_not_behind() {
+    let (c, d, bed, a, b) = pair("outer_lag = 0").await;
+    let first = round();
+    for slot in first..first + 6 {
+        produce(&[&a], slot, 0);
+    }
+    c.until("ours", |it| it.head() == a.head()).await;
+    for frame in c.chain(|chain| chain.branch(2, u32::MAX)) {
+        d.say(&frame);
+    }
+    b.until("ours", |it| it.head() == a.head()).await;
+    assert_eq!(bed.handle.snapshot().nodes.iter().map(|leg| leg.behind).collect::<Vec<_>>(), [0, 0]);
 }
 
 /// A node of Spring that has a block by another relay already is told of it by its id alone.
@@ -98,13 +131,33 @@ async fn a_block_that_is_only_named_counts_as_one_that_was_sent() {
         d.say(&whole(&Message::BlockNotice(BlockNotice { previous: pair[0], id: pair[1] })));
     }
     bed.until("it isn't", |it| behind(it) == 0).await;
-    c.produce(theirs(), Slot(first + 6), 0);
+    let newest = c.produce(theirs(), Slot(first + 6), 0);
     bed.until("it is again", |it| behind(it) == 1).await;
+    // A name puts nobody behind: what it names may never come.
+    let mut next = newest;
+    next.0[..4].copy_from_slice(&(newest.block_num() + 1).to_be_bytes());
+    d.say(&whole(&Message::BlockNotice(BlockNotice { previous: newest, id: next })));
+    bed.until("it isn't", |it| behind(it) == 0).await;
+    assert_eq!(bed.handle.snapshot().nodes[0].behind, 0);
+}
+
+/// What a peer says that it has counts, though it hasn't sent it.
+#[tokio::test]
+async fn a_peer_that_tells_its_head_is_not_behind() {
+    let (c, d, bed, a, _b) = pair("outer_lag = 0").await;
+    let behind = |bed: &Bed| bed.handle.snapshot().nodes[1].behind;
+    let head = c.produce(theirs(), Slot(round()), 0);
+    a.until("its peer's", |it| it.head() == head).await;
+    bed.until("it is behind", |it| behind(it) == 1).await;
+    let none = IdList { mode: Mode::NONE, pending: 0, ids: List::EMPTY };
+    let known = IdList { mode: Mode::CATCH_UP, pending: head.block_num(), ids: List::Items(&[head]) };
+    d.say(&whole(&Message::Notice(Notice { known_trx: none, known_blocks: known })));
+    bed.until("it isn't", |it| behind(it) == 0).await;
 }
 
 #[tokio::test]
-async fn unless_it_is_asked_for_each_node_hears_its_own_outer_peer() {
-    let (c, d, _bed, a, b) = pair("").await;
+async fn if_that_is_not_wanted_each_node_hears_its_own_outer_peer() {
+    let (c, d, _bed, a, b) = pair("fan_inward = false").await;
     let first = round();
     c.produce(theirs(), Slot(first), 0);
     c.say(&trx(b"one"));

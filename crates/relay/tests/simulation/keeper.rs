@@ -98,7 +98,12 @@ impl Keeper for Shared {
     }
 
     fn reach(&mut self, relay: usize, there: bool) {
-        self.proxies[relay].set(if there { Mode::Pass } else { Mode::Cut });
+        let proxy = &self.proxies[relay];
+        if there {
+            proxy.set(Mode::Pass);
+        } else {
+            self.runtime.block_on(within(20, proxy.cut()));
+        }
         let claims = Arc::clone(&self.claims[relay]);
         let chain = self.chain;
         // So that what is under way doesn't depend on who is quicker.

@@ -21,6 +21,12 @@ pub enum Mode {
     Hang,
     /// Questions pass, answers don't before that is over.
     Deaf,
+    /// Nothing passes on connections that are open now, as where a machine is gone, and they don't end. New ones are well.
+    Gone,
+    /// Connections that are open now end when something passes: a question that gets there, or doesn't. New ones are well.
+    Stale {
+        gets_there: bool,
+    },
     /// Answers come later.
     Delay(Duration),
 }
@@ -30,6 +36,8 @@ pub struct Proxy {
     pub port: u16,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
+    /// Counts connections that are led on.
+    open: watch::Sender<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -40,7 +48,8 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let mode = watch::Sender::new(Mode::Pass);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let (modes, counted) = (mode.subscribe(), Arc::clone(&accepted));
+        let open = watch::Sender::new(0);
+        let (modes, counted, opened) = (mode.subscribe(), Arc::clone(&accepted), open.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -48,14 +57,25 @@ impl Proxy {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 counted.fetch_add(1, Ordering::SeqCst);
                 while connections.try_join_next().is_some() {}
-                connections.spawn(serve(client, upstream, modes.clone()));
+                let (modes, opened) = (modes.clone(), opened.clone());
+                opened.send_modify(|open| *open += 1);
+                connections.spawn(async move {
+                    serve(client, upstream, modes).await;
+                    opened.send_modify(|open| *open -= 1);
+                });
             }
         });
-        Self { port, mode, accepted, _tasks: tasks }
+        Self { port, mode, accepted, open, _tasks: tasks }
     }
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// The same, and waits until no connection is left that is older: who sets [`Mode::Cut`] and passes on soon after would else leave some of them as they are.
+    pub async fn cut(&self) {
+        self.set(Mode::Cut);
+        self.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
     }
 
     /// How many connections there have been.
@@ -71,10 +91,11 @@ async fn serve(client: TcpStream, upstream: u16, mut mode: watch::Receiver<Mode>
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let is_new = matches!(*mode.borrow(), Mode::Stale { .. } | Mode::Gone);
     let (up, down) = (mode.clone(), mode.clone());
     tokio::select! {
-        () = pump(from_client, to_server, up, false) => {}
-        () = pump(from_server, to_client, down, true) => {}
+        () = pump(from_client, to_server, up, false, is_new) => {}
+        () = pump(from_server, to_client, down, true, is_new) => {}
         _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
     }
 }
@@ -84,6 +105,7 @@ async fn pump(
     mut to: OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
     answers: bool,
+    is_new: bool,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
@@ -94,7 +116,15 @@ async fn pump(
         {
             tokio::time::sleep(time).await;
         }
-        let held = |mode: &Mode| *mode == Mode::Hang || answers && *mode == Mode::Deaf;
+        if let Mode::Stale { gets_there } = now
+            && !is_new
+            && gets_there == answers
+        {
+            return;
+        }
+        let held = |mode: &Mode| {
+            *mode == Mode::Hang || *mode == Mode::Gone && !is_new || answers && *mode == Mode::Deaf
+        };
         if mode.wait_for(|mode| !held(mode)).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
             return;
         }

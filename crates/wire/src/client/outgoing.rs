@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::io::AsyncWrite;
 
+use super::Again;
 use super::endpoint::Endpoint;
 
 /// A body up to this length is written together with the head: the copy costs less than a second slice.
@@ -22,6 +23,8 @@ pub(super) struct Outgoing {
     body: Bytes,
     /// Whether replies to it have no body (HEAD).
     pub(super) is_head: bool,
+    /// If it may be done twice.
+    pub(super) again: Option<Again>,
 }
 
 /// Header fields as they go out: written once, however often they are sent. What is of the connection, `host` and the body's length, is
@@ -117,7 +120,7 @@ impl Outgoing {
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(small(&body));
         let body = if small(&body).is_empty() { body } else { Bytes::new() };
-        Self { head, body, is_head }
+        Self { head, body, is_head, again: None }
     }
 
     /// Writes what is left. Ready once all of it has left, or on an error.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::nodeos::chain::{Chain, now, time_to};
 use crate::nodeos::key::unhex;
 use crate::nodeos::pack::{Action, name};
-use crate::nodeos::round::{ROUND, Round, one_block_a_slot};
+use crate::nodeos::round::{ROUND, Round, one_block_a_slot, public_slots};
 use crate::nodeos::tap::Tap;
 use crate::nodeos::{Nodeos, Part};
 use crate::{Lab, Result, until};
@@ -137,6 +137,11 @@ impl Devnet {
             tap.polite()?;
         }
         one_block_a_slot(name(PRODUCER), &self.outer.each_ref())
+    }
+
+    /// The slots of the producer of which a block has reached the public side.
+    pub(crate) fn public_slots(&self) -> Vec<u32> {
+        public_slots(name(PRODUCER), &self.outer.each_ref())
     }
 
     /// The node whose block went out where the nodes' blocks differ, in the round from slot `first` on; `None` if the round is over and

@@ -5,6 +5,17 @@
 use crate::nodeos::key::sha256;
 use crate::{Result, ensure, fail};
 
+/// Of frames that a witness counts.
+pub const HANDSHAKE: u8 = 0;
+/// The same.
+pub const GO_AWAY: u8 = 2;
+/// The same.
+pub const REQUEST: u8 = 5;
+/// The same.
+pub const SYNC_REQUEST: u8 = 6;
+/// The same.
+pub const BLOCK: u8 = 7;
+
 /// Longer frames are no nodeos's.
 const LONGEST: usize = 8 << 20;
 
@@ -70,8 +81,8 @@ impl Cutter {
 
 fn frame(payload: &[u8]) -> Result<Frame> {
     match payload {
-        [2, a, b, c, d, ..] => Ok(Frame::GoAway(u32::from_le_bytes([*a, *b, *c, *d]))),
-        [7, block @ ..] => Ok(Frame::Block(header(block)?)),
+        [GO_AWAY, a, b, c, d, ..] => Ok(Frame::GoAway(u32::from_le_bytes([*a, *b, *c, *d]))),
+        [BLOCK, block @ ..] => Ok(Frame::Block(header(block)?)),
         [kind, ..] => Ok(Frame::Other(*kind)),
         [] => fail!("an empty frame"),
     }

@@ -119,6 +119,11 @@ impl fmt::Display for Round {
     }
 }
 
+/// The slots of `producer` of which a block has reached the public side.
+pub(crate) fn public_slots(producer: u64, outer: &[&Tap]) -> Vec<u32> {
+    outward(producer, outer).map(|passed| passed.block.slot).collect()
+}
+
 /// Fails where two blocks for one slot of `producer` have ever reached the public side, on whatever connection. Gives how many slots
 /// there were.
 ///

@@ -1,7 +1,7 @@
 //! Stands on a connection between nodes, or between a node and the binary under test: passes every byte on as it came, and keeps a record
 //! of blocks and of go_aways.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::nodeos::frames::{Cutter, Frame, Header};
+use crate::nodeos::frames::{Cutter, Frame, GO_AWAY, Header};
 use crate::{Failure, Result};
 
 const BUFFER: usize = 64 << 10;
@@ -57,6 +57,8 @@ struct Record {
     blocks: Vec<Passed>,
     /// Reasons of go_aways to who dialed.
     told_to_go: Vec<u32>,
+    /// How many frames of a type went up.
+    up: BTreeMap<u8, u32>,
     connections: u32,
     broken: Option<String>,
 }
@@ -100,6 +102,11 @@ impl Tap {
     /// How many connections have been led on.
     pub fn connections(&self) -> u32 {
         self.shared.record(|record| record.connections)
+    }
+
+    /// How many frames of this type have gone up.
+    pub fn sent(&self, kind: u8) -> u32 {
+        self.shared.record(|record| record.up.get(&kind).copied().unwrap_or_default())
     }
 
     /// Fails where something went through that is no frame, or a go_away went to who dialed.
@@ -176,12 +183,18 @@ fn witness(cutter: &mut Cutter, way: Way, shared: &Shared) -> bool {
                 Some(true)
             }
             Ok(Some(Frame::GoAway(reason))) => {
-                if way == Way::Down {
-                    record.told_to_go.push(reason);
+                match way {
+                    Way::Down => record.told_to_go.push(reason),
+                    Way::Up => *record.up.entry(GO_AWAY).or_default() += 1,
                 }
                 Some(true)
             }
-            Ok(Some(Frame::Other(_))) => Some(true),
+            Ok(Some(Frame::Other(kind))) => {
+                if way == Way::Up {
+                    *record.up.entry(kind).or_default() += 1;
+                }
+                Some(true)
+            }
             Ok(None) => None,
             Err(failure) => {
                 record.broken = Some(format!("{way:?}: {failure}"));

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
-use mainstay_wire::client::{Client, Options};
+use mainstay_wire::client::{Again, Client, Options};
 use tokio::time::Instant;
 
 use super::address::User;
@@ -70,19 +70,20 @@ impl Member {
         *self.away.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
     }
 
-    /// Posts to one of etcd's functions; authenticates where that has to be.
+    /// Posts to one of etcd's functions; authenticates where that has to be. All that is asked may be asked twice.
     pub(super) async fn ask(
         &self,
         function: &'static str,
         body: &Bytes,
+        again: Again,
         deadline: Instant,
     ) -> Result<Bytes, Trouble> {
         let mut token = self.token();
         for _ in 0..2 {
             if matches!(token, Token::Unknown) {
-                token = self.authenticate(deadline).await?;
+                token = self.authenticate(again, deadline).await?;
             }
-            match self.post(function, body, &token, deadline).await? {
+            match self.post(function, body, &token, again, deadline).await? {
                 Reply::Done(answer) => return Ok(answer),
                 Reply::WhoAsks => token = self.keep(Token::Unknown),
             }
@@ -104,10 +105,10 @@ impl Member {
         token
     }
 
-    async fn authenticate(&self, deadline: Instant) -> Result<Token, Trouble> {
+    async fn authenticate(&self, again: Again, deadline: Instant) -> Result<Token, Trouble> {
         let Some(user) = &self.user else { return Ok(Token::NotWanted) };
         let body = api::authenticate(&user.name, &user.password);
-        let (status, answer) = self.send("/v3/auth/authenticate", &body, None, deadline).await?;
+        let (status, answer) = self.send("/v3/auth/authenticate", &body, None, again, deadline).await?;
         if status == StatusCode::OK {
             let token = api::read_token(&answer).and_then(|token| HeaderValue::try_from(token).ok());
             let mut token = token.ok_or_else(|| self.trouble("it gives no token"))?;
@@ -130,10 +131,11 @@ impl Member {
         function: &'static str,
         body: &Bytes,
         token: &Token,
+        again: Again,
         deadline: Instant,
     ) -> Result<Reply, Trouble> {
         let token = if let Token::Is(token) = token { Some(token) } else { None };
-        let (status, answer) = self.send(function, body, token, deadline).await?;
+        let (status, answer) = self.send(function, body, token, again, deadline).await?;
         if status == StatusCode::OK {
             return Ok(Reply::Done(answer));
         }
@@ -156,6 +158,7 @@ impl Member {
         function: &'static str,
         body: &Bytes,
         token: Option<&HeaderValue>,
+        again: Again,
         deadline: Instant,
     ) -> Result<(StatusCode, Bytes), Trouble> {
         let mut request = Request::new(body.clone());
@@ -167,7 +170,7 @@ impl Member {
         if let Some(token) = token {
             fields.insert(AUTHORIZATION, token.clone());
         }
-        let reply = self.client.send(request, deadline).await;
+        let reply = self.client.send_again(request, again, deadline).await;
         let reply = reply.map_err(|error| self.trouble(&error.to_string()))?;
         Ok((reply.status, reply.body))
     }

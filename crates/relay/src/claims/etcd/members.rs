@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use mainstay_wire::client::Again;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,8 +29,9 @@ impl Members {
         &self.all
     }
 
-    /// Asks one after the other, and the first one once more, since it may be its connection that is dead. What has begun goes on without who
-    /// asks, up to the deadline, so that its connection can be kept.
+    /// Asks one after the other, and the first one once more, on a fresh connection: it may be its connections that are dead. One that breaks is
+    /// replaced at once; one to a machine that is gone, or moved, says nothing. What has begun goes on without who asks, up to the deadline, so that its
+    /// connection can be kept.
     pub(super) async fn ask(
         &self,
         function: &'static str,
@@ -52,15 +54,16 @@ impl Members {
         let (tell, mut told) = mpsc::channel(attempts.max(1));
         let mut pending = 0;
         for (attempt, at) in able.into_iter().enumerate() {
+            let is_last = attempt + 1 == attempts;
+            let again = if is_last { Again::Fresh } else { Again::IfItBreaks };
             let (member, body, tell) = (Arc::clone(&self.all[at]), body.clone(), tell.clone());
             tokio::spawn(async move {
-                let answer = member.ask(function, &body, deadline).await;
+                let answer = member.ask(function, &body, again, deadline).await;
                 // Nobody may listen any longer.
                 let _ = tell.try_send((at, answer));
             });
             pending += 1;
-            let until =
-                if attempt + 1 == attempts { deadline } else { (Instant::now() + part).min(deadline) };
+            let until = if is_last { deadline } else { (Instant::now() + part).min(deadline) };
             // Until somebody says yes, or everybody no, or the part is over.
             while pending > 0 {
                 let Ok(Some((at, answer))) = timeout_at(until, told.recv()).await else { break };

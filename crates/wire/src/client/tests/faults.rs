@@ -106,6 +106,94 @@ async fn a_reused_connection_that_dies_after_the_request_is_not_retried() {
     during(calls, script).await;
 }
 
+fn twice(body: &'static [u8]) -> Request<Bytes> {
+    Request::post("/twice").body(Bytes::from_static(body)).unwrap()
+}
+
+/// Both of two kept connections break once a request is there, as they do where a server was restarted and nobody has looked since.
+#[tokio::test]
+async fn what_may_be_done_twice_is_tried_again_at_once_where_a_kept_connection_breaks() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut kept = [accept(&listener).await, accept(&listener).await];
+        for stream in &mut kept {
+            read_request(stream).await.unwrap();
+        }
+        for stream in &mut kept {
+            stream.write_all(OK).await.unwrap();
+        }
+        // The newest is taken first, whichever that is.
+        let [one, other] = &mut kept;
+        tokio::select! {
+            asked = read_request(one) => asked,
+            asked = read_request(other) => asked,
+        }
+        .unwrap();
+        drop(kept);
+        let mut stream = accept(&listener).await;
+        let (_, body) = read_request(&mut stream).await.unwrap();
+        assert_eq!(body, b"second");
+        stream.write_all(OK).await.unwrap();
+        stream
+    };
+    let calls = async {
+        let (one, other) = tokio::join!(post(&client), post(&client));
+        one.and(other).unwrap();
+        let reply = client.send_again(twice(b"second"), Again::IfItBreaks, soon()).await.unwrap();
+        assert_eq!(reply.status, StatusCode::OK);
+    };
+    during(calls, script).await;
+}
+
+#[tokio::test]
+async fn what_breaks_on_a_fresh_connection_or_is_no_reply_is_not_tried_again() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut stream = accept(&listener).await;
+        read_request(&mut stream).await.unwrap();
+        drop(stream);
+        let mut stream = accept(&listener).await;
+        assert_eq!(read_request(&mut stream).await.unwrap().1, b"second");
+        stream.write_all(OK).await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(b"what?\r\n\r\n").await.unwrap();
+        let mut stream = accept(&listener).await;
+        assert_eq!(read_request(&mut stream).await.unwrap().1, b"fourth");
+        stream.write_all(OK).await.unwrap();
+    };
+    let calls = async {
+        let send = async |body| client.send_again(twice(body), Again::IfItBreaks, soon()).await;
+        assert_eq!(kind(&send(b"first").await.unwrap_err()), (Fault::Reset, Delivered::Maybe));
+        send(b"second").await.unwrap();
+        assert_eq!(send(b"third").await.unwrap_err().fault, Fault::Protocol);
+        send(b"fourth").await.unwrap();
+    };
+    during(calls, script).await;
+}
+
+#[tokio::test]
+async fn a_fresh_connection_is_fresh_and_kept() {
+    let (listener, client) = node().await;
+    let script = async {
+        let mut older = accept(&listener).await;
+        read_request(&mut older).await.unwrap();
+        older.write_all(OK).await.unwrap();
+        let mut newest = accept(&listener).await;
+        for _ in 0..2 {
+            read_request(&mut newest).await.unwrap();
+            newest.write_all(OK).await.unwrap();
+        }
+        (older, newest)
+    };
+    let calls = async {
+        post(&client).await.unwrap();
+        client.send_again(twice(b"{}"), Again::Fresh, soon()).await.unwrap();
+        assert_eq!(client.shared.pool.len(), 2);
+        post(&client).await.unwrap();
+    };
+    during(calls, script).await;
+}
+
 #[tokio::test]
 async fn a_request_of_which_nothing_could_be_written_is_safe_to_send_again() {
     let (listener, client) = node().await;

@@ -6,7 +6,7 @@ mod table;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_wire::client::Attestation;
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
@@ -128,7 +128,7 @@ pub struct Execution {
 #[allow(missing_docs)] // each field is the key of the same name in GUARD
 pub struct Guarded {
     pub name: String,
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// May hold credentials: never show it.
     pub beacon_node: Url,
     pub execution_node: Option<Execution>,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mainstay_settings::{Listen, Problem, Settings};
-use mainstay_wire::client::Attestation;
+use mainstay_wire::client::{self, Attestation};
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
@@ -166,6 +166,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Who judges nodes that are to prove what they run; not of the role's own settings. Without one they are refused.
     pub attest: Option<Attestation>,
+    /// node_ca, node_cert, node_key: for beacon nodes and execution nodes over https.
+    pub node_tls: Option<client::Tls>,
 }
 
 impl Config {

@@ -17,6 +17,9 @@ pub static SECTION: Section = Section::role(
         tls::TLS_KEY,
         tls::TLS_CA,
         keys::NODES.short('n').required(),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new(
             "jwt_secret",
             Kind::Path,
@@ -84,6 +87,7 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     for mirror in &mut execution.links {
         // A mirror sees calls in the order in which the consensus client makes them.
         mirror.in_flight = 1;
+        mirror.tls = execution.tls.clone();
     }
     let tls = tls::LISTENER.read_served(s, problems, Tls::of_files);
     let secret = match &execution.signing {

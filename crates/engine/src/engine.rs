@@ -63,7 +63,7 @@ impl Engine {
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let connect = over_http(config.execution.attest.clone());
+        let connect = over_http(config.execution.attest.clone(), config.execution.tls.clone());
         Self::build_over(config, metrics, connect)
     }
 

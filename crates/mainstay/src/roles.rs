@@ -145,9 +145,18 @@ impl Built {
     }
 }
 
-/// The certificate of a role with one listener.
-fn served(listen: &Listen, tls: Option<&Tls>) -> Vec<(String, Watched)> {
-    tls.map(|tls| (listen.to_string(), tls.watched())).into_iter().collect()
+/// The certificates of a role with one listener: what it serves with, and what it shows to nodes.
+fn certificates(
+    listen: &Listen,
+    tls: Option<&Tls>,
+    nodes: Option<&mainstay_wire::client::Tls>,
+) -> Vec<(String, Watched)> {
+    let served = tls.map(|tls| (listen.to_string(), tls.watched()));
+    served.into_iter().chain(shown_to_nodes(nodes)).collect()
+}
+
+fn shown_to_nodes(tls: Option<&mainstay_wire::client::Tls>) -> Option<(String, Watched)> {
+    tls.map(|tls| ("nodes".to_owned(), tls.watched()))
 }
 
 /// `1 node`, `3 nodes`.
@@ -182,6 +191,7 @@ fn targets(execution: &mainstay_execution::Config, unsigned: Asked) -> Vec<Targe
         group: execution.name.clone(),
         name: node.spec.name.clone(),
         url: node.spec.url.clone(),
+        tls: execution.tls.clone(),
         asked: node.secret.clone().map_or_else(|| unsigned.clone(), Asked::Engine),
     };
     execution.nodes.iter().map(target).collect()

@@ -10,7 +10,7 @@ use http::HeaderName;
 use mainstay_node::health;
 use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_store::RedisAddress;
-use mainstay_wire::client::Attestation;
+use mainstay_wire::client::{self, Attestation};
 use mainstay_wire::server::Tls;
 
 use crate::classify::Rule;
@@ -60,6 +60,8 @@ pub struct Config {
     /// tls_cert, tls_key, tls_ca.
     pub tls: Option<Tls>,
     pub nodes: Vec<Upstream>,
+    /// node_ca, node_cert, node_key.
+    pub node_tls: Option<client::Tls>,
     /// Requests at once of a node without `_workers`.
     pub node_workers: u32,
     /// Lanes, limits, slow start.

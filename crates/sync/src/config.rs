@@ -26,6 +26,9 @@ pub static SECTION: Section = Section::role(
         tls::TLS_KEY,
         tls::TLS_CA,
         keys::NODES.short('n').required(),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new(
             "proxies",
             Kind::List(&Kind::Text),

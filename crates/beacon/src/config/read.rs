@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_node::NodeSpec;
 use mainstay_settings::{Problem, Settings, tls};
+use mainstay_wire::client;
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
@@ -61,6 +62,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(4)),
         max_connections: s.integer("max_connections")? as usize,
         attest: None,
+        node_tls: tls::NODES
+            .read(s, problems, |files| client::Tls::of_files(files.authorities, files.identity)),
     })
 }
 

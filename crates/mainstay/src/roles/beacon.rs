@@ -10,7 +10,7 @@ use mainstay_wire::socket::Listener;
 use url::Url;
 
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count, shown_to_nodes};
 
 /// The beacon role among the roles.
 pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_beacon::SECTION, extra: &[], configure };
@@ -32,7 +32,7 @@ impl Configured for Config {
 
     fn certificates(&self) -> Vec<(String, Watched)> {
         let of_guard = |guard: &Guarded| Some((guard.listen.to_string(), guard.tls.as_ref()?.watched()));
-        self.guards.iter().filter_map(of_guard).collect()
+        self.guards.iter().filter_map(of_guard).chain(shown_to_nodes(self.node_tls.as_ref())).collect()
     }
 
     /// Guards of the lists go before those of tables.
@@ -61,6 +61,7 @@ impl Configured for Config {
                 group: self.name.clone(),
                 name: guard.name.clone(),
                 url: execution.url.clone(),
+                tls: self.node_tls.clone(),
                 asked: execution.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
             })
         };

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, served, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, certificates, count, targets};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
 pub(crate) const KIND: RoleKind = RoleKind {
@@ -37,7 +37,7 @@ impl Configured for Config {
     }
 
     fn certificates(&self) -> Vec<(String, Watched)> {
-        served(&self.listen, self.tls.as_ref())
+        certificates(&self.listen, self.tls.as_ref(), self.execution.tls.as_ref())
     }
 
     fn summary(&self) -> String {

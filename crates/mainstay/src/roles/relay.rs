@@ -8,7 +8,7 @@ use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::probe::Target;
-use crate::roles::{Built, Configured, Metrics, RoleKind, served};
+use crate::roles::{Built, Configured, Metrics, RoleKind, certificates};
 
 /// The relay role among the roles.
 pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_relay::SECTION, extra: &[], configure };
@@ -33,7 +33,7 @@ impl Configured for Config {
     }
 
     fn certificates(&self) -> Vec<(String, Watched)> {
-        served(&self.listen, self.tls.as_ref())
+        certificates(&self.listen, self.tls.as_ref(), None)
     }
 
     fn summary(&self) -> String {

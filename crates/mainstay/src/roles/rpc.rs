@@ -14,7 +14,7 @@ use url::Url;
 use crate::dropin::Extra;
 use crate::dropin::prio::NO_REDIS;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count, served};
+use crate::roles::{Built, Configured, Metrics, RoleKind, certificates, count};
 
 /// The rpc role among the roles; with prio-load-balancer's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -42,7 +42,7 @@ impl Configured for Config {
     }
 
     fn certificates(&self) -> Vec<(String, Watched)> {
-        served(&self.listen, self.tls.as_ref())
+        certificates(&self.listen, self.tls.as_ref(), self.node_tls.as_ref())
     }
 
     fn summary(&self) -> String {
@@ -66,6 +66,7 @@ impl Configured for Config {
             name: node.name(),
             url: node.url.clone(),
             asked: asked.clone(),
+            tls: self.node_tls.clone(),
         };
         self.nodes.iter().map(target).collect()
     }

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, served, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, certificates, count, targets};
 
 /// The sync role among the roles; with sync-proxy's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -29,7 +29,7 @@ impl Configured for Config {
     }
 
     fn certificates(&self) -> Vec<(String, Watched)> {
-        served(&self.listen, self.tls.as_ref())
+        certificates(&self.listen, self.tls.as_ref(), self.execution.tls.as_ref())
     }
 
     fn summary(&self) -> String {

@@ -6,6 +6,7 @@ use http::HeaderName;
 use mainstay_node::health;
 use mainstay_settings::{Problem, Settings, tls};
 use mainstay_store::RedisAddress;
+use mainstay_wire::client;
 use mainstay_wire::server::Tls;
 
 use super::{Api, Config, Probes, Redis};
@@ -54,6 +55,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         listen: s.listen("listen")?,
         tls: tls::LISTENER.read_served(s, problems, Tls::of_files),
         nodes: nodes(s, problems),
+        node_tls: tls::NODES
+            .read(s, problems, |files| client::Tls::of_files(files.authorities, files.identity)),
         node_workers: count("node_workers") as u32,
         queue: Options {
             rules,

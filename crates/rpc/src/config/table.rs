@@ -26,6 +26,9 @@ pub static SECTION: Section = Section::role(
              those that state_dir or redis has",
         )
         .short('n'),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new("node_workers", WORKERS, "Requests at once of a node without _workers").default("8"),
         keys::REQUEST_TIMEOUT,
         Key::new("try_timeout", Kind::Duration, "Longest wait for a node's answer to one try").default("3s"),

@@ -1,7 +1,7 @@
 //! `mainstay relay tunnel` as an operator uses it.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "../../relay/tests/common/authority.rs"]
+#[path = "../../../tests/authority.rs"]
 #[allow(dead_code)]
 mod authority;
 mod support;

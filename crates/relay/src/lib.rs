@@ -26,7 +26,7 @@
 
 mod audit;
 #[cfg(test)]
-#[path = "../tests/common/authority.rs"]
+#[path = "../../../tests/authority.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod authority;
 pub mod claims;

@@ -6,6 +6,7 @@ mod smuggling;
 mod stalls;
 mod streams;
 mod tls;
+mod unix;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -46,7 +46,7 @@ fn every_role_and_the_admin_listener_have_one() {
          [engine]\nlisten = \"{}\"\nnodes = [\"{node}\"]\njwt_secret = \"jwt.hex\"\n\
          [sync]\nlisten = \"{}\"\nnodes = [\"{node}\"]\njwt_secret = \"jwt.hex\"\n\
          [rpc]\nlisten = \"{}#mode=0600\"\nnodes = [\"{node}\"]\nhealth = \"net_version\"\n\
-         [beacon]\nlisten = [\"{}\"]\nbeacon_node = [\"{node}\"]\n\
+         [beacon]\nlisten = [\"{}\"]\nbeacon_node = [\"http://127.0.0.1:1\"]\n\
          [relay]\nlisten = \"{}\"\nunix = \"second.sock\"\nouter = [\"127.0.0.1:1\"]\nproducer = [\"prodx\"]\n",
         at("admin"),
         at("metrics"),
@@ -78,7 +78,7 @@ fn every_role_and_the_admin_listener_have_one() {
     // To a page of figures nobody needs a token; to change something one has to be a process of this machine, as over loopback.
     let metrics = curl(&socket("engine"), &["http://localhost/metrics"]);
     assert!(metrics.out.ends_with(" 200"), "{}", metrics.out);
-    let change = ["--request", "POST", "--data", r#"{"uri":"http://127.0.0.1:2"}"#];
+    let change = ["--request", "POST", "--data", r#"{"uri":"http://127.0.0.1:2","force":true}"#];
     let url = ["http://localhost/nodes"];
     let own = curl(&socket("rpc"), &[&change[..], &url].concat());
     assert!(own.out.ends_with(" 200"), "{}", own.out);

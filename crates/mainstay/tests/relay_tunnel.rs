@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "../../../tests/authority.rs"]
-#[allow(dead_code)]
 mod authority;
 mod support;
 

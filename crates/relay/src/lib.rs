@@ -27,7 +27,6 @@
 mod audit;
 #[cfg(test)]
 #[path = "../../../tests/authority.rs"]
-#[allow(dead_code, unreachable_pub)]
 mod authority;
 pub mod claims;
 mod clock;

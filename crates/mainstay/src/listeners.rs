@@ -194,7 +194,7 @@ mod tests {
         let listen: Listen = format!("unix:{}", path.display()).parse().unwrap();
         let mut first = Inherited::default();
         let old = first.bind(&listen).await.unwrap();
-        let passed = || OwnedFd::from(rustix::io::dup(&old).unwrap());
+        let passed = || rustix::io::dup(&old).unwrap();
 
         // One that takes over, and fails before it serves, takes nothing with it.
         let mut failed = Inherited::default();

@@ -139,7 +139,7 @@ packaging() {
   go_tool helm 3.19.5 helm.sh/helm/v3/cmd/helm helm
   apt_tool buildah "it builds the container"
   apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
-  apt_tool curl "docs/quickstart.md uses it"
+  apt_tool curl "docs/quickstart.md and the tests of listeners use it"
   apt_tool shellcheck "it reads every script"
 }
 

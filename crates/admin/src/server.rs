@@ -11,9 +11,9 @@ use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mainstay_wire::server::{self, Handler, Options, ReplyBody, Response};
+use mainstay_wire::server::{self, Handler, Options, ReplyBody, Response, Tls};
+use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -62,23 +62,30 @@ impl Deref for Site {
 #[derive(Clone, Copy)]
 pub(crate) struct Streamed;
 
-/// Serves until `stop`; what is in flight then has 2 s to end. Health endpoints answer until then, so stop it last.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+/// Serves until `stop`, over TLS if there is a certificate; what is in flight then has 2 s to end. Health endpoints answer until then, so
+/// stop it last.
+pub async fn serve(listener: impl Into<Listener>, tls: Option<Tls>, admin: Admin, stop: CancellationToken) {
+    let listener = listener.into();
     let site = Arc::new(Site { admin, live: Live::new(stop.clone()) });
     let watching = tokio::spawn(live::watch(site.clone()));
-    serve_router(listener, endpoints::router(site), stop).await;
+    serve_router(listener, tls, endpoints::router(site), stop).await;
     // It ends by `stop` too.
     let _ = watching.await;
 }
 
 /// Serves `/metrics` and nothing else until `stop`: whoever may see figures needs no way to the API.
-pub async fn serve_metrics(listener: TcpListener, registry: Arc<Registry>, stop: CancellationToken) {
-    serve_router(listener, endpoints::metrics_router(registry), stop).await;
+pub async fn serve_metrics(
+    listener: impl Into<Listener>,
+    tls: Option<Tls>,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+) {
+    serve_router(listener.into(), tls, endpoints::metrics_router(registry), stop).await;
 }
 
-async fn serve_router(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn serve_router(listener: Listener, tls: Option<Tls>, router: Router, stop: CancellationToken) {
     let handler = Shell { router };
-    let options = Options { max_connections: MAX_CONNECTIONS, ..Options::default() };
+    let options = Options { max_connections: MAX_CONNECTIONS, tls, ..Options::default() };
     server::serve(listener, handler, options, stop, GRACE).await;
 }
 

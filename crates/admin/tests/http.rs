@@ -89,7 +89,7 @@ async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
         explain: None,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, admin, stop.clone()));
+    let task = tokio::spawn(serve(listener, None, admin, stop.clone()));
     Running { address, lifecycle, stop, task }
 }
 
@@ -199,7 +199,7 @@ async fn readyz_follows_the_process() {
         address: listener.local_addr().unwrap(),
         lifecycle: starting,
         stop: stop.clone(),
-        task: tokio::spawn(serve(listener, admin, stop)),
+        task: tokio::spawn(serve(listener, None, admin, stop)),
     };
     assert_eq!(running.get("/readyz").await.body, "starting\n");
     running.lifecycle.serving();
@@ -229,7 +229,7 @@ async fn a_listener_for_metrics_alone_has_nothing_else() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve_metrics(listener, Arc::new(registry), stop.clone()));
+    let task = tokio::spawn(serve_metrics(listener, None, Arc::new(registry), stop.clone()));
     let running = Running { address, lifecycle: Lifecycle::new(), stop, task };
     let page = running.get("/metrics").await;
     assert!(page.status == 200 && page.body.contains("mainstay_test_total 0"), "{}", page.body);

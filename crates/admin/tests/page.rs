@@ -84,7 +84,7 @@ async fn start(explain: Option<Explain>) -> Running {
         explain,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, admin, stop.clone()));
+    let task = tokio::spawn(serve(listener, None, admin, stop.clone()));
     Running { address, stop, task, role }
 }
 

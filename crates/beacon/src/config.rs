@@ -6,8 +6,8 @@ mod table;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mainstay_settings::{Problem, Settings};
-use mainstay_wire::client::Attestation;
+use mainstay_settings::{Listen, Problem, Settings};
+use mainstay_wire::client::{self, Attestation};
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
@@ -128,7 +128,7 @@ pub struct Execution {
 #[allow(missing_docs)] // each field is the key of the same name in GUARD
 pub struct Guarded {
     pub name: String,
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// May hold credentials: never show it.
     pub beacon_node: Url,
     pub execution_node: Option<Execution>,
@@ -166,6 +166,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Who judges nodes that are to prove what they run; not of the role's own settings. Without one they are refused.
     pub attest: Option<Attestation>,
+    /// node_ca, node_cert, node_key: for beacon nodes and execution nodes over https.
+    pub node_tls: Option<client::Tls>,
 }
 
 impl Config {

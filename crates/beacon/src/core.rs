@@ -398,8 +398,9 @@ fn post(
     let names = builtins.iter().map(|check| check.word()).chain(own.iter().map(|check| check.name.as_str()));
     let checks: Vec<Arc<str>> = names.chain([TRAFFIC]).map(Arc::from).collect();
     let connect: Connect<'_> = &|url, options| {
-        let (idle_timeout, attest) = (config.node_idle_timeout, config.attest.clone());
-        connect(url, client::Options { idle_timeout, attest, ..options })
+        let (idle_timeout, attest, tls) =
+            (config.node_idle_timeout, config.attest.clone(), config.node_tls.clone());
+        connect(url, client::Options { idle_timeout, attest, tls, ..options })
     };
     let asked = client::Options { max_reply: MAX_ANSWER, ..client::Options::default() };
     let execution = match &guarded.execution_node {

@@ -1,6 +1,5 @@
 //! What the outside may ask and do: state, health, drain.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -52,7 +51,7 @@ pub struct GuardView {
     /// Its name.
     pub name: String,
     /// Where validator clients connect by its config.
-    pub listen: SocketAddr,
+    pub listen: String,
     /// The beacon node's URL without credentials.
     pub uri: String,
     /// Whether requests get through.
@@ -214,7 +213,7 @@ fn view(post: &Post, look: &Look<'_>, attest: Option<&Attestation>) -> GuardView
     };
     GuardView {
         name: post.config.name.clone(),
-        listen: post.config.listen,
+        listen: post.config.listen.to_string(),
         uri: redact(post.config.beacon_node.as_str()),
         fit: look.open,
         condition,

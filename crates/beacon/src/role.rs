@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstay_wire::client::{BadEndpoint, Client};
 use mainstay_wire::server;
+use mainstay_wire::socket::Listener;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ pub struct Beacon {
 /// The listeners of one guard.
 pub struct Listeners {
     /// Where validator clients connect.
-    pub clients: TcpListener,
+    pub clients: Listener,
     /// Where HAProxy's agent checks connect.
     pub agent: Option<TcpListener>,
 }

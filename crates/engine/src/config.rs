@@ -1,11 +1,10 @@
 //! The role's settings: their table, and the validated form.
 
-use std::net::SocketAddr;
-
 use mainstay_execution::config::Signing;
 use mainstay_execution::keys;
-use mainstay_settings::{Key, Kind, Problem, Section, Settings, common};
+use mainstay_settings::{Key, Kind, Listen, Problem, Section, Settings, common, tls};
 use mainstay_wire::jwt::Secret;
+use mainstay_wire::server::Tls;
 
 /// The keys of `[engine]`.
 pub static SECTION: Section = Section::role(
@@ -13,8 +12,14 @@ pub static SECTION: Section = Section::role(
     "One consensus client drives many execution clients, the answer is what they agree on",
     &[
         common::NAME.default("engine"),
-        Key::new("listen", Kind::Address, "Where the consensus client connects").default("127.0.0.1:7000"),
+        Key::new("listen", Kind::Listen, "Where the consensus client connects").default("127.0.0.1:7000"),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
         keys::NODES.short('n').required(),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new(
             "jwt_secret",
             Kind::Path,
@@ -55,7 +60,9 @@ pub static SECTION: Section = Section::role(
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// tls_cert, tls_key, tls_ca: what it serves TLS with.
+    pub tls: Option<Tls>,
     /// What the consensus client signs with.
     pub secret: Secret,
     /// The execution clients.
@@ -80,13 +87,16 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     for mirror in &mut execution.links {
         // A mirror sees calls in the order in which the consensus client makes them.
         mirror.in_flight = 1;
+        mirror.tls = execution.tls.clone();
     }
+    let tls = tls::LISTENER.read_served(s, problems, Tls::of_files);
     let secret = match &execution.signing {
         Signing::Shared(secret) => secret.clone(),
         _ => execution.nodes.first()?.secret.clone()?,
     };
     Some(Config {
-        listen: s.address("listen")?,
+        listen: s.listen("listen")?,
+        tls,
         secret,
         execution,
         max_body: s.size("max_body")? as usize,

@@ -1,6 +1,5 @@
 //! Building and running the role.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use mainstay_execution::core::{Connect, over_http};
 use mainstay_execution::node::Caller;
 use mainstay_execution::telemetry::Telemetry;
 use mainstay_execution::{Core, telemetry};
-use mainstay_wire::server;
+use mainstay_wire::server::{self, Tls};
+use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, SECTION};
@@ -53,7 +52,8 @@ impl Metrics {
 /// The role, built.
 pub struct Engine {
     shared: Arc<Shared>,
-    listen: SocketAddr,
+    listen: String,
+    tls: Option<Tls>,
     max_connections: usize,
 }
 
@@ -63,7 +63,7 @@ impl Engine {
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let connect = over_http(config.execution.attest.clone());
+        let connect = over_http(config.execution.attest.clone(), config.execution.tls.clone());
         Self::build_over(config, metrics, connect)
     }
 
@@ -77,10 +77,10 @@ impl Engine {
         metrics.register(&mut registry);
         let telemetry = metrics.of(&config.execution.name);
         let refusals = Refusals::new(&config.execution.name, &metrics.tokens);
-        let Config { listen, secret, execution, max_body, max_connections } = config;
+        let Config { listen, tls, secret, execution, max_body, max_connections } = config;
         let core = Core::start(execution, telemetry, connect)?;
         let shared = Arc::new(Shared { core, secret, refusals, max_body, registry });
-        Ok(Self { shared, listen, max_connections })
+        Ok(Self { shared, listen: listen.to_string(), tls, max_connections })
     }
 
     /// Answers one body of the consensus client, whose token its listener has verified: HTTP status and JSON. [`Engine::serve`]
@@ -102,15 +102,19 @@ impl Engine {
     }
 
     /// Serves until `stop`; then answers what is in flight for as long as `grace`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
-        let options = server::Options { max_connections: self.max_connections, ..server::Options::default() };
+    pub async fn serve(self, listener: impl Into<Listener>, stop: CancellationToken, grace: Duration) {
+        let options = server::Options {
+            max_connections: self.max_connections,
+            tls: self.tls.clone(),
+            ..server::Options::default()
+        };
         server::serve(listener, self.service(), options, stop, grace).await;
     }
 
     /// A handle for whoever watches and operates it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(mainstay_execution::Handle::new(self.shared.core.clone()), self.listen)
+        Handle::new(mainstay_execution::Handle::new(self.shared.core.clone()), self.listen.clone())
     }
 }
 

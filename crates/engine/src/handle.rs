@@ -1,6 +1,5 @@
 //! What the outside may ask and do.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 
 use mainstay_execution::handle::NodeView;
@@ -16,7 +15,7 @@ pub struct Snapshot {
     /// Its name.
     pub name: String,
     /// Where it listens by its config.
-    pub listen: SocketAddr,
+    pub listen: String,
     /// The primary's name.
     pub primary: Option<String>,
     /// The head that the consensus client named last.
@@ -31,11 +30,11 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub struct Handle {
     execution: mainstay_execution::Handle,
-    listen: SocketAddr,
+    listen: String,
 }
 
 impl Handle {
-    pub(crate) fn new(execution: mainstay_execution::Handle, listen: SocketAddr) -> Self {
+    pub(crate) fn new(execution: mainstay_execution::Handle, listen: String) -> Self {
         Self { execution, listen }
     }
 }
@@ -62,7 +61,7 @@ impl Operated for Handle {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             name: self.name().to_owned(),
-            listen: self.listen,
+            listen: self.listen.clone(),
             primary: self.execution.primary(),
             head: self.execution.head(),
             majority: self.execution.majority(),

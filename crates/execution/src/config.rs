@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_node::{NodeSpec, health};
-use mainstay_settings::{Origin, Problem, Settings};
-use mainstay_wire::client::Attestation;
+use mainstay_settings::{Origin, Problem, Settings, tls};
+use mainstay_wire::client::{Attestation, Tls};
 use mainstay_wire::jwt::Secret;
 use url::Url;
 
@@ -133,6 +133,8 @@ pub struct Config {
     pub node_timings: bool,
     /// Who judges nodes and links that are to prove what they run; not of the role's own settings. Without one they are refused.
     pub attest: Option<Attestation>,
+    /// node_ca, node_cert, node_key: whom nodes over https are trusted to be, and as whom they are called.
+    pub tls: Option<Tls>,
 }
 
 /// Longest time for one copy.
@@ -148,6 +150,7 @@ impl Config {
     pub fn read(s: &Settings, signing: Signing, links: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let count = |name: &str| s.integer(name).unwrap_or_default() as u32;
         let listed = nodes(s, "nodes", &signing, problems);
+        let tls = tls::NODES.read(s, problems, |files| Tls::of_files(files.authorities, files.identity));
         let link = |node: NodeConfig| LinkConfig::new(node.spec, node.secret, LINK_TIMEOUT);
         let links = nodes(s, links, &signing, problems).into_iter().map(link).collect();
         let getpayload_wait = s.duration("getpayload_wait")?;
@@ -208,6 +211,7 @@ impl Config {
             }),
             node_timings: s.switch("node_timings"),
             attest: None,
+            tls,
         })
     }
 }

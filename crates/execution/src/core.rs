@@ -80,13 +80,15 @@ impl<'a> Endpoint<'a> {
 /// Makes what the calls to an endpoint go over, or says why it can't.
 pub type Connect = Box<dyn Fn(Endpoint<'_>) -> Result<Arc<dyn Transport>, String> + Send + Sync>;
 
-/// [`Connect`] as usual: a pool of HTTP connections of its own for each node. Those that are to prove what they run are judged by `attest`.
+/// [`Connect`] as usual: a pool of HTTP connections of its own for each node. Those that are to prove what they run are judged by `attest`,
+/// others over https by `tls`, or by what the system trusts.
 #[must_use]
-pub fn over_http(attest: Option<Attestation>) -> Connect {
+pub fn over_http(attest: Option<Attestation>, tls: Option<client::Tls>) -> Connect {
     Box::new(move |endpoint| {
         let made = match endpoint {
             Endpoint::Node(spec) => {
-                let options = client::Options { attest: attest.clone(), ..client::Options::default() };
+                let (attest, tls) = (attest.clone(), tls.clone());
+                let options = client::Options { attest, tls, ..client::Options::default() };
                 Client::new(&spec.url, options).map(|client| Arc::new(client) as Arc<dyn Transport>)
             }
             Endpoint::Link(link) => link.transport(attest.clone()),

@@ -49,11 +49,11 @@ pub(crate) fn summary(plan: &Plan) -> String {
             parts.push(format!("{name} on {} with {}", listens.join(", "), config.summary()));
         }
     }
-    match plan.admin_config.as_ref().and_then(|admin| admin.listen) {
+    match plan.admin_config.as_ref().and_then(|admin| admin.listen.as_ref()) {
         Some(listen) => parts.push(format!("admin on {listen}")),
         None => parts.push("admin off".to_owned()),
     }
-    if let Some(listen) = plan.admin_config.as_ref().and_then(|admin| admin.metrics_listen) {
+    if let Some(listen) = plan.admin_config.as_ref().and_then(|admin| admin.metrics_listen.as_ref()) {
         parts.push(format!("metrics on {listen}"));
     }
     let file = plan.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();

@@ -100,11 +100,11 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
     screen.show(&heading(&options, &places));
 
     let url = format!("http://{}", engine.address);
-    let admin = AdminPart { listener: admin.listener, token: None };
+    let admin = AdminPart { listener: admin.listener.into(), tls: None, token: None };
     let alone = CancellationToken::new();
     alone.cancel();
     let process = Process::start(
-        vec![(role, vec![engine.listener])],
+        vec![(role, vec![engine.listener.into()])],
         Some(admin),
         None,
         metrics.registry,

@@ -166,13 +166,16 @@ async fn observe(plan: &Plan) -> Observed {
             config
                 .listens()
                 .into_iter()
-                .filter(|at| at.port() != 0)
+                .filter_map(|at| at.tcp().filter(|at| at.port() != 0))
                 .map(|at| ports::observe(group.clone(), at)),
         );
     }
     if let Some(admin) = &plan.admin_config {
-        let listens = [("admin", admin.listen), ("metrics", admin.metrics_listen)];
-        let listens = listens.into_iter().filter_map(|(of, at)| Some((of, at.filter(|at| at.port() != 0)?)));
+        let listens = [("admin", &admin.listen), ("metrics", &admin.metrics_listen)];
+        let listens = listens.into_iter().filter_map(|(of, at)| {
+            let at = at.as_ref()?.tcp().filter(|at| at.port() != 0)?;
+            Some((of, at))
+        });
         seen.ports.extend(listens.map(|(of, at)| ports::observe(of.to_owned(), at)));
     }
     seen.limits = limits::observe(ports::running(&seen.ports), needs);

@@ -10,7 +10,6 @@
 use std::fs::{self, Permissions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::TcpListener as StdListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
@@ -48,7 +47,7 @@ pub(crate) struct Predecessor(StdStream);
 ///
 /// # Errors
 /// There is one, and it doesn't hand them over.
-pub(crate) fn take_over(path: &Path) -> Result<Option<(Predecessor, Vec<StdListener>)>, String> {
+pub(crate) fn take_over(path: &Path) -> Result<Option<(Predecessor, Vec<OwnedFd>)>, String> {
     let shown = path.display();
     if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
         return Err(format!("{shown} is there and is no socket, choose another path"));
@@ -141,7 +140,7 @@ pub(crate) fn remember(roles: &[Arc<dyn Role>], memories: &[Memory]) {
 }
 
 /// Messages of a byte, the number of listeners that are with it; the last is 0.
-fn receive(stream: &StdStream) -> io::Result<Vec<StdListener>> {
+fn receive(stream: &StdStream) -> io::Result<Vec<OwnedFd>> {
     let mut listeners = Vec::new();
     loop {
         let mut count = [0];
@@ -156,7 +155,7 @@ fn receive(stream: &StdStream) -> io::Result<Vec<StdListener>> {
             _ => Vec::new(),
         });
         let before = listeners.len();
-        listeners.extend(sockets.map(StdListener::from));
+        listeners.extend(sockets);
         match count[0] {
             0 => return Ok(listeners),
             n if usize::from(n) == listeners.len() - before => {}
@@ -165,7 +164,7 @@ fn receive(stream: &StdStream) -> io::Result<Vec<StdListener>> {
     }
 }
 
-fn send(stream: &StdStream, listeners: &[StdListener]) -> io::Result<()> {
+fn send(stream: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
     for batch in listeners.chunks(BATCH).chain([&[][..]]) {
         let sockets: Vec<_> = batch.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -184,7 +183,7 @@ pub(crate) struct Offer {
     path: PathBuf,
     listener: UnixListener,
     /// Further handles on the listeners that serve.
-    listeners: Vec<StdListener>,
+    listeners: Vec<OwnedFd>,
 }
 
 impl Offer {
@@ -192,7 +191,7 @@ impl Offer {
     ///
     /// # Errors
     /// Nothing can be bound there.
-    pub(crate) fn make(path: &Path, listeners: Vec<StdListener>) -> Result<Self, String> {
+    pub(crate) fn make(path: &Path, listeners: Vec<OwnedFd>) -> Result<Self, String> {
         let bound = || {
             match fs::remove_file(path) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -257,15 +256,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn listeners(n: usize) -> Vec<StdListener> {
-        std::iter::repeat_with(|| StdListener::bind("127.0.0.1:0").unwrap()).take(n).collect()
+    use std::net::TcpListener as StdListener;
+
+    fn listeners(n: usize) -> Vec<OwnedFd> {
+        std::iter::repeat_with(|| StdListener::bind("127.0.0.1:0").unwrap().into()).take(n).collect()
     }
 
-    fn addresses(listeners: &[StdListener]) -> Vec<std::net::SocketAddr> {
-        listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
+    fn addresses(listeners: &[OwnedFd]) -> Vec<std::net::SocketAddr> {
+        let address =
+            |listener: &OwnedFd| StdListener::from(listener.try_clone().unwrap()).local_addr().unwrap();
+        listeners.iter().map(address).collect()
     }
 
-    async fn ask(path: &Path) -> Result<Option<(Predecessor, Vec<StdListener>)>, String> {
+    async fn ask(path: &Path) -> Result<Option<(Predecessor, Vec<OwnedFd>)>, String> {
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || take_over(&path)).await.unwrap()
     }

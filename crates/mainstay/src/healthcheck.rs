@@ -34,7 +34,7 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         Err(problems) => return refuse(&problems),
     };
     let path = if matches.get_flag("ready") { "/readyz" } else { "/livez" };
-    match status::waited(status::exchange(address, http::Method::GET, path, None)) {
+    match status::waited(status::exchange(&address, true, http::Method::GET, path, None)) {
         Ok(reply) if reply.status == http::StatusCode::OK => ExitCode::SUCCESS,
         Ok(reply) => {
             eprintln!("{path}: {}", String::from_utf8_lossy(&reply.body).trim());

@@ -1,63 +1,145 @@
 //! Where a process has its listeners from: systemd, the process that it takes over from, or the system.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
 
 use listenfd::ListenFd;
+use mainstay_settings::Listen;
+use mainstay_wire::socket::{Listener, Ownership, UnixSocket};
 use tokio::net::TcpListener;
+
+use crate::process::cannot_listen;
 
 /// Listeners that are open already, each to be used for the address that it is bound to.
 #[derive(Default)]
-pub(crate) struct Inherited(Vec<(SocketAddr, StdListener)>);
+pub(crate) struct Inherited {
+    tcp: Vec<(SocketAddr, StdListener)>,
+    unix: Vec<Adopted>,
+    /// The files of the unix sockets that this process listens on, if they are not systemd's.
+    files: Vec<Ownership>,
+}
+
+struct Adopted {
+    path: PathBuf,
+    listener: StdUnixListener,
+    /// Whoever opened it removes its file too.
+    is_systemds: bool,
+}
 
 impl Inherited {
     /// Those that systemd opened for this process (`sd_listen_fds(3)`), if it did.
     ///
     /// # Errors
-    /// What it passed is no listening TCP socket.
+    /// What it passed is no listening socket of TCP or a unix stream socket.
     pub(crate) fn of_systemd() -> Result<Self, String> {
         let mut passed = ListenFd::from_env();
         let mut inherited = Self::default();
         for nth in 0..passed.len() {
-            let listener = passed.take_tcp_listener(nth).map_err(|why| {
-                format!("socket {} of those that systemd passed is no listener for TCP: {why}", nth + 1)
-            })?;
-            inherited.add(listener.into_iter())?;
+            let tcp = passed.take_tcp_listener(nth);
+            let socket = match tcp {
+                Ok(listener) => listener.map(OwnedFd::from),
+                Err(_) => passed.take_unix_listener(nth).map(|listener| listener.map(OwnedFd::from)).map_err(|why| {
+                    format!("socket {} of those that systemd passed is no listener for TCP or a unix socket: {why}", nth + 1)
+                })?,
+            };
+            inherited.put(socket.into_iter(), true)?;
         }
         Ok(inherited)
     }
 
-    /// And these.
+    /// And these, of the process that this one takes over from.
     ///
     /// # Errors
     /// One isn't bound.
-    pub(crate) fn add(&mut self, listeners: impl Iterator<Item = StdListener>) -> Result<(), String> {
+    pub(crate) fn add(&mut self, listeners: impl Iterator<Item = OwnedFd>) -> Result<(), String> {
+        self.put(listeners, false)
+    }
+
+    fn put(&mut self, listeners: impl Iterator<Item = OwnedFd>, is_systemds: bool) -> Result<(), String> {
+        let passed = |why| format!("a listener that was passed: {why}");
         for listener in listeners {
-            let address =
-                listener.local_addr().map_err(|why| format!("a listener that was passed: {why}"))?;
-            self.0.push((address, listener));
+            let listener = StdListener::from(listener);
+            // Of a unix socket it has no address to tell.
+            if let Ok(address) = listener.local_addr() {
+                self.tcp.push((address, listener));
+                continue;
+            }
+            let listener = StdUnixListener::from(OwnedFd::from(listener));
+            let address = listener.local_addr().map_err(passed)?;
+            let path = address.as_pathname().ok_or("a unix socket that was passed has no path")?.to_owned();
+            self.unix.push(Adopted { path, listener, is_systemds });
         }
         Ok(())
     }
 
-    /// A listener for `address`: the one that is open, else a new one.
+    /// A listener for that place: the one that is open, else a new one.
     ///
     /// # Errors
-    /// It can't be bound.
-    pub(crate) async fn bind(&mut self, address: SocketAddr) -> io::Result<TcpListener> {
-        match self.0.iter().position(|(open, _)| serves(*open, address)) {
-            Some(nth) => {
-                let (_, listener) = self.0.swap_remove(nth);
-                listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener)
+    /// It can't be bound; what to tell the user.
+    pub(crate) async fn bind(&mut self, listen: &Listen) -> Result<Listener, String> {
+        match listen {
+            Listen::Tcp(address) => self.bind_tcp(*address).await.map(Listener::Tcp),
+            Listen::Unix { path, mode } => {
+                let open = self.unix.iter().position(|open| open.path == *path);
+                let socket = match open.map(|nth| self.unix.swap_remove(nth)) {
+                    Some(Adopted { listener, is_systemds, .. }) => {
+                        let socket = UnixSocket::adopt(listener);
+                        let socket = socket.map_err(|why| format!("cannot listen on {listen}: {why}"))?;
+                        if is_systemds {
+                            return Ok(Listener::Unix(socket));
+                        }
+                        socket
+                    }
+                    None => UnixSocket::bind_with_mode(path, *mode)?,
+                };
+                self.files.push(socket.ownership());
+                Ok(Listener::Unix(socket))
             }
-            None => TcpListener::bind(address).await,
         }
     }
 
+    /// The same, for an address of TCP.
+    ///
+    /// # Errors
+    /// It can't be bound; what to tell the user.
+    pub(crate) async fn bind_tcp(&mut self, address: SocketAddr) -> Result<TcpListener, String> {
+        let listener = match self.tcp.iter().position(|(open, _)| serves(*open, address)) {
+            Some(nth) => {
+                let (_, listener) = self.tcp.swap_remove(nth);
+                listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener))
+            }
+            None => TcpListener::bind(address).await,
+        };
+        listener.map_err(|why| cannot_listen(address, &why))
+    }
+
     /// Where those listen that nobody wanted.
-    pub(crate) fn left(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|(address, _)| *address)
+    pub(crate) fn left(&self) -> impl Iterator<Item = String> {
+        let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
+        tcp.chain(self.unix.iter().map(|open| format!("unix:{}", open.path.display())))
+    }
+
+    /// Closes what nobody wanted. Gives the files of the unix sockets that are listened on; those that were passed on are the other
+    /// process's yet.
+    pub(crate) fn into_files(self) -> Files {
+        Files(self.files)
+    }
+}
+
+/// The files of the unix sockets that are listened on. They go with their listeners if they are this process's.
+pub(crate) struct Files(Vec<Ownership>);
+
+impl Files {
+    /// The process that had them ends.
+    pub(crate) fn take(&self) {
+        self.0.iter().for_each(Ownership::take);
+    }
+
+    /// Another process has them now.
+    pub(crate) fn give(&self) {
+        self.0.iter().for_each(Ownership::give);
     }
 }
 
@@ -96,12 +178,48 @@ mod tests {
         let open = StdListener::bind("127.0.0.1:0").unwrap();
         let address = open.local_addr().unwrap();
         let mut inherited = Inherited::default();
-        inherited.add([open].into_iter()).unwrap();
-        let other = inherited.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        inherited.add([OwnedFd::from(open)].into_iter()).unwrap();
+        let other = inherited.bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
         assert_ne!(other.local_addr().unwrap(), address);
-        assert_eq!(inherited.left().collect::<Vec<_>>(), [address]);
-        let listener = inherited.bind(address).await.unwrap();
+        assert_eq!(inherited.left().collect::<Vec<_>>(), [address.to_string()]);
+        let listener = inherited.bind_tcp(address).await.unwrap();
         assert_eq!((listener.local_addr().unwrap(), inherited.left().count()), (address, 0));
-        assert_eq!(inherited.bind(address).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(inherited.bind_tcp(address).await.unwrap_err().contains("the port is taken"));
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_unix_socket_is_that_process_s_which_serves_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let listen: Listen = format!("unix:{}", path.display()).parse().unwrap();
+        let mut first = Inherited::default();
+        let old = first.bind(&listen).await.unwrap();
+        let passed = || rustix::io::dup(&old).unwrap();
+
+        // One that takes over, and fails before it serves, takes nothing with it.
+        let mut failed = Inherited::default();
+        failed.add([passed()].into_iter()).unwrap();
+        drop(failed.bind(&listen).await.unwrap());
+        assert!(path.exists());
+
+        let mut second = Inherited::default();
+        second.add([passed()].into_iter()).unwrap();
+        let new = second.bind(&listen).await.unwrap();
+        let (old_files, new_files) = (first.into_files(), second.into_files());
+        new_files.take();
+        old_files.give();
+        drop(old);
+        assert!(path.exists(), "it is the new one's");
+        drop(new);
+        assert!(!path.exists());
+
+        // systemd's stays.
+        let mut third = Inherited::default();
+        let opened = StdUnixListener::bind(&path).unwrap();
+        third.put([OwnedFd::from(opened)].into_iter(), true).unwrap();
+        let activated = third.bind(&listen).await.unwrap();
+        third.into_files().take();
+        drop(activated);
+        assert!(path.exists());
     }
 }

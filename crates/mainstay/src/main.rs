@@ -6,7 +6,9 @@
 //! port is bound.
 
 mod admin;
+mod ask;
 mod attest;
+mod certificates;
 mod check;
 mod cli;
 mod completions;

@@ -1,7 +1,6 @@
 //! The whole configuration of a process, taken together and validated before anything is bound.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use mainstay_attested::{Attester, Keeper};
 use mainstay_settings::{
-    File, Flags, Instance, Origin, Problem, Section, Settings, Sources, Variables, check_file,
+    File, Flags, Instance, Listen, Origin, Problem, Section, Settings, Sources, Variables, check_file,
     check_variables, resolve, sort_problems,
 };
 use mainstay_wire::client::Attestation;
@@ -170,6 +169,7 @@ impl Plan {
             warnings: given.warnings,
         };
         plan.check_addresses();
+        plan.check_certificates();
         plan.check_names();
         plan.judge_nodes();
         plan.name_service();
@@ -200,36 +200,59 @@ impl Plan {
 
     /// Two listeners on one address would be found only when the second binds, by then too late to say who.
     fn check_addresses(&mut self) {
-        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
-        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.listen)
+        let mut taken: Vec<(Listen, String)> = Vec::new();
+        let taken_by = |taken: &[(Listen, String)], listen: &Listen| {
+            let (_, other) = taken.iter().find(|(open, _)| clash(open, listen))?;
+            let else_where = if listen.tcp().is_some() { "port" } else { "path" };
+            Some(format!("{listen} is taken by {other} already, choose another {else_where}"))
+        };
+        if let Some(listen) = self.admin_config.as_ref().and_then(|admin| admin.listen.clone())
             && !self.can_do_without_admin()
         {
-            taken.push((address, format!("[admin] ({})", self.admin.origin("listen"))));
+            taken.push((listen, format!("[admin] ({})", self.admin.origin("listen"))));
         }
-        if let Some(address) = self.admin_config.as_ref().and_then(|admin| admin.metrics_listen)
-            && address.port() != 0
+        if let Some(listen) = self.admin_config.as_ref().and_then(|admin| admin.metrics_listen.clone())
+            && !is_any_port(&listen)
         {
-            if let Some((_, other)) = taken.iter().find(|(other, _)| clash(*other, address)) {
-                let what = format!("{address} is taken by {other} already, choose another port");
+            if let Some(what) = taken_by(&taken, &listen) {
                 self.problems.push(self.admin.problem("metrics_listen", what));
             }
-            taken.push((address, format!("[admin] ({})", self.admin.origin("metrics_listen"))));
+            taken.push((listen, format!("[admin] ({})", self.admin.origin("metrics_listen"))));
         }
         for role in &self.roles {
             let Some(config) = &role.config else { continue };
             for (nth, listen) in config.listens().into_iter().enumerate() {
-                if listen.port() == 0 {
+                if is_any_port(&listen) {
                     continue;
                 }
                 let problem = |what| config.listen_problem(&role.settings, nth, what);
-                let clash = taken.iter().find(|(address, _)| clash(*address, listen));
-                if let Some((_, other)) = clash {
-                    let what = format!("{listen} is taken by {other} already, choose another port");
+                if let Some(what) = taken_by(&taken, &listen) {
                     self.problems.push(problem(what));
                 }
                 let name = role.kind.section.name;
                 taken.push((listen, format!("[{name}] ({})", problem(String::new()).origin)));
             }
+        }
+    }
+
+    /// A certificate with nobody to show it to: what comes over a unix socket is in the clear.
+    fn check_certificates(&mut self) {
+        let mut told = |settings: &Settings, listens: &[Listen]| {
+            let unix = listens.iter().all(|listen| listen.unix().is_some()) && !listens.is_empty();
+            if unix && settings.is_set("tls_cert") {
+                let what = "is for what comes over TCP, and this listens on a unix socket, whose permissions say who may \
+                            connect: leave out one of them";
+                self.problems.push(settings.problem("tls_cert", what));
+            }
+        };
+        for role in &self.roles {
+            let listens = role.config.as_ref().map(|config| config.listens()).unwrap_or_default();
+            told(&role.settings, &listens);
+        }
+        if let Some(admin) = &self.admin_config {
+            let listens: Vec<Listen> =
+                [&admin.listen, &admin.metrics_listen].into_iter().flatten().cloned().collect();
+            told(&self.admin, &listens);
         }
     }
 
@@ -291,9 +314,19 @@ impl Plan {
 }
 
 /// Whether two listeners could not both be bound.
-fn clash(one: SocketAddr, other: SocketAddr) -> bool {
-    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && (one.ip() == other.ip() || any)
+fn clash(one: &Listen, other: &Listen) -> bool {
+    match (one.tcp(), other.tcp()) {
+        (Some(one), Some(other)) => {
+            let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port() && (one.ip() == other.ip() || any)
+        }
+        _ => one.unix().is_some() && one.unix() == other.unix(),
+    }
+}
+
+/// Whether any port will do.
+fn is_any_port(listen: &Listen) -> bool {
+    listen.tcp().is_some_and(|address| address.port() == 0)
 }
 
 /// The file that the command line or the environment names, else the one that lies in this folder.

@@ -8,7 +8,7 @@ mod table;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use mainstay_wire::client::{Attestation, CallError, Client, HttpReply, Options};
+use mainstay_wire::client::{Attestation, CallError, Client, HttpReply, Options, Tls};
 use mainstay_wire::jwt::{Claims, Secret, sign};
 use tokio::time::Instant;
 use url::Url;
@@ -104,6 +104,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Never shown.
     pub(crate) url: Url,
+    /// Whom it is trusted to be, and as whom it is called.
+    pub(crate) tls: Option<Tls>,
     pub(crate) asked: Asked,
 }
 
@@ -144,7 +146,7 @@ async fn ask(target: Target, depth: Depth, attest: Option<Attestation>) -> Answe
     let started = Instant::now();
     let deadline = started + DEADLINE;
     let mut answers = Answers { wanted: target.asked.wanted(), ..Answers::default() };
-    let options = Options { max_reply: MAX_REPLY, attest, ..Options::default() };
+    let options = Options { max_reply: MAX_REPLY, attest, tls: target.tls.clone(), ..Options::default() };
     let client = match Client::new(&target.url, options) {
         Ok(client) => client,
         Err(why) => {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_admin::{Admin, Lifecycle, Token};
+use mainstay_wire::server::Tls;
+use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 const INTERRUPTED: i32 = 130;
 
 /// A role that is built, and its listeners.
-pub(crate) type Ready = (Built, Vec<TcpListener>);
+pub(crate) type Ready = (Built, Vec<Listener>);
 
 /// The signals that ask the process to end.
 pub(crate) struct Signals {
@@ -61,7 +62,8 @@ impl Signals {
 
 /// The admin listener and what only it needs.
 pub(crate) struct AdminPart {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Listener,
+    pub(crate) tls: Option<Tls>,
     pub(crate) token: Option<Token>,
 }
 
@@ -77,12 +79,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts serving. `metrics`: for a page of them alone. `grace`: how long calls in flight may take once it ends. `alone`: from when on
+    /// Starts serving. `metrics`: for a page of them alone, and what it is served TLS with. `grace`: how long calls in flight may take once it ends. `alone`: from when on
     /// there is no process before this one.
     pub(crate) fn start(
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
-        metrics: Option<TcpListener>,
+        metrics: Option<(Listener, Option<Tls>)>,
         mut registry: Registry,
         grace: Duration,
         alone: &CancellationToken,
@@ -96,7 +98,7 @@ impl Process {
         for (role, listeners) in roles {
             let shown = &role.shown;
             for listener in &listeners {
-                info!(role = shown.kind(), name = shown.name(), address = address(listener), "listening");
+                info!(role = shown.kind(), name = shown.name(), address = %listener, "listening");
             }
             seen.push(shown.clone());
             let alone = role.is_alone.then(|| alone.clone());
@@ -108,12 +110,12 @@ impl Process {
                 serve.await;
             });
         }
-        let metrics = metrics.map(|listener| {
-            info!(role = "metrics", address = address(&listener), "listening");
-            tokio::spawn(mainstay_admin::serve_metrics(listener, registry.clone(), stop_admin.clone()))
+        let metrics = metrics.map(|(listener, tls)| {
+            info!(role = "metrics", address = %listener, "listening");
+            tokio::spawn(mainstay_admin::serve_metrics(listener, tls, registry.clone(), stop_admin.clone()))
         });
-        let admin = admin.map(|AdminPart { listener, token }| {
-            info!(role = "admin", address = address(&listener), "listening");
+        let admin = admin.map(|AdminPart { listener, tls, token }| {
+            info!(role = "admin", address = %listener, "listening");
             let admin = Admin {
                 roles: seen,
                 registry: registry.clone(),
@@ -122,7 +124,7 @@ impl Process {
                 lifecycle: lifecycle.clone(),
                 explain: Some(crate::explain::for_admin()),
             };
-            tokio::spawn(mainstay_admin::serve(listener, admin, stop_admin.clone()))
+            tokio::spawn(mainstay_admin::serve(listener, tls, admin, stop_admin.clone()))
         });
         lifecycle.serving();
         let admin = metrics.into_iter().chain(admin).collect();
@@ -169,9 +171,4 @@ pub(crate) fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> String
         _ => return format!("cannot listen on {address}: {why}"),
     };
     format!("cannot listen on {address}: {advice}")
-}
-
-/// Where it listens, as text.
-pub(crate) fn address(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }

@@ -10,16 +10,17 @@ mod rpc;
 mod sync;
 
 use std::any::Any;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_execution::config::NodeConfig;
-use mainstay_settings::{Problem, Section, Settings};
+use mainstay_settings::{Listen, Problem, Section, Settings};
+use mainstay_wire::Watched;
 use mainstay_wire::client::{Attestation, BadEndpoint, asks_to_attest};
+use mainstay_wire::server::Tls;
+use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -51,9 +52,11 @@ pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
 pub(crate) trait Configured {
     /// What tells it from others of its kind.
     fn name(&self) -> &str;
-    /// Where it listens; one address at least.
-    fn listens(&self) -> Vec<SocketAddr>;
-    /// Something that is wrong with the address at `nth` of [`Configured::listens`]; it names the key that `settings` have it from.
+    /// Where it listens; one place at least.
+    fn listens(&self) -> Vec<Listen>;
+    /// The certificates that it serves with, each with its listener, and that which it shows to nodes (`nodes`).
+    fn certificates(&self) -> Vec<(String, Watched)>;
+    /// Something that is wrong with the place at `nth` of [`Configured::listens`]; it names the key that `settings` have it from.
     fn listen_problem(&self, settings: &Settings, _nth: usize, what: String) -> Problem {
         settings.problem("listen", what)
     }
@@ -115,15 +118,15 @@ pub(crate) struct Built {
     serve: Box<Serve>,
 }
 
-type Serve = dyn FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
+type Serve = dyn FnOnce(Vec<Listener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
 
 impl Built {
     /// A role with one listener.
     pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(
         handle: impl Role,
-        serve: impl FnOnce(TcpListener, CancellationToken, Duration) -> F + Send + 'static,
+        serve: impl FnOnce(Listener, CancellationToken, Duration) -> F + Send + 'static,
     ) -> Self {
-        Self::with_many(handle, move |listeners: Vec<TcpListener>, stop, grace| async move {
+        Self::with_many(handle, move |listeners: Vec<Listener>, stop, grace| async move {
             if let Some(listener) = listeners.into_iter().next() {
                 serve(listener, stop, grace).await;
             }
@@ -134,7 +137,7 @@ impl Built {
     /// each of [`Configured::listens`], in that order.
     pub(crate) fn with_many<F: Future<Output = ()> + Send + 'static>(
         handle: impl Role,
-        serve: impl FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> F + Send + 'static,
+        serve: impl FnOnce(Vec<Listener>, CancellationToken, Duration) -> F + Send + 'static,
     ) -> Self {
         let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
             Box::pin(serve(listeners, stop, grace))
@@ -150,12 +153,26 @@ impl Built {
     /// Serves until `stop`, then for `grace` at most what is in flight.
     pub(crate) fn serve(
         self,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         stop: CancellationToken,
         grace: Duration,
     ) -> BoxFuture<'static, ()> {
         (self.serve)(listeners, stop, grace)
     }
+}
+
+/// The certificates of a role with one listener: what it serves with, and what it shows to nodes.
+fn certificates(
+    listen: &Listen,
+    tls: Option<&Tls>,
+    nodes: Option<&mainstay_wire::client::Tls>,
+) -> Vec<(String, Watched)> {
+    let served = tls.map(|tls| (listen.to_string(), tls.watched()));
+    served.into_iter().chain(shown_to_nodes(nodes)).collect()
+}
+
+fn shown_to_nodes(tls: Option<&mainstay_wire::client::Tls>) -> Option<(String, Watched)> {
+    tls.map(|tls| ("nodes".to_owned(), tls.watched()))
 }
 
 /// `1 node`, `3 nodes`.
@@ -190,6 +207,7 @@ fn targets(execution: &mainstay_execution::Config, unsigned: Asked) -> Vec<Targe
         group: execution.name.clone(),
         name: node.spec.name.clone(),
         url: node.spec.url.clone(),
+        tls: execution.tls.clone(),
         asked: node.secret.clone().map_or_else(|| unsigned.clone(), Asked::Engine),
     };
     execution.nodes.iter().map(target).collect()

@@ -1,6 +1,6 @@
 //! A process from its plan to its end: bind everything, serve, stop in good order.
 
-use std::net::TcpListener as StdListener;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,20 @@ use clap::ArgMatches;
 use mainstay_admin::{Role, Token};
 use mainstay_node::Level;
 use mainstay_settings::{Origin, Problem};
+use mainstay_wire::socket::Listener;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::WRONG_CONFIG;
+use crate::certificates::Certificates;
 use crate::dropin::mock_node;
 use crate::handover::{self, Offer, Predecessor};
 use crate::listeners::Inherited;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
-use crate::process::{AdminPart, Process, Ready, Signals, cannot_listen};
+use crate::process::{AdminPart, Process, Ready, Signals};
 use crate::roles::{Metrics, RoleKind};
 use crate::supervisor;
 
@@ -95,19 +97,20 @@ pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
 
 /// Everything that is bound, before anything of it serves.
 struct Bound {
-    roles: Vec<(PlannedRole, Vec<TcpListener>)>,
-    admin: Option<TcpListener>,
-    metrics: Option<TcpListener>,
+    roles: Vec<(PlannedRole, Vec<Listener>)>,
+    admin: Option<Listener>,
+    metrics: Option<Listener>,
     mock_node: Option<TcpListener>,
 }
 
 impl Bound {
     /// Further handles on all listeners.
-    fn handles(&self) -> std::io::Result<Vec<StdListener>> {
+    fn handles(&self) -> std::io::Result<Vec<OwnedFd>> {
         let of_roles = self.roles.iter().flat_map(|(_, listeners)| listeners);
-        let others = [&self.admin, &self.metrics, &self.mock_node];
-        let all = of_roles.chain(others.into_iter().flatten());
-        all.map(|listener| Ok(StdListener::from(rustix::io::dup(listener)?))).collect()
+        let others = [&self.admin, &self.metrics].into_iter().flatten();
+        let mock_node = self.mock_node.iter().map(rustix::io::dup);
+        let all = of_roles.chain(others).map(rustix::io::dup).chain(mock_node);
+        all.map(|handle| Ok(handle?)).collect()
     }
 }
 
@@ -118,48 +121,43 @@ async fn bind(plan: &mut Plan, inherited: &mut Inherited) -> Result<Bound, Vec<P
     for role in std::mem::take(&mut plan.roles) {
         let Some(config) = &role.config else { continue };
         let mut listeners = Vec::new();
-        for (nth, address) in config.listens().into_iter().enumerate() {
-            match inherited.bind(address).await {
+        for (nth, listen) in config.listens().into_iter().enumerate() {
+            match inherited.bind(&listen).await {
                 Ok(listener) => listeners.push(listener),
-                Err(why) => {
-                    let what = cannot_listen(address, &why);
-                    problems.push(config.listen_problem(&role.settings, nth, what));
-                }
+                Err(what) => problems.push(config.listen_problem(&role.settings, nth, what)),
             }
         }
         roles.push((role, listeners));
     }
     let mut admin = None;
-    if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.listen) {
-        match inherited.bind(address).await {
+    if let Some(listen) = plan.admin_config.as_ref().and_then(|config| config.listen.as_ref()) {
+        match inherited.bind(listen).await {
             Ok(listener) => admin = Some(listener),
             // Several of that program ran on one machine without a thought of such a port.
             Err(why) if plan.can_do_without_admin() => {
-                let why = cannot_listen(address, &why);
                 warn!("{why}, going on without the admin listener (choose with --admin-listen)");
             }
             Err(why) => {
-                let what =
-                    format!("{}, or turn it off with --admin-listen off", cannot_listen(address, &why));
+                let what = format!("{why}, or turn it off with --admin-listen off");
                 problems.push(plan.admin.problem("listen", what));
             }
         }
     }
     let mut metrics = None;
-    if let Some(address) = plan.admin_config.as_ref().and_then(|config| config.metrics_listen) {
-        match inherited.bind(address).await {
+    if let Some(listen) = plan.admin_config.as_ref().and_then(|config| config.metrics_listen.as_ref()) {
+        match inherited.bind(listen).await {
             Ok(listener) => metrics = Some(listener),
-            Err(why) => problems.push(plan.admin.problem("metrics_listen", cannot_listen(address, &why))),
+            Err(what) => problems.push(plan.admin.problem("metrics_listen", what)),
         }
     }
     let mut mock_node = None;
     if plan.mock_node {
-        match inherited.bind(mock_node::ADDRESS).await {
+        match inherited.bind_tcp(mock_node::ADDRESS).await {
             Ok(listener) => mock_node = Some(listener),
-            Err(why) => problems.push(Problem {
+            Err(what) => problems.push(Problem {
                 origin: Origin::Flag("--mock-node".to_owned()),
                 key: String::new(),
-                what: cannot_listen(mock_node::ADDRESS, &why),
+                what,
             }),
         }
     }
@@ -214,14 +212,15 @@ async fn serve(mut plan: Plan) -> ExitCode {
         Ok(inherited) => inherited,
         Err(problem) => return refuse(&[problem]),
     };
+    let certificates = Certificates::of(&plan);
     let bound = match bind(&mut plan, &mut inherited).await {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
     };
     for address in inherited.left() {
-        warn!(%address, "a listener that was passed on is nobody's by the configuration, closing it");
+        warn!(address, "a listener that was passed on is nobody's by the configuration, closing it");
     }
-    drop(inherited);
+    let files = inherited.into_files();
     let handles = match plan.handover().map(|_| bound.handles()).transpose() {
         Ok(handles) => handles.unwrap_or_default(),
         Err(why) => return failed(format!("cannot keep listeners for a handover: {why}")),
@@ -237,7 +236,9 @@ async fn serve(mut plan: Plan) -> ExitCode {
         keeper.register(&mut metrics.registry);
         tokio::spawn(keeper.run());
     }
-    let token = plan.admin_config.take().and_then(|config| config.token);
+    certificates.register(&mut metrics.registry);
+    tokio::spawn(certificates.keep());
+    let (token, tls) = plan.admin_config.take().map(|config| (config.token, config.tls)).unwrap_or_default();
     let roles = match build(bound.roles, &mut metrics, token.as_ref()) {
         Ok(roles) => roles,
         Err(problems) => return refuse(&problems),
@@ -252,6 +253,7 @@ async fn serve(mut plan: Plan) -> ExitCode {
     let alone = CancellationToken::new();
     if let Some(predecessor) = predecessor {
         let (memories, leaving) = predecessor.release().await;
+        files.take();
         handover::remember(&shown, &memories);
         let shown = shown.clone();
         let alone = alone.clone().drop_guard();
@@ -262,9 +264,10 @@ async fn serve(mut plan: Plan) -> ExitCode {
     } else {
         alone.cancel();
     }
-    let admin = bound.admin.map(|listener| AdminPart { listener, token });
+    let admin = bound.admin.map(|listener| AdminPart { listener, tls: tls.clone(), token });
+    let page = bound.metrics.map(|listener| (listener, tls));
     let grace = plan.shutdown_grace();
-    let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace, &alone);
+    let mut process = Process::start(roles, admin, page, metrics.registry, grace, &alone);
     supervisor::ready(taken_over);
     let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
         Ok(offer) => offer,
@@ -287,6 +290,7 @@ async fn serve(mut plan: Plan) -> ExitCode {
         name = signals.next() => info!(signal = name, ?grace, "stopping"),
         taken = taken => {
             info!(?grace, "another process takes over, stopping");
+            files.give();
             heir = Some(taken);
         }
         why = process.role_ended() => {
@@ -316,7 +320,7 @@ async fn serve(mut plan: Plan) -> ExitCode {
 
 /// Builds every role, or says of which ones it cannot.
 fn build(
-    roles: Vec<(PlannedRole, Vec<TcpListener>)>,
+    roles: Vec<(PlannedRole, Vec<Listener>)>,
     metrics: &mut Metrics,
     token: Option<&Token>,
 ) -> Result<Vec<Ready>, Vec<Problem>> {

@@ -1,6 +1,6 @@
 //! The sections that belong to no role.
 
-use mainstay_settings::{Key, Kind, Section};
+use mainstay_settings::{Key, Kind, Section, tls};
 
 pub(crate) use mainstay_attested::SECTION as ATTEST;
 
@@ -47,16 +47,19 @@ pub(crate) static ADMIN: Section = Section::shared(
     &[
         Key::new(
             "listen",
-            Kind::Or(&Kind::Address, &["off"]),
+            Kind::Or(&Kind::Listen, &["off"]),
             "Where health, metrics and the API are served; off for nowhere",
         )
         .default("127.0.0.1:7700"),
         Key::new(
             "metrics_listen",
-            Kind::Or(&Kind::Address, &["off"]),
+            Kind::Or(&Kind::Listen, &["off"]),
             "Where /metrics is served a second time, and nothing else; off for nowhere",
         )
         .default("off"),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
         Key::new(
             "token_file",
             Kind::Path,

@@ -6,18 +6,17 @@ mod seen;
 mod terminal;
 mod watch;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mainstay_settings::{File, Instance, Origin, Problem, Sources, resolve};
-use mainstay_wire::client::{Client, HttpReply, Options};
+use mainstay_wire::client::HttpReply;
 use serde_json::Value;
 use tokio::time::Instant;
-use url::Url;
 
+use crate::ask::Asked;
 use crate::cli;
 use crate::plan::{self, Environment};
 use crate::run::refuse;
@@ -56,8 +55,8 @@ pub(crate) fn asking(mut command: Command) -> Command {
             .value_name("FILE")
             .help("The config file whose [admin] says where to ask [variable: MAINSTAY_CONFIG]"),
     );
-    if let Some(listen) = ADMIN.key("listen") {
-        command = command.arg(cli::key_arg(&ADMIN, listen));
+    for key in ["listen", "tls_cert", "tls_key", "tls_ca"].into_iter().filter_map(|name| ADMIN.key(name)) {
+        command = command.arg(cli::key_arg(&ADMIN, key));
     }
     command
 }
@@ -69,11 +68,11 @@ pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
         Err(problems) => return refuse(&problems),
     };
     if matches.get_flag("watch") {
-        return watch::command(address, matches.get_flag("json"));
+        return watch::command(&address, matches.get_flag("json"));
     }
-    let roles = match waited(ask(address)) {
+    let roles = match waited(ask(&address)) {
         Ok(roles) => roles,
-        Err(why) => return nobody(address, &why),
+        Err(why) => return nobody(&address, &why),
     };
     let text = if matches.get_flag("json") { format!("{roles:#}\n") } else { page::draw(&roles) };
     let shown = print(&text);
@@ -87,23 +86,23 @@ pub(crate) fn waited<T>(asking: impl Future<Output = Result<T, String>>) -> Resu
 }
 
 /// There was no answer.
-pub(crate) fn nobody(address: SocketAddr, why: &str) -> ExitCode {
+pub(crate) fn nobody(address: &Asked, why: &str) -> ExitCode {
     eprintln!("error: {address}: {why}, is mainstay running with --admin-listen {address}?");
     ExitCode::from(crate::WRONG_CONFIG)
 }
 
-async fn ask(address: SocketAddr) -> Result<Value, String> {
+async fn ask(address: &Asked) -> Result<Value, String> {
     call(address, http::Method::GET, ROLES, None).await
 }
 
 /// One call of the admin API; `token` if it changes something on another machine. Fails with what its answer says.
 pub(crate) async fn call(
-    address: SocketAddr,
+    address: &Asked,
     method: http::Method,
     path: &str,
     token: Option<&str>,
 ) -> Result<Value, String> {
-    let reply = exchange(address, method, path, token).await?;
+    let reply = exchange(address, false, method, path, token).await?;
     let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
     if reply.status != http::StatusCode::OK {
         let told = answer.as_ref().and_then(|answer| answer["error"]["message"].as_str());
@@ -112,15 +111,15 @@ pub(crate) async fn call(
     answer.ok_or_else(|| "its answer is no JSON".to_owned())
 }
 
-/// The admin listener's answer, whatever it is.
+/// The admin listener's answer, whatever it is; `believe_anyone` as in [`Asked::client`].
 pub(crate) async fn exchange(
-    address: SocketAddr,
+    address: &Asked,
+    believe_anyone: bool,
     method: http::Method,
     path: &str,
     token: Option<&str>,
 ) -> Result<HttpReply, String> {
-    let url = Url::parse(&format!("http://{address}/")).map_err(|why| why.to_string())?;
-    let client = Client::new(&url, Options::default()).map_err(|why| why.to_string())?;
+    let client = address.client(believe_anyone)?;
     let mut request = http::Request::builder().method(method).uri(path);
     if let Some(token) = token {
         request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
@@ -130,7 +129,7 @@ pub(crate) async fn exchange(
 }
 
 /// Where to ask: as for any setting the flag wins over the variable, that over the file.
-pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr, Vec<Problem>> {
+pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result<Asked, Vec<Problem>> {
     let flags = cli::flags(&ADMIN, matches);
     // What the flag says stands, whatever is wrong with a file that happens to lie here.
     let path = if flags.has("listen") { None } else { plan::named_file(matches, environment) };
@@ -145,7 +144,7 @@ pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result
     if !problems.is_empty() {
         return Err(problems);
     }
-    settings.address("listen").map(reachable).ok_or_else(|| {
+    Asked::of(&settings).ok_or_else(|| {
         let what = "the admin listener is off there, so there is nobody to ask".to_owned();
         let origin = match settings.origin("listen") {
             Origin::Default => Origin::Flag("--admin-listen".to_owned()),
@@ -153,14 +152,4 @@ pub(crate) fn address(matches: &ArgMatches, environment: &Environment) -> Result
         };
         vec![Problem { origin, key: String::new(), what }]
     })
-}
-
-/// Who listens on every address is asked on the loopback one.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

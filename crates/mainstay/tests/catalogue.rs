@@ -2,6 +2,8 @@
 //! and the page that shows them all, `docs/metrics.md`. `UPDATE_GOLDEN=1` writes both anew.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../../../tests/authority.rs"]
+mod authority;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
 mod support;
@@ -41,9 +43,13 @@ fn the_process_tells_of_itself_and_that_is_what_the_golden_file_says() {
     let node = Node::start("one");
     let flags = ["rpc", "--nodes", &node.url, "--health", "net_version", "--log-format", "logfmt"];
     let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let mut running = Place::new().start(&[&flags[..], &ports].concat(), &[]);
+    let authority = authority::Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut running = Place::new().start(&[&flags[..], &ports, &tls].concat(), &[]);
     let admin = running.address("admin");
-    let page = only(&ask(&admin, "GET", "/metrics", "").fine(), &["process_", "mainstay_build"]);
+    let page =
+        only(&ask(&admin, "GET", "/metrics", "").fine(), &["process_", "mainstay_build", "mainstay_tls_"]);
     let value = |name: &str| {
         let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse::<f64>().unwrap()

@@ -1,8 +1,7 @@
 //! `mainstay relay tunnel` as an operator uses it.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "../../relay/tests/common/authority.rs"]
-#[allow(dead_code)]
+#[path = "../../../tests/authority.rs"]
 mod authority;
 mod support;
 

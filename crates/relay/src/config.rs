@@ -3,13 +3,13 @@
 mod read;
 mod table;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_antelope::Id;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_wire::network::Network;
 use mainstay_wire::server::Tls;
 
@@ -52,7 +52,7 @@ impl Node {
 #[allow(missing_docs)] // each field is the key of the same name in SECTION
 pub struct Config {
     pub name: String,
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// `HOST:PORT` each.
     pub outer: Vec<Arc<str>>,
     /// Producers, early, late, rank_hold, fail_open.

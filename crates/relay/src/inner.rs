@@ -31,8 +31,8 @@ pub(crate) type Arrival = Result<(Box<dyn Duplex>, Peer), (Peer, Refusal)>;
 
 /// What accepts inner connections.
 pub(crate) struct Inner {
-    tcp: (Listener, Pause),
-    unix: Option<(Listener, Pause)>,
+    first: Option<(Listener, Pause)>,
+    second: Option<(Listener, Pause)>,
     admission: Admission,
     tls: Option<Tls>,
     /// For a TLS handshake.
@@ -43,17 +43,17 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// `tls`: for what comes over TCP. `within`: how long a TLS handshake may take.
+    /// `listeners`: two at most. `tls`: for what comes over TCP. `within`: how long a TLS handshake may take.
     pub(crate) fn new(
-        tcp: Listener,
-        unix: Option<Listener>,
+        listeners: Vec<Listener>,
         admission: Admission,
         tls: Option<Tls>,
         within: Duration,
     ) -> Self {
+        let mut listeners = listeners.into_iter().map(|listener| (listener, Pause::default()));
         Self {
-            tcp: (tcp, Pause::default()),
-            unix: unix.map(|unix| (unix, Pause::default())),
+            first: listeners.next(),
+            second: listeners.next(),
             admission,
             tls,
             within,
@@ -75,8 +75,8 @@ impl Inner {
                     self.handles.remove(&id);
                     return arrival;
                 }
-                accepted = accept(self.unix.as_mut()) => accepted,
-                accepted = accept(Some(&mut self.tcp)) => accepted,
+                accepted = accept(self.second.as_mut()) => accepted,
+                accepted = accept(self.first.as_mut()) => accepted,
             };
             match accepted {
                 Accepted::Unix(stream) => {

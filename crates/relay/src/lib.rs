@@ -26,8 +26,7 @@
 
 mod audit;
 #[cfg(test)]
-#[path = "../tests/common/authority.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[path = "../../../tests/authority.rs"]
 mod authority;
 pub mod claims;
 mod clock;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_wire::socket::{Listener, UnixSocket};
+use mainstay_wire::socket::Listener;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,21 +22,17 @@ use crate::telemetry::{Metrics, Telemetry};
 /// The role, built.
 pub struct Relay {
     core: Arc<Core>,
-    unix: Option<Listener>,
 }
 
 impl Relay {
     /// Builds the role; needs a runtime. `metrics` are those of all such roles of the process.
     ///
     /// # Errors
-    /// Claims can't be kept where the settings say, the audit log can't be written, or the unix socket can't be listened on. Outer peers that don't answer, and claims that don't yet, are no error.
+    /// Claims can't be kept where the settings say or the audit log can't be written. Outer peers that don't answer, and claims that don't yet, are no error.
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
         let place = config.claims.clone();
         let claims = place.open(config.claims_timeout).map_err(|why| format!("claims: {why}"))?;
-        let unix = config.unix.as_deref().map(UnixSocket::bind).transpose()?.map(Listener::Unix);
-        let mut relay = Self::over(config, metrics, claims, wall)?;
-        relay.unix = unix;
-        Ok(relay)
+        Self::over(config, metrics, claims, wall)
     }
 
     /// As [`Relay::build`], with other claims than the settings name and another time of day: for tests and simulations.
@@ -59,20 +54,16 @@ impl Relay {
             None => None,
         };
         let telemetry = Telemetry::new(&config.name, &config.rules.producers, metrics);
-        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall), unix: None })
+        Ok(Self { core: Core::start(config, claims, audit, telemetry, wall) })
     }
 
-    /// Serves inner nodes until `stop`; then closes all legs, plainly, for which `grace` is the longest.
-    pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    /// Serves inner nodes until `stop`; then closes all legs, plainly, for which `grace` is the longest. `listeners`: of `listen`, and
+    /// of `unix` if there is one.
+    pub async fn serve(self, listeners: Vec<Listener>, stop: CancellationToken, grace: Duration) {
         let mut legs = Legs { core: self.core.clone(), serving: JoinSet::new() };
         let config = &self.core.config;
-        let mut inner = Inner::new(
-            Listener::Tcp(listener),
-            self.unix.take(),
-            config.admission.clone(),
-            config.tls.clone(),
-            config.first_frame_timeout,
-        );
+        let mut inner =
+            Inner::new(listeners, config.admission.clone(), config.tls.clone(), config.first_frame_timeout);
         loop {
             tokio::select! {
                 biased;

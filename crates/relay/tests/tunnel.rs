@@ -1,7 +1,7 @@
 //! The tunnel between sockets: a node in the clear on one side, a relay over TLS on the other.
 #![allow(clippy::unwrap_used, unreachable_pub, dead_code)]
 
-#[path = "common/authority.rs"]
+#[path = "../../../tests/authority.rs"]
 mod authority;
 
 use std::net::SocketAddr;

@@ -3,15 +3,15 @@
 mod read;
 mod table;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
 use mainstay_node::health;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_store::RedisAddress;
-use mainstay_wire::client::Attestation;
+use mainstay_wire::client::{self, Attestation};
+use mainstay_wire::server::Tls;
 
 use crate::classify::Rule;
 use crate::dispatch::Options;
@@ -56,8 +56,12 @@ pub struct Redis {
 #[allow(missing_docs)] // each field is the key of the same name in SECTION, or the keys of its type
 pub struct Config {
     pub name: String,
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// tls_cert, tls_key, tls_ca.
+    pub tls: Option<Tls>,
     pub nodes: Vec<Upstream>,
+    /// node_ca, node_cert, node_key.
+    pub node_tls: Option<client::Tls>,
     /// Requests at once of a node without `_workers`.
     pub node_workers: u32,
     /// Lanes, limits, slow start.

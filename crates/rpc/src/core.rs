@@ -111,6 +111,7 @@ impl Core {
             max_idle: self.config.node_max_idle,
             idle_timeout: self.config.node_idle_timeout,
             attest: self.config.attest.clone(),
+            tls: self.config.node_tls.clone(),
             ..client::Options::default()
         }
     }

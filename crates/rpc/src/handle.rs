@@ -1,6 +1,5 @@
 //! What the outside may ask and do: state, health, changes to the nodes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +84,7 @@ pub struct Snapshot {
     /// Its name.
     pub name: String,
     /// Where it listens by its config.
-    pub listen: SocketAddr,
+    pub listen: String,
     /// The lanes, the most urgent first.
     pub lanes: Vec<LaneView>,
     /// The nodes in the order of the list.
@@ -119,7 +118,7 @@ impl Operated for Handle {
         let reach = core.members.reach();
         Snapshot {
             name: self.name().to_owned(),
-            listen: core.config.listen,
+            listen: core.config.listen.to_string(),
             lanes: Lane::ALL
                 .map(|lane| LaneView {
                     lane: lane.word(),

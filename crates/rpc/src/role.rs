@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_store::{FileStore, Fleet, MemoryStore, RedisStore, Store};
 use mainstay_wire::server;
-use tokio::net::TcpListener;
+use mainstay_wire::socket::Listener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -54,10 +54,11 @@ impl Rpc {
 
     /// Serves until `stop`, as soon as the list of nodes was read, or could not be; then answers what is in flight and what waits,
     /// for as long as `grace`.
-    pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    pub async fn serve(mut self, listener: impl Into<Listener>, stop: CancellationToken, grace: Duration) {
         self.core.members.opened().await;
         let options = server::Options {
             max_connections: self.core.config.max_connections,
+            tls: self.core.config.tls.clone(),
             ..server::Options::default()
         };
         server::serve(listener, Service::new(self.core.clone()), options, stop, grace).await;

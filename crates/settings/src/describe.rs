@@ -59,7 +59,9 @@ fn shown(key: &Key, entry: &Entry) -> Json {
         Value::Number(number) => json!(number),
         Value::Switch(on) => json!(on),
         Value::Path(path) => json!(path.to_string_lossy()),
-        Value::Size(_) | Value::Duration(_) | Value::Address(_) | Value::Text(_) => json!(redact(text)),
+        Value::Size(_) | Value::Duration(_) | Value::Address(_) | Value::Listen(_) | Value::Text(_) => {
+            json!(redact(text))
+        }
     };
     let mut items = entry.values.iter().map(|read| item(&read.value, &read.text));
     match key.kind {

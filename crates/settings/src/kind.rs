@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::listen::Listen;
 use crate::node::NodeValue;
 use crate::origin::redact;
 use crate::table::Section;
@@ -18,6 +19,8 @@ pub enum Kind {
     Path,
     /// An IP address and a port.
     Address,
+    /// An IP address and a port, or a unix socket, `unix:/run/mainstay/rpc.sock`.
+    Listen,
     /// An absolute URL.
     Url,
     /// A whole number within bounds, both included.
@@ -59,6 +62,7 @@ pub(crate) enum Value {
     Text(String),
     Path(PathBuf),
     Address(SocketAddr),
+    Listen(Listen),
     Integer(i64),
     Number(f64),
     Duration(Duration),
@@ -88,6 +92,11 @@ impl Kind {
             Self::Text => "text in quotes".into(),
             Self::Path => "a path, for example \"jwt.hex\"".into(),
             Self::Address => "an IP address with a port, for example \"127.0.0.1:7000\"".into(),
+            Self::Listen => {
+                "an IP address with a port, for example \"127.0.0.1:7000\", or a unix socket, for example \
+                 \"unix:/run/mainstay/rpc.sock\""
+                    .into()
+            }
             Self::Url => "a URL, for example \"http://127.0.0.1:8551\"".into(),
             Self::Integer { min, .. } => format!("a whole number, for example {}", (*min).max(1)),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
@@ -108,6 +117,7 @@ impl Kind {
             Self::Text => "TEXT".into(),
             Self::Path => "PATH".into(),
             Self::Address => "IP:PORT".into(),
+            Self::Listen => "IP:PORT|unix:/PATH".into(),
             Self::Url => "URL".into(),
             Self::Integer { .. } | Self::Number { .. } => "NUMBER".into(),
             Self::Duration | Self::DurationMs => "DURATION".into(),
@@ -136,6 +146,11 @@ impl Kind {
             Self::Address => match trimmed.parse() {
                 Ok(address) => read(Value::Address(address)),
                 Err(_) => Err(self.refuse(trimmed)),
+            },
+            Self::Listen => match trimmed.parse::<Listen>() {
+                Ok(listen) => read(Value::Listen(listen)),
+                Err(_) if !trimmed.starts_with("unix:") => Err(self.refuse(trimmed)),
+                Err(why) => Err(format!("\"{}\" {why}", redact(trimmed))),
             },
             Self::Url => match url::Url::parse(trimmed) {
                 Ok(url) if url.has_host() => read(Value::Text(trimmed.to_owned())),
@@ -205,6 +220,7 @@ impl Kind {
                 Self::Text
                 | Self::Path
                 | Self::Address
+                | Self::Listen
                 | Self::Url
                 | Self::Duration
                 | Self::DurationMs

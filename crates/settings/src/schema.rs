@@ -89,6 +89,7 @@ fn kind(of: &Kind) -> Json {
     match of {
         Kind::Text | Kind::Path => json!({"type": "string", "minLength": 1}),
         Kind::Address => json!({"type": "string", "pattern": r":[0-9]{1,5}$"}),
+        Kind::Listen => json!({"type": "string", "pattern": r"^unix:/|:[0-9]{1,5}$"}),
         Kind::Url => json!({"type": "string", "format": "uri"}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::kind::{Read, Value};
+use crate::listen::Listen;
 use crate::origin::{Origin, Problem};
 use crate::table::{Key, Section};
 
@@ -64,6 +65,14 @@ impl Settings {
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         match self.value(name)? {
             Value::Address(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// Where to listen: an address or a unix socket.
+    pub fn listen(&self, name: &str) -> Option<Listen> {
+        match self.value(name)? {
+            Value::Listen(listen) => Some(listen.clone()),
             _ => None,
         }
     }

@@ -1,14 +1,14 @@
 //! The role's settings: their table, and the validated form.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use mainstay_execution::config::{Answering, Signing};
 use mainstay_execution::keys;
-use mainstay_settings::{Key, Kind, Problem, Section, Settings, common};
+use mainstay_settings::{Key, Kind, Listen, Problem, Section, Settings, common, tls};
 use mainstay_wire::client::{Clear, Tls};
 use mainstay_wire::jwt::Secret;
+use mainstay_wire::server;
 
 use crate::client::{Names, Network, Proxies};
 use crate::leader::Rules;
@@ -21,8 +21,14 @@ pub static SECTION: Section = Section::role(
     "Many consensus clients drive many execution clients: one of them leads, all are answered",
     &[
         common::NAME.default("sync"),
-        Key::new("listen", Kind::Address, "Where the consensus clients connect").default("127.0.0.1:25590"),
+        Key::new("listen", Kind::Listen, "Where the consensus clients connect").default("127.0.0.1:25590"),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
         keys::NODES.short('n').required(),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new(
             "proxies",
             Kind::List(&Kind::Text),
@@ -174,7 +180,9 @@ pub enum SlotClock {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// tls_cert, tls_key, tls_ca: what it serves TLS with.
+    pub tls: Option<server::Tls>,
     /// What consensus clients sign with; without one nobody's token is verified.
     pub secret: Option<Secret>,
     /// The execution clients.
@@ -216,6 +224,7 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
     let trusted_proxies = Proxies::new(networks(s, "trusted_proxies", problems));
     let (slots, length) = slots(s, problems);
     let tokens = tokens(s, problems);
+    let served = tls::LISTENER.read_served(s, problems, server::Tls::of_files);
     for key in ["request_timeout", "proxy_request_timeout", "leader_timeout"] {
         if s.duration(key).is_some_and(|d| d.is_zero()) {
             problems.push(s.problem(key, "has to be longer than nothing"));
@@ -247,7 +256,8 @@ fn read(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config> {
         ..Rules::new(slot)
     };
     Some(Config {
-        listen: s.address("listen")?,
+        listen: s.listen("listen")?,
+        tls: served,
         secret,
         execution,
         mirror_mode: s.switch("mirror_mode"),

@@ -1,6 +1,5 @@
 //! What the outside may ask and do.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -39,7 +38,7 @@ pub struct Snapshot {
     /// Its name.
     pub name: String,
     /// Where it listens by its config.
-    pub listen: SocketAddr,
+    pub listen: String,
     /// Who leads.
     pub leader: Option<String>,
     /// The slot by this machine's clock.
@@ -59,11 +58,11 @@ pub struct Snapshot {
 pub struct Handle {
     execution: mainstay_execution::Handle,
     core: Arc<Core>,
-    listen: SocketAddr,
+    listen: String,
 }
 
 impl Handle {
-    pub(crate) fn new(core: Arc<Core>, listen: SocketAddr) -> Self {
+    pub(crate) fn new(core: Arc<Core>, listen: String) -> Self {
         Self { execution: mainstay_execution::Handle::new(core.execution.clone()), core, listen }
     }
 
@@ -108,7 +107,7 @@ impl Operated for Handle {
         let clients = self.core.view(|leader| self.clients(leader));
         Snapshot {
             name: self.name().to_owned(),
-            listen: self.listen,
+            listen: self.listen.clone(),
             leader: clients.iter().find(|client| client.leads).map(|client| client.name.clone()),
             slot: self.core.now().slot,
             clients,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use mainstay_execution::clock::wall;
 use mainstay_execution::core::{Connect, over_http};
-use mainstay_wire::server;
-use tokio::net::TcpListener;
+use mainstay_wire::server::{self, Tls};
+use mainstay_wire::socket::Listener;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -24,7 +24,8 @@ use crate::telemetry::{Metrics, Telemetry};
 /// The role, built.
 pub struct Sync {
     service: Service,
-    listen: std::net::SocketAddr,
+    listen: String,
+    tls: Option<Tls>,
     max_connections: usize,
 }
 
@@ -34,7 +35,7 @@ impl Sync {
     /// # Errors
     /// A node that no client can be made for (for instance `https` on a system without trusted roots).
     pub fn build(config: Config, metrics: &Metrics) -> Result<Self, String> {
-        let connect = over_http(config.execution.attest.clone());
+        let connect = over_http(config.execution.attest.clone(), config.execution.tls.clone());
         Self::build_over(config, metrics, connect, wall)
     }
 
@@ -70,7 +71,12 @@ impl Sync {
             mirrored: Arc::new(Semaphore::new(MIRRORED)),
         };
         let service = Service { shared: Arc::new(shared) };
-        Ok(Self { service, listen: config.listen, max_connections: config.max_connections })
+        Ok(Self {
+            service,
+            listen: config.listen.to_string(),
+            tls: config.tls,
+            max_connections: config.max_connections,
+        })
     }
 
     /// Answers one body: HTTP status and JSON. [`Sync::serve`] does the same for bodies that come over HTTP.
@@ -85,9 +91,10 @@ impl Sync {
     }
 
     /// Serves until `stop`; then answers what is in flight for as long as `grace`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    pub async fn serve(self, listener: impl Into<Listener>, stop: CancellationToken, grace: Duration) {
         let options = server::Options {
             max_connections: self.max_connections,
+            tls: self.tls.clone(),
             // nginx and others look for tokens by names as jwt-tokens-service writes them.
             title_case: self.service.shared.tokens.is_some(),
             ..server::Options::default()
@@ -98,7 +105,7 @@ impl Sync {
     /// A handle for whoever watches and operates it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.service.shared.core.clone(), self.listen)
+        Handle::new(self.service.shared.core.clone(), self.listen.clone())
     }
 }
 

@@ -28,6 +28,7 @@ mod sending;
 mod stream;
 mod tls;
 mod transport;
+mod trust;
 mod uplink;
 
 use std::sync::Arc;

@@ -24,3 +24,5 @@ pub mod server;
 mod small_write;
 pub mod socket;
 mod tls;
+
+pub use tls::{BadTls, Watched};

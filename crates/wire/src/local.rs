@@ -3,8 +3,12 @@
 //! A loopback peer is not enough: it may be a reverse proxy that passes on what strangers ask, or a browser in which another
 //! site's page uses its visitor's reach. A browser sends `Origin`; a page of a name that was made to point at 127.0.0.1
 //! (DNS rebinding) has the same origin as its requests, but they carry that name as their host.
+//!
+//! Who connects over a unix socket is a process of this machine, and is called by a loopback address. The rest holds there too: it may be
+//! a reverse proxy.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
@@ -12,6 +16,13 @@ use http::{HeaderMap, Uri};
 
 /// Any of these says that the peer is a proxy and somebody else is asking.
 pub const PROXY_HEADERS: [&str; 5] = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"];
+
+/// What one who has connected over a unix socket is called by: `[::1]:0`. No connection over TCP has that port; two of these differ in
+/// their flow, which isn't shown.
+pub(crate) fn unix_peer() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, NEXT.fetch_add(1, Ordering::Relaxed), 0).into()
+}
 
 /// Whether a process on this machine asks directly: a loopback peer, no header that a proxy adds, a host that is a literal
 /// loopback address or `localhost`, and no `Origin`. Clients of the kind that curl is send it that way; pages of browsers don't.

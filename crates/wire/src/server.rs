@@ -1,7 +1,7 @@
 //! An HTTP server with bounds: connections, time for a request's head, idle time, stalled writes, and what is sent after
 //! the answer.
 //!
-//! HTTP/1.1 with keep-alive and HTTP/2, told apart by the first bytes: in the clear, HTTP/2 with prior knowledge (h2c) then, or
+//! Over TCP or unix sockets; TLS is for what comes over TCP. HTTP/1.1 with keep-alive and HTTP/2, told apart by the first bytes: in the clear, HTTP/2 with prior knowledge (h2c) then, or
 //! over TLS. What could be read in two ways ([`suspect`], [`heads`]) is refused before a handler sees it. A handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
 //! [`crate::body::read`].
 
@@ -19,12 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use crate::socket::Pause;
+use self::activity::Socket;
+use crate::local;
+use crate::socket::{Accepted, Listener, Pause};
 
 pub use crate::names::PeerNames;
 pub use crate::tls::BadTls;
@@ -36,7 +38,8 @@ pub type Response = http::Response<ReplyBody>;
 
 /// Answers requests. Cloned for every request, so its state belongs in an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Answers one request. Dropped when the client goes away.
+    /// Answers one request. Dropped when the client goes away. Who is connected over a unix socket is a loopback address with a port of 0,
+    /// another one for each connection ([`crate::local`]).
     fn call(
         &self,
         request: http::Request<Incoming>,
@@ -62,7 +65,7 @@ pub struct Options {
     pub linger_timeout: Duration,
     /// How many connections are served at once (1024); more wait to be accepted.
     pub max_connections: usize,
-    /// The certificate to serve TLS with (none: in the clear).
+    /// The certificate to serve TLS with over TCP (none: in the clear). Unix sockets are always in the clear.
     pub tls: Option<Tls>,
     /// Over HTTP/1 the names of header fields are written with capitals, as Go's servers do (`Content-Length`; off: in small
     /// letters). For clients that don't know that they mean the same.
@@ -86,13 +89,14 @@ impl Default for Options {
 /// Serves until `stop`, then takes the connections that wait to be accepted and closes the listener. Requests in flight, and those
 /// that come on a connection before it has been idle for a second, are answered for as long as `grace`, the last of each HTTP/1
 /// connection with `Connection: close`; the rest is cut. Returns when no connection is left.
-pub async fn serve<H: Handler>(
-    listener: TcpListener,
+pub async fn serve<H: Handler, L: Into<Listener>>(
+    listener: L,
     handler: H,
     options: Options,
     stop: CancellationToken,
     grace: Duration,
 ) {
+    let listener = listener.into();
     let options = Arc::new(options);
     let places = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
@@ -100,24 +104,24 @@ pub async fn serve<H: Handler>(
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.ok()?;
-            let (stream, peer) = accept(&listener, &mut pause).await;
-            Some((stream, peer, place))
+            let (socket, peer) = arrived(listener.accept(&mut pause).await);
+            Some((socket, peer, place))
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            Some((stream, peer, place)) = next => {
-                let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
+            Some((socket, peer, place)) = next => {
+                let served = connection::serve(socket, peer, handler.clone(), options.clone(), stop.clone());
                 connections.spawn(holding(place, served));
             }
         }
     }
-    let mut waiting = accepted(listener);
+    let mut waiting = listener.close();
     // Who finds no place stays where it is, for whoever else has this listener.
     while let Ok(place) = places.clone().try_acquire_owned() {
-        let Some((stream, peer)) = waiting.next() else { break };
-        let served = connection::serve(stream, peer, handler.clone(), options.clone(), stop.clone());
+        let Some((socket, peer)) = waiting.next().map(arrived) else { break };
+        let served = connection::serve(socket, peer, handler.clone(), options.clone(), stop.clone());
         connections.spawn(holding(place, served));
     }
     drop(waiting);
@@ -132,38 +136,22 @@ pub async fn serve<H: Handler>(
     connections.shutdown().await;
 }
 
-/// The connections that wait to be accepted: their clients may have sent requests, which closing the listener would cut off.
-fn accepted(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
-    // Not tokio's: it knows of a connection only when the system has told it of one.
-    let listener = listener.into_std();
-    std::iter::from_fn(move || {
-        let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        let stream = TcpStream::from_std(stream).ok()?;
-        let _ = stream.set_nodelay(true);
-        Some((stream, peer))
-    })
+/// A connection that was accepted, and who is at its other end.
+fn arrived(accepted: Accepted) -> (Socket, SocketAddr) {
+    match accepted {
+        Accepted::Tcp(stream, peer) => {
+            // Only latency is lost where it cannot be set.
+            let _ = stream.set_nodelay(true);
+            (Either::Left(stream), peer)
+        }
+        Accepted::Unix(stream) => (Either::Right(stream), local::unix_peer()),
+    }
 }
 
 /// Gives a connection's place back when it has ended, however it ended.
 async fn holding(place: OwnedSemaphorePermit, served: impl Future<Output = ()>) {
     served.await;
     drop(place);
-}
-
-/// The next connection. Waits out errors of the listener.
-async fn accept(listener: &TcpListener, pause: &mut Pause) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Only latency is lost where it cannot be set.
-                let _ = stream.set_nodelay(true);
-                pause.over();
-                return (stream, peer);
-            }
-            Err(error) => pause.after(&error).await,
-        }
-    }
 }
 
 #[cfg(test)]

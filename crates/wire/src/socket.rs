@@ -4,13 +4,17 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
 /// After so long without a byte the system asks whether the other side is still there, again as often, three times.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -85,22 +89,52 @@ impl fmt::Display for Place {
     }
 }
 
-/// A unix socket that is listened on. Its file goes with it.
+/// A unix socket that is listened on. Its file goes with it, if it is this process's.
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,
+    file: SocketFile,
+}
+
+#[derive(Debug)]
+struct SocketFile {
     path: PathBuf,
-    /// Of the file as it was made: another one's is left alone.
+    /// Of the file as it was: another one's is left alone.
     inode: Option<u64>,
+    is_ours: Arc<AtomicBool>,
+}
+
+/// Says whose the file of a unix socket is while the socket is somewhere else.
+#[derive(Debug, Clone)]
+pub struct Ownership(Arc<AtomicBool>);
+
+impl Ownership {
+    /// It is this process's, and goes with the socket.
+    pub fn take(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// It is another process's, and stays.
+    pub fn give(&self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl UnixSocket {
-    /// Listens on `path`, for the file's owner and group alone (0660). A socket that nobody listens on any more, as a process that
-    /// was killed leaves it, is replaced. To be called within a runtime.
+    /// Listens on `path`, for the file's owner and group alone (0660). A socket that nobody listens on any more, as a process
+    /// that was killed leaves it, is replaced. To be called within a runtime.
     ///
     /// # Errors
     /// What to tell the user: something else has that name, somebody listens there, or the system says no.
     pub fn bind(path: &Path) -> Result<Self, String> {
+        Self::bind_with_mode(path, MODE)
+    }
+
+    /// As [`UnixSocket::bind`], for whom these permissions let.
+    ///
+    /// # Errors
+    /// As those of [`UnixSocket::bind`].
+    pub fn bind_with_mode(path: &Path, mode: u32) -> Result<Self, String> {
         let shown = path.display();
         match fs::symlink_metadata(path) {
             Ok(file) if !file.file_type().is_socket() => {
@@ -127,9 +161,22 @@ impl UnixSocket {
             _ => format!("cannot listen on {shown}: {why}"),
         };
         let listener = UnixListener::bind(path).map_err(why)?;
-        let socket = Self { listener, path: path.to_owned(), inode: inode(path) };
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(why)?;
+        let socket = Self { listener, file: SocketFile::new(path, true) };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(why)?;
         Ok(socket)
+    }
+
+    /// A socket that is listened on already, by another process: its file is that one's until [`Ownership::take`]. To be called within a
+    /// runtime.
+    ///
+    /// # Errors
+    /// It has no path, or the system says no.
+    pub fn adopt(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| io::Error::other("a unix socket without a path"))?;
+        let file = SocketFile::new(path, false);
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: UnixListener::from_std(listener)?, file })
     }
 
     /// What connections are accepted on.
@@ -141,13 +188,26 @@ impl UnixSocket {
     /// Its file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
+    }
+
+    /// To say whose its file is, also later.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        Ownership(self.file.is_ours.clone())
     }
 }
 
-impl Drop for UnixSocket {
+impl SocketFile {
+    fn new(path: &Path, is_ours: bool) -> Self {
+        Self { path: path.to_owned(), inode: inode(path), is_ours: Arc::new(AtomicBool::new(is_ours)) }
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.inode.is_some() && inode(&self.path) == self.inode {
+        let is_ours = self.is_ours.load(Ordering::Acquire);
+        if is_ours && self.inode.is_some() && inode(&self.path) == self.inode {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -187,7 +247,63 @@ pub enum Accepted {
     Unix(UnixStream),
 }
 
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixSocket> for Listener {
+    fn from(socket: UnixSocket) -> Self {
+        Self::Unix(socket)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(socket) => socket.listener.as_fd(),
+        }
+    }
+}
+
 impl Listener {
+    /// The listener, if it is one of TCP.
+    #[must_use]
+    pub fn into_tcp(self) -> Option<TcpListener> {
+        match self {
+            Self::Tcp(listener) => Some(listener),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Listens no more, and gives the connections that wait to be accepted: their clients may have sent requests, which closing the
+    /// listener would cut off. It is closed when the iterator is dropped.
+    pub fn close(self) -> impl Iterator<Item = Accepted> {
+        // Not tokio's: it knows of a connection only when the system has told it of one.
+        let mut listener = match self {
+            Self::Tcp(listener) => Either::Left(listener.into_std()),
+            // New ones are to find nobody.
+            Self::Unix(UnixSocket { listener, file }) => {
+                drop(file);
+                Either::Right(listener.into_std())
+            }
+        };
+        std::iter::from_fn(move || match &mut listener {
+            Either::Left(listener) => {
+                let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(Accepted::Tcp(TcpStream::from_std(stream).ok()?, peer))
+            }
+            Either::Right(listener) => {
+                let (stream, _) = listener.as_ref().ok()?.accept().ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(Accepted::Unix(UnixStream::from_std(stream).ok()?))
+            }
+        })
+    }
+
     /// The next connection. Waits out errors of the listener.
     pub async fn accept(&self, pause: &mut Pause) -> Accepted {
         loop {

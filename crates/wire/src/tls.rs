@@ -1,19 +1,22 @@
 //! The files of TLS: certificates and keys in PEM, and their renewal.
 //!
 //! Whoever renews a certificate (certbot, cert-manager) writes its files anew and can't be relied on to tell. So they are looked at
-//! when a connection is opened, once a minute at most; what cannot be used is warned of once, and what is in use stays.
+//! when a connection is opened, every few seconds at most, and when somebody who watches them asks ([`Watched`]); what cannot be used is
+//! warned of once, and what is in use stays.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, RootCertStore};
 use tokio::time::Instant;
+use x509_cert::der::Decode as _;
 
-/// The files are looked at no more often than this.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// For a connection the files are looked at no more often than this.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a certificate or its key can't be used. Quotes nothing of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,12 @@ pub struct BadTls {
 impl BadTls {
     pub(crate) fn new(file: &Path, what: impl Into<String>) -> Self {
         Self { file: file.to_owned(), what: what.into() }
+    }
+
+    /// Which file, and the whole of what to tell.
+    pub(crate) fn into_parts(self) -> (PathBuf, String) {
+        let told = self.to_string();
+        (self.file, told)
     }
 
     /// The file that can't be used.
@@ -69,6 +78,19 @@ impl Identity {
     }
 }
 
+/// What is made of files.
+pub(crate) struct Made<C> {
+    pub(crate) config: Arc<C>,
+    /// Of one's own certificate, the first of its chain: in seconds since 1970.
+    pub(crate) expires: Option<u64>,
+}
+
+/// When a certificate (DER) ends, in seconds since 1970; nothing of one that can't be read.
+pub(crate) fn expires(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
+}
+
 /// Files that a configuration of TLS is made of.
 pub(crate) trait Files {
     /// What is made of them.
@@ -78,7 +100,7 @@ pub(crate) trait Files {
     fn files(&self) -> Vec<&Path>;
 
     /// Makes it.
-    fn read(&self) -> Result<Arc<Self::Config>, BadTls>;
+    fn read(&self) -> Result<Made<Self::Config>, BadTls>;
 }
 
 /// A configuration, read from files and read again when they change.
@@ -88,21 +110,23 @@ pub(crate) struct Renewed<F: Files> {
 }
 
 struct State<C> {
-    config: Arc<C>,
+    made: Made<C>,
+    /// How often files that have changed could not be used.
+    failures: u64,
     /// What the files were like when they were last read, and when they were last looked at.
     seen: Stamp,
     looked: Instant,
 }
 
-/// What tells that files have changed: the time of the last change and the size of each, if it is there.
-type Stamp = Vec<Option<(SystemTime, u64)>>;
+/// What tells that files have changed: of each, if it is there, which it is, its size, and when its content and it itself last changed.
+type Stamp = Vec<Option<[i128; 4]>>;
 
 impl<F: Files> Renewed<F> {
     pub(crate) fn read(files: F) -> Result<Self, BadTls> {
         // Before they are read: a change in between is then seen as one.
         let seen = stamp(&files);
-        let config = files.read()?;
-        Ok(Self { files, state: Mutex::new(State { config, seen, looked: Instant::now() }) })
+        let made = files.read()?;
+        Ok(Self { files, state: Mutex::new(State { made, failures: 0, seen, looked: Instant::now() }) })
     }
 
     /// Reads the files again, changed or not. Connections that are open keep what they have; what cannot be used changes nothing.
@@ -111,23 +135,29 @@ impl<F: Files> Renewed<F> {
         let read = self.files.read();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen = seen;
-        state.config = read?;
+        state.failures += u64::from(read.is_err());
+        state.made = read?;
         Ok(())
     }
 
     /// What the next connection is opened with.
     pub(crate) fn current(&self, now: Instant) -> Arc<F::Config> {
         if self.is_due(now) {
-            let files = self.files.files();
-            let file = files.first().map(|file| file.display().to_string()).unwrap_or_default();
-            match self.reload() {
-                Ok(()) => tracing::info!(%file, "read a new TLS certificate"),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot use the new TLS certificate, the old one stays in use");
-                }
+            self.renew();
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).made.config.clone()
+    }
+
+    /// Reads files that have changed, and tells what came of it.
+    fn renew(&self) {
+        let files = self.files.files();
+        let file = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        match self.reload() {
+            Ok(()) => tracing::info!(%file, "read a new TLS certificate"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot use the new TLS certificate, the old one stays in use");
             }
         }
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).config.clone()
     }
 
     /// Whether the files have changed, if it is time to look.
@@ -143,10 +173,75 @@ impl<F: Files> Renewed<F> {
 
 fn stamp<F: Files>(files: &F) -> Stamp {
     let stamp = |file: &Path| {
-        let metadata = std::fs::metadata(file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        let file = std::fs::metadata(file).ok()?;
+        let at = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let (written, changed) = (at(file.mtime(), file.mtime_nsec()), at(file.ctime(), file.ctime_nsec()));
+        Some([i128::from(file.ino()), i128::from(file.size()), written, changed])
     };
     files.files().into_iter().map(stamp).collect()
+}
+
+/// The files of a listener's or a client's TLS, for whoever watches over them. Clones are the same.
+#[derive(Clone)]
+pub struct Watched(Arc<dyn Watch>);
+
+trait Watch: Send + Sync {
+    fn look(&self);
+    fn expires(&self) -> Option<u64>;
+    fn failures(&self) -> u64;
+}
+
+impl<F: Files + Send + Sync> Watch for Renewed<F>
+where
+    F::Config: Send + Sync,
+{
+    fn look(&self) {
+        let seen = stamp(&self.files);
+        if self.state.lock().unwrap_or_else(PoisonError::into_inner).seen != seen {
+            self.renew();
+        }
+    }
+
+    fn expires(&self) -> Option<u64> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).made.expires
+    }
+
+    fn failures(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failures
+    }
+}
+
+impl Watched {
+    pub(crate) fn new<F: Files + Send + Sync + 'static>(files: Arc<Renewed<F>>) -> Self
+    where
+        F::Config: Send + Sync,
+    {
+        Self(files)
+    }
+
+    /// Reads the files again if they have changed. Connections that are open keep what they have; what cannot be used is warned of, and
+    /// what is in use stays.
+    pub fn look(&self) {
+        self.0.look();
+    }
+
+    /// When the certificate that is in use ends, in seconds since 1970; `None` if there is none of one's own.
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        self.0.expires()
+    }
+
+    /// How often files that had changed could not be used.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.0.failures()
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").field("expires", &self.expires()).finish_non_exhaustive()
+    }
 }
 
 /// The authorities whose certificates are trusted.
@@ -157,6 +252,11 @@ pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, BadTls> {
         roots.add(certificate).map_err(bad)?;
     }
     Ok(roots)
+}
+
+/// The first certificate of a file.
+pub(crate) fn first(file: &Path) -> Result<CertificateDer<'static>, BadTls> {
+    chain(file)?.into_iter().next().ok_or_else(|| BadTls::new(file, "holds no certificate"))
 }
 
 fn text(file: &Path) -> Result<Vec<u8>, BadTls> {

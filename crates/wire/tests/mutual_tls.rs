@@ -1,14 +1,16 @@
 //! Links over TLS: authorities of one's own, certificates of clients, and HTTP/2 where the server speaks it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../tests/authority.rs"]
+mod authority;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use authority::Authority;
 use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -16,12 +18,10 @@ use mainstay_wire::client::{
     CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, Transport, Uplink,
 };
 use mainstay_wire::server::{self, Handler, Response};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -29,48 +29,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// Somebody who issues certificates, and a folder with all of it.
-struct Authority {
-    certificate: Certificate,
-    key: KeyPair,
-    folder: TempDir,
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), pem("CERTIFICATE", certificate.der())).unwrap();
-        Self { certificate, key, folder }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// A certificate for this name, and its key.
-    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
-        let file = |kind: &str| self.folder.path().join(format!("{name}.{kind}.pem"));
-        std::fs::write(file("cert"), pem("CERTIFICATE", certificate.der())).unwrap();
-        std::fs::write(file("key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
-        (file("cert"), file("key"))
-    }
-
-    /// What trusts this authority, and shows that certificate.
-    fn tls(&self, identity: Option<&(PathBuf, PathBuf)>) -> Tls {
-        let identity = identity.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-        Tls::from_pem(Some(&self.file()), identity).unwrap()
-    }
+/// What trusts this authority, and shows that certificate.
+fn trusting(authority: &Authority, identity: Option<&(PathBuf, PathBuf)>) -> Tls {
+    let identity = identity.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    Tls::from_pem(Some(&authority.file()), identity).unwrap()
 }
 
 /// Keeps what was spoken.
@@ -122,19 +84,19 @@ async fn a_stream_that_is_not_http_tells_the_names_of_its_peer() {
     let (certificate, key) = authority.issue("relay.example");
     let server = server::Tls::mutual(&certificate, &key, &authority.file()).unwrap();
     let own = authority.issue("node-a");
-    let (names, echoed) = streamed(&server, &authority.tls(Some(&own)), "relay.example").await;
+    let (names, echoed) = streamed(&server, &trusting(&authority, Some(&own)), "relay.example").await;
     assert_eq!(names.unwrap()[0], "node-a");
     assert_eq!(echoed.unwrap(), b'a');
 
-    let (names, refused) = streamed(&server, &authority.tls(None), "relay.example").await;
+    let (names, refused) = streamed(&server, &trusting(&authority, None), "relay.example").await;
     assert_eq!(
         (names, refused.unwrap_err().to_string()),
         (None, "received fatal alert: CertificateRequired".into())
     );
     let forged = stranger.issue("node-a");
-    let (names, refused) = streamed(&server, &authority.tls(Some(&forged)), "relay.example").await;
+    let (names, refused) = streamed(&server, &trusting(&authority, Some(&forged)), "relay.example").await;
     assert!(names.is_none() && refused.unwrap_err().to_string().starts_with("received fatal alert: "));
-    let (_, other) = streamed(&server, &authority.tls(Some(&own)), "other.example").await;
+    let (_, other) = streamed(&server, &trusting(&authority, Some(&own)), "other.example").await;
     assert!(other.unwrap_err().to_string().contains("not valid for name \"other.example\""));
     assert!("relay example".parse::<ServerName>().is_err());
 }
@@ -165,9 +127,9 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
 
     let own = authority.issue("link");
     for _ in 0..2 {
-        let uplink = uplink(address, authority.tls(Some(&own)));
+        let uplink = uplink(address, trusting(&authority, Some(&own)));
         assert_eq!(post(&uplink).await.unwrap().body, "{}");
-        assert_eq!(post(&client(address, authority.tls(Some(&own)))).await.unwrap().body, "{}");
+        assert_eq!(post(&client(address, trusting(&authority, Some(&own)))).await.unwrap().body, "{}");
     }
     assert_eq!(
         std::mem::take(&mut *listening.0.lock().unwrap()),
@@ -176,7 +138,7 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
 
     let forged = stranger.issue("link");
     for identity in [None, Some(&forged)] {
-        let tls = authority.tls(identity);
+        let tls = trusting(&authority, identity);
         for transport in
             [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
         {
@@ -186,7 +148,7 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
         }
     }
     // And who is served by somebody else than it trusts doesn't ask.
-    let transport = uplink(address, stranger.tls(Some(&own)));
+    let transport = uplink(address, trusting(&stranger, Some(&own)));
     let error = post(&transport).await.unwrap_err();
     assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
     assert!(listening.0.lock().unwrap().is_empty(), "somebody was served");
@@ -221,7 +183,7 @@ async fn who_is_refused_for_want_of_a_certificate_is_told_so() {
             refused.push(acceptor.accept(stream).into_fallible().await.err().map(|(_, stream)| stream));
         }
     });
-    let tls = authority.tls(None);
+    let tls = trusting(&authority, None);
     for transport in
         [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
     {
@@ -271,7 +233,7 @@ async fn what_http1_is_chosen_for_goes_over_it_and_begins_with_the_connection_th
                 });
             }
         });
-        let uplink = uplink(address, authority.tls(None));
+        let uplink = uplink(address, trusting(&authority, None));
         for _ in 0..5 {
             assert_eq!(post(&uplink).await.unwrap().body, "ok");
         }
@@ -287,7 +249,7 @@ async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change(
     let (address, _) = serve(tls).await;
 
     let own = authority.issue("link");
-    let client = client(address, authority.tls(Some(&own)));
+    let client = client(address, trusting(&authority, Some(&own)));
     assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls);
     let issued = renewed.issue("link");
     for (from, to) in [(renewed.file(), authority.file()), (issued.0, own.0), (issued.1, own.1)] {
@@ -323,4 +285,69 @@ fn files_that_cannot_be_used_are_told_without_what_is_in_them() {
     assert_eq!(clients.file(), nowhere);
     let shown = format!("{:?}", Tls::from_pem(Some(&ca), Some((&certificate, &key))).unwrap());
     assert!(shown.contains("a.cert.pem") && !shown.contains(&secret), "{shown}");
+}
+
+/// Asks on a connection that is kept: who was shown what, by the certificate that the server had.
+async fn shown(address: SocketAddr, tls: &Tls) -> Result<HttpReply, CallError> {
+    post(&client(address, tls.clone())).await
+}
+
+#[tokio::test]
+async fn open_connections_stay_and_new_ones_get_the_new_certificate() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let (certificate, key) = before.issue("localhost");
+    let tls = server::Tls::from_pem(&certificate, &key).unwrap();
+    let watched = tls.watched();
+    let (address, _) = serve(tls).await;
+    let (old, new) = (trusting(&before, None), trusting(&after, None));
+    let kept = client(address, old.clone());
+    post(&kept).await.unwrap();
+    assert!(shown(address, &new).await.is_err());
+
+    // The certificate is there and its key isn't yet: a pair that doesn't match.
+    let (other_certificate, other_key) = after.issue("localhost");
+    std::fs::copy(&other_certificate, &certificate).unwrap();
+    watched.look();
+    assert_eq!(watched.failures(), 1);
+    watched.look();
+    assert_eq!(watched.failures(), 1, "the same files aren't tried again");
+    shown(address, &old).await.unwrap();
+    // Half of the key.
+    let whole = std::fs::read(&other_key).unwrap();
+    std::fs::write(&key, &whole[..whole.len() / 2]).unwrap();
+    watched.look();
+    assert_eq!(watched.failures(), 2);
+    shown(address, &old).await.unwrap();
+
+    std::fs::write(&key, &whole).unwrap();
+    watched.look();
+    assert_eq!(watched.failures(), 2);
+    shown(address, &new).await.unwrap();
+    assert!(shown(address, &old).await.is_err(), "new connections are shown the new one");
+    post(&kept).await.unwrap();
+}
+
+#[tokio::test]
+async fn when_a_certificate_ends_is_told() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue_until("localhost", 2031, 2, 3);
+    let tls = server::Tls::from_pem(&certificate, &key).unwrap();
+    // date -u -d 2031-02-03 +%s
+    assert_eq!(tls.watched().expires(), Some(1_927_843_200));
+    assert_eq!(trusting(&authority, Some(&(certificate, key))).watched().expires(), Some(1_927_843_200));
+    assert_eq!(trusting(&authority, None).watched().expires(), None);
+}
+
+#[tokio::test]
+async fn one_certificate_is_believed_by_itself_and_no_other_instead() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("another.example");
+    let (address, _) = serve(server::Tls::from_pem(&certificate, &key).unwrap()).await;
+    shown(address, &Tls::pinned(Some(&certificate), None).unwrap()).await.unwrap();
+    shown(address, &Tls::pinned(None, None).unwrap()).await.unwrap();
+    for other in [stranger.issue("another.example").0, authority.issue("localhost").0, authority.file()] {
+        let error = shown(address, &Tls::pinned(Some(&other), None).unwrap()).await.unwrap_err();
+        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+        assert!(error.to_string().contains("another certificate than that in"), "{error}");
+    }
 }

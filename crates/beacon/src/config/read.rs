@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_node::NodeSpec;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Problem, Settings, tls};
+use mainstay_wire::client;
 use mainstay_wire::jwt::Secret;
 use mainstay_wire::server::Tls;
 use url::Url;
@@ -61,6 +62,8 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         node_idle_timeout: s.duration("node_idle_timeout").unwrap_or(Duration::from_secs(4)),
         max_connections: s.integer("max_connections")? as usize,
         attest: None,
+        node_tls: tls::NODES
+            .read(s, problems, |files| client::Tls::of_files(files.authorities, files.identity)),
     })
 }
 
@@ -133,8 +136,7 @@ fn guard(s: &Settings, table: &Settings, number: usize, problems: &mut Vec<Probl
     let own = attnets(table, problems);
     let (beacon_node, name) =
         beacon_node(table.text("beacon_node")?, |what| table.problem("beacon_node", what), problems)?;
-    let has_tls = |s: &Settings| s.is_set("tls_cert") || s.is_set("tls_key");
-    let tls = tls(if has_tls(table) { table } else { s }, problems);
+    let tls = tls(if tls::LISTENER.any_set(table) { table } else { s }, problems);
     let owner = if table.path("jwt_secret").is_some() { table } else { s };
     let secret_file = owner.path("jwt_secret").map(|path| (path.to_owned(), owner));
     let problem = |what: String| table.problem("execution_node", what);
@@ -142,7 +144,7 @@ fn guard(s: &Settings, table: &Settings, number: usize, problems: &mut Vec<Probl
         table.text("execution_node").and_then(|text| execution_node(text, secret_file, problem, problems));
     Some(Guarded {
         name: table.text("name").map(str::to_owned).or(name).unwrap_or_else(|| format!("beacon-{number}")),
-        listen: table.address("listen")?,
+        listen: table.listen("listen")?,
         beacon_node,
         execution_node,
         min_peers: table.integer("min_peers").unwrap_or(0) as u64,
@@ -162,24 +164,9 @@ fn attnets(s: &Settings, problems: &mut Vec<Problem>) -> Option<Subnets> {
     }
 }
 
-/// The certificate of `tls_cert` with the key of `tls_key`, which are both there or neither.
+/// What clients are served TLS with, if they are.
 fn tls(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tls> {
-    let told = match (s.path("tls_cert"), s.path("tls_key")) {
-        (None, None) => return None,
-        (Some(_), None) => s.problem("tls_cert", "needs the certificate's private key: tls_key"),
-        (None, Some(_)) => s.problem("tls_key", "needs the key's certificate: tls_cert"),
-        (Some(certificate), Some(key)) => match Tls::from_pem(certificate, key) {
-            Ok(tls) => return Some(tls),
-            Err(error) => {
-                s.problem(if error.file() == key { "tls_key" } else { "tls_cert" }, error.to_string())
-            }
-        },
-    };
-    // Guards that share it would say it each.
-    if !problems.contains(&told) {
-        problems.push(told);
-    }
-    None
+    tls::LISTENER.read_served(s, problems, Tls::of_files)
 }
 
 /// The URL of a beacon node, and the name that it gives to its guard.

@@ -1,6 +1,6 @@
 //! The keys of `[beacon]`, `[[beacon.guard]]` and `[[beacon.tune]]`.
 
-use mainstay_settings::{Key, Kind, Section};
+use mainstay_settings::{Key, Kind, Section, tls};
 
 use crate::own::CHECK;
 
@@ -10,8 +10,6 @@ pub(crate) const ROUNDS: Kind = Kind::Integer { min: 1, max: 1000 };
 const SLOTS: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
 const BEACON_NODE: &str = "URL of the beacon node, #name=NAME after it names the guard";
 const EXECUTION_NODE: &str = "URL of the beacon node's execution node: its JSON-RPC, or its Engine API with #jwt-secret=FILE after it or jwt_secret";
-const TLS_CERT: &str = "File with the certificate that clients are served TLS with, and the chain behind it (PEM); read again when it changes";
-const TLS_KEY: &str = "File with the private key of tls_cert (PEM)";
 const ATTNETS: &str =
     "Attestation subnets that the beacon node has to be on for long: all, or numbers like 0-31,40";
 
@@ -23,7 +21,7 @@ pub static SECTION: Section = Section::role(
         Key::new("name", Kind::Text, "Name of this instance in logs, metrics and the API").default("beacon"),
         Key::new(
             "listen",
-            Kind::List(&Kind::Address),
+            Kind::List(&Kind::Listen),
             "Where validator clients connect, one address for each beacon node; 127.0.0.1:5062 if there is one node",
         ),
         Key::new("beacon_node", Kind::List(&Kind::Text), BEACON_NODE).short('b'),
@@ -40,8 +38,12 @@ pub static SECTION: Section = Section::role(
             "Where HAProxy's agent checks connect, one address for each beacon node",
         ),
         Key::new("attnets", Kind::Text, ATTNETS),
-        Key::new("tls_cert", Kind::Path, TLS_CERT),
-        Key::new("tls_key", Kind::Path, TLS_KEY),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new("interval", Kind::Duration, "Time between rounds of a check").default("1s"),
         Key::new("timeout", Kind::Duration, "Longest wait for the answer to a check").default("1s"),
         Key::new("rise", ROUNDS, "Good rounds in a row after which a check holds again").default("2"),
@@ -109,15 +111,16 @@ pub static GUARD: Section = Section::nested(
             Kind::Text,
             "Name in X-Mainstay-Node, logs, metrics and the API; beacon-1 and so on if not set",
         ),
-        Key::new("listen", Kind::Address, "Where validator clients connect").required(),
+        Key::new("listen", Kind::Listen, "Where validator clients connect").required(),
         Key::new("beacon_node", Kind::Text, BEACON_NODE).required(),
         Key::new("execution_node", Kind::Text, EXECUTION_NODE),
         Key::new("jwt_secret", Kind::Path, "File with the secret of the execution node's Engine API"),
         Key::new("min_peers", PEERS, "Least number of the beacon node's peers; 0: not asked").default("0"),
         Key::new("attnets", Kind::Text, ATTNETS),
         Key::new("agent_check", Kind::Address, "Where HAProxy's agent checks connect"),
-        Key::new("tls_cert", Kind::Path, TLS_CERT),
-        Key::new("tls_key", Kind::Path, TLS_KEY),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
     ],
 );
 

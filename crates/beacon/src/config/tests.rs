@@ -72,7 +72,7 @@ rise = 4
         .map(|g| {
             (
                 g.name.as_str(),
-                g.listen.port(),
+                g.listen.tcp().unwrap().port(),
                 g.beacon_node.as_str(),
                 g.min_peers,
                 g.attnets.unwrap().to_string(),

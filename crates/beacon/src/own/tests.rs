@@ -20,7 +20,7 @@ static SECTION: Section =
 fn guard(name: &str, beacon_node: &str, execution_node: Option<Execution>) -> Guarded {
     Guarded {
         name: name.into(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
         beacon_node: beacon_node.parse().unwrap(),
         execution_node,
         min_peers: 3,

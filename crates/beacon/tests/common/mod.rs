@@ -59,7 +59,7 @@ pub async fn start(config: Config) -> Running {
             None => None,
         };
         agents.extend(agent.as_ref().map(|agent| agent.local_addr().unwrap()));
-        listeners.push(Listeners { clients, agent });
+        listeners.push(Listeners { clients: clients.into(), agent });
     }
     let role = Beacon::build(config, &metrics).unwrap();
     let (handle, stop) = (role.handle(), CancellationToken::new());

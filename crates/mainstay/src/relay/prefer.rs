@@ -1,6 +1,5 @@
 //! `mainstay relay prefer`: a planned switch.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -59,15 +58,15 @@ pub(super) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCo
             return ExitCode::from(crate::WRONG_CONFIG);
         }
     };
-    let roles = status::waited(status::call(address, Method::GET, "/api/v1/roles", None));
+    let roles = status::waited(status::call(&address, Method::GET, "/api/v1/roles", None));
     let roles = match roles {
         Ok(roles) => roles,
-        Err(why) => return status::nobody(address, &why),
+        Err(why) => return status::nobody(&address, &why),
     };
     let node = matches.get_one::<String>("node").map(String::as_str);
     let done = relay(&roles, matches.get_one::<String>("relay").map(String::as_str))
-        .and_then(|relay| path(address, &relay, node))
-        .and_then(|path| status::waited(status::call(address, Method::POST, &path, token.as_deref())));
+        .and_then(|relay| path(&relay, node))
+        .and_then(|path| status::waited(status::call(&address, Method::POST, &path, token.as_deref())));
     match done {
         Ok(_) => ExitCode::SUCCESS,
         Err(why) => {
@@ -96,8 +95,8 @@ fn relay(roles: &Value, chosen: Option<&str>) -> Result<String, String> {
 }
 
 /// Names are an operator's, and may hold anything.
-fn path(address: SocketAddr, relay: &str, node: Option<&str>) -> Result<String, String> {
-    let mut url = Url::parse(&format!("http://{address}/api/v1")).map_err(|why| why.to_string())?;
+fn path(relay: &str, node: Option<&str>) -> Result<String, String> {
+    let mut url = Url::parse("http://localhost/api/v1").map_err(|why| why.to_string())?;
     if let Ok(mut parts) = url.path_segments_mut() {
         parts.extend([SECTION.name, relay]);
         match node {

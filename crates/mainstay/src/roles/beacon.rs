@@ -1,16 +1,16 @@
 //! Fits the `beacon` role into the process.
 
-use std::net::SocketAddr;
-
 use mainstay_admin::Token;
 use mainstay_beacon::config::Guarded;
 use mainstay_beacon::{Beacon, Config, Listeners};
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
+use mainstay_wire::Watched;
 use mainstay_wire::client::Attestation;
+use mainstay_wire::socket::Listener;
 use url::Url;
 
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Metrics, RoleKind, count, shown_to_nodes};
 
 /// The beacon role among the roles.
 pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_beacon::SECTION, extra: &[], configure };
@@ -25,8 +25,14 @@ impl Configured for Config {
     }
 
     /// Of each guard the clients' address and, if it has one, that of agent checks.
-    fn listens(&self) -> Vec<SocketAddr> {
-        self.guards.iter().flat_map(|guard| std::iter::once(guard.listen).chain(guard.agent_check)).collect()
+    fn listens(&self) -> Vec<Listen> {
+        let of_guard = |guard: &Guarded| [Some(guard.listen.clone()), guard.agent_check.map(Listen::Tcp)];
+        self.guards.iter().flat_map(of_guard).flatten().collect()
+    }
+
+    fn certificates(&self) -> Vec<(String, Watched)> {
+        let of_guard = |guard: &Guarded| Some((guard.listen.to_string(), guard.tls.as_ref()?.watched()));
+        self.guards.iter().filter_map(of_guard).chain(shown_to_nodes(self.node_tls.as_ref())).collect()
     }
 
     /// Guards of the lists go before those of tables.
@@ -55,6 +61,7 @@ impl Configured for Config {
                 group: self.name.clone(),
                 name: guard.name.clone(),
                 url: execution.url.clone(),
+                tls: self.node_tls.clone(),
                 asked: execution.secret.clone().map_or(Asked::Ethereum, Asked::Engine),
             })
         };
@@ -82,7 +89,8 @@ impl Configured for Config {
             let mut listeners = listeners.into_iter();
             let of_guard = |has_agent: bool| {
                 let clients = listeners.next()?;
-                Some(Listeners { clients, agent: if has_agent { listeners.next() } else { None } })
+                let agent = if has_agent { listeners.next() } else { None };
+                Some(Listeners { clients, agent: agent.and_then(Listener::into_tcp) })
             };
             let listeners = agents.into_iter().filter_map(of_guard).collect();
             beacon.serve(listeners, stop, grace)

@@ -1,16 +1,15 @@
 //! Fits the `engine` role into the process.
 
-use std::net::SocketAddr;
-
 use mainstay_admin::Token;
 use mainstay_engine::{Config, Engine};
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
+use mainstay_wire::Watched;
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, certificates, count, targets};
 
 /// The engine among the roles; with ExecutionBackup's flags, as it stands in for that.
 pub(crate) const KIND: RoleKind = RoleKind {
@@ -33,8 +32,12 @@ impl Configured for Config {
         &self.execution.name
     }
 
-    fn listens(&self) -> Vec<SocketAddr> {
-        vec![self.listen]
+    fn listens(&self) -> Vec<Listen> {
+        vec![self.listen.clone()]
+    }
+
+    fn certificates(&self) -> Vec<(String, Watched)> {
+        certificates(&self.listen, self.tls.as_ref(), self.execution.tls.as_ref())
     }
 
     fn summary(&self) -> String {

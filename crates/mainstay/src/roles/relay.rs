@@ -1,17 +1,17 @@
 //! Fits the `relay` role into the process.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mainstay_admin::Token;
 use mainstay_antelope::Id;
 use mainstay_relay::{Config, Relay};
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, SOCKET_MODE, Settings};
+use mainstay_wire::Watched;
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::probe::Target;
-use crate::roles::{Built, Configured, Kept, Metrics, RoleKind};
+use crate::roles::{Built, Configured, Kept, Metrics, RoleKind, certificates};
 
 /// The relay role among the roles.
 pub(crate) const KIND: RoleKind = RoleKind { section: &mainstay_relay::SECTION, extra: &[], configure };
@@ -28,8 +28,18 @@ impl Configured for Config {
         &self.name
     }
 
-    fn listens(&self) -> Vec<SocketAddr> {
-        vec![self.listen]
+    /// `listen`, and `unix` if it is set.
+    fn listens(&self) -> Vec<Listen> {
+        let unix = self.unix.clone().map(|path| Listen::Unix { path, mode: SOCKET_MODE });
+        std::iter::once(self.listen.clone()).chain(unix).collect()
+    }
+
+    fn listen_problem(&self, settings: &Settings, nth: usize, what: String) -> Problem {
+        settings.problem(if nth == 0 { "listen" } else { "unix" }, what)
+    }
+
+    fn certificates(&self) -> Vec<(String, Watched)> {
+        certificates(&self.listen, self.tls.as_ref(), None)
     }
 
     fn summary(&self) -> String {
@@ -70,6 +80,7 @@ impl Configured for Config {
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
         // Legs of both would ask claims of their own, if those are in memory.
-        Ok(Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone())
+        Ok(Built::with_many(relay.handle(), |listeners, stop, grace| relay.serve(listeners, stop, grace))
+            .alone())
     }
 }

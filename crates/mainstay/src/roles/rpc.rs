@@ -1,20 +1,21 @@
 //! Fits the `rpc` role into the process.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use mainstay_admin::{Caller, Token, judge};
 use mainstay_rpc::config::Probes;
 use mainstay_rpc::{Config, Rpc, Upstream, Verify};
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_store::{Name, RedisStore, Store as _};
+use mainstay_wire::Watched;
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::dropin::Extra;
 use crate::dropin::prio::NO_REDIS;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Kept, Metrics, RoleKind, count};
+use crate::roles::{Built, Configured, Kept, Metrics, RoleKind, certificates, count};
 
 /// The rpc role among the roles; with prio-load-balancer's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -40,8 +41,12 @@ impl Configured for Config {
         &self.name
     }
 
-    fn listens(&self) -> Vec<SocketAddr> {
-        vec![self.listen]
+    fn listens(&self) -> Vec<Listen> {
+        vec![self.listen.clone()]
+    }
+
+    fn certificates(&self) -> Vec<(String, Watched)> {
+        certificates(&self.listen, self.tls.as_ref(), self.node_tls.as_ref())
     }
 
     fn summary(&self) -> String {
@@ -65,6 +70,7 @@ impl Configured for Config {
             name: node.name(),
             url: node.url.clone(),
             asked: asked.clone(),
+            tls: self.node_tls.clone(),
         };
         self.nodes.iter().map(target).collect()
     }

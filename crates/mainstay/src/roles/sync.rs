@@ -1,16 +1,15 @@
 //! Fits the `sync` role into the process.
 
-use std::net::SocketAddr;
-
 use mainstay_admin::Token;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_sync::{Config, Sync};
+use mainstay_wire::Watched;
 use mainstay_wire::client::Attestation;
 use url::Url;
 
 use crate::dropin::Extra;
 use crate::probe::{Asked, Target};
-use crate::roles::{Built, Configured, Metrics, RoleKind, called, count, targets};
+use crate::roles::{Built, Configured, Metrics, RoleKind, called, certificates, count, targets};
 
 /// The sync role among the roles; with sync-proxy's flags and variables, as it stands in for that.
 pub(crate) const KIND: RoleKind =
@@ -25,8 +24,12 @@ impl Configured for Config {
         &self.execution.name
     }
 
-    fn listens(&self) -> Vec<SocketAddr> {
-        vec![self.listen]
+    fn listens(&self) -> Vec<Listen> {
+        vec![self.listen.clone()]
+    }
+
+    fn certificates(&self) -> Vec<(String, Watched)> {
+        certificates(&self.listen, self.tls.as_ref(), self.execution.tls.as_ref())
     }
 
     fn summary(&self) -> String {

@@ -1,7 +1,6 @@
 //! What a watch shows, as lines. Pure.
 
-use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,7 +13,7 @@ const CHANGES: usize = 10;
 
 /// What there is to draw.
 pub(super) struct View<'a> {
-    pub(super) address: SocketAddr,
+    pub(super) address: &'a dyn Display,
     /// The time of day in UTC.
     pub(super) clock: &'a str,
     /// The roles as text, if there was ever an answer.
@@ -62,7 +61,7 @@ pub(super) fn draw(view: &View<'_>, columns: usize, rows: usize) -> Vec<String> 
 }
 
 /// A change for a reader of lines; `page` is how it is since.
-pub(super) fn block(at: &str, address: SocketAddr, page: Option<&str>, news: &News) -> String {
+pub(super) fn block(at: &str, address: &dyn Display, page: Option<&str>, news: &News) -> String {
     let mut block = format!("{at} {address}");
     let (page, changes) = match news {
         News::First => (page, &[][..]),
@@ -128,7 +127,7 @@ mod tests {
     const PAGE: &str = "engine engine: well\n  NAME  STATE\n  el1   fit\n";
 
     fn view<'a>(page: Option<&'a str>, changes: &'a [Value]) -> View<'a> {
-        let address = "127.0.0.1:7700".parse().unwrap();
+        let address = &"127.0.0.1:7700";
         View { address, clock: "06:04:16", page, changes, lost: None, back: None }
     }
 
@@ -202,7 +201,7 @@ mod tests {
     #[test]
     fn blocks() {
         let at = "2026-11-22T06:04:16Z";
-        let address = "127.0.0.1:7700".parse().unwrap();
+        let address = &"127.0.0.1:7700";
         let told = |news: &News| block(at, address, Some("page\u{7}\n"), news);
         assert_eq!(told(&News::First), "2026-11-22T06:04:16Z 127.0.0.1:7700\npage\n\n");
         assert_eq!(

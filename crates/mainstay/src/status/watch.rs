@@ -5,7 +5,6 @@
 //! listener's place is taken from a dashboard.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::screen::{self, View};
 use super::seen::{News, Seen};
 use super::terminal::Screen;
-use super::{ROLES, call, page, waited};
+use super::{Asked, ROLES, call, page, waited};
 use crate::probe::wall_clock;
 use crate::process::Signals;
 
@@ -38,7 +37,7 @@ enum Form {
 }
 
 /// Watches until a signal ends it, or nobody reads any more. Status 0 then.
-pub(super) fn command(address: SocketAddr, json: bool) -> ExitCode {
+pub(super) fn command(address: &Asked, json: bool) -> ExitCode {
     let form = match (json, std::io::stdout().is_terminal()) {
         (true, _) => Form::Lines,
         (false, true) => Form::Screen,
@@ -53,7 +52,7 @@ pub(super) fn command(address: SocketAddr, json: bool) -> ExitCode {
     }
 }
 
-async fn watch(address: SocketAddr, form: Form) -> Result<(), String> {
+async fn watch(address: &Asked, form: Form) -> Result<(), String> {
     let waits = |kind| signal(kind).map_err(|why| format!("cannot wait for signals: {why}"));
     let mut end = Signals::listen()?;
     let mut hangup = waits(SignalKind::hangup())?;
@@ -114,7 +113,7 @@ async fn next(signal: &mut Option<Signal>) {
 }
 
 /// Roles and changes. Changes first, so that the roles show whatever they tell of.
-async fn look(address: SocketAddr) -> Result<(Value, Vec<Value>), String> {
+async fn look(address: &Asked) -> Result<(Value, Vec<Value>), String> {
     let mut changes = call(address, Method::GET, CHANGES, None).await?;
     let roles = call(address, Method::GET, ROLES, None).await?;
     match changes["changes"].take() {
@@ -123,7 +122,7 @@ async fn look(address: SocketAddr) -> Result<(Value, Vec<Value>), String> {
     }
 }
 
-fn draw(screen: &mut Screen, address: SocketAddr, seen: &Seen) -> std::io::Result<()> {
+fn draw(screen: &mut Screen, address: &Asked, seen: &Seen) -> std::io::Result<()> {
     let page = seen.roles().map(page::draw);
     let (now, at) = (Instant::now(), when::written(wall_clock()));
     let (columns, rows) = Screen::size();
@@ -139,7 +138,7 @@ fn draw(screen: &mut Screen, address: SocketAddr, seen: &Seen) -> std::io::Resul
     screen.show(&screen::draw(&view, columns, rows))
 }
 
-fn tell(form: Form, address: SocketAddr, seen: &Seen, news: &News) -> std::io::Result<()> {
+fn tell(form: Form, address: &Asked, seen: &Seen, news: &News) -> std::io::Result<()> {
     let at = when::written(wall_clock());
     let text = match form {
         Form::Lines => format!("{}\n", line(&at, seen, news)),

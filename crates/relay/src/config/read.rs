@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_antelope::{Id, Name, OwnedKey};
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Problem, Settings, tls};
 use mainstay_wire::network::Network;
 use mainstay_wire::server::Tls;
 
@@ -68,7 +68,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     let (chain_id, nodes) = (chain_id(s, problems), nodes(s, problems));
     Some(Config {
         name: s.text("name")?.to_owned(),
-        listen: s.address("listen")?,
+        listen: s.listen("listen")?,
         outer,
         rules,
         admission,
@@ -122,20 +122,13 @@ fn admission(s: &Settings, problems: &mut Vec<Problem>) -> Admission {
 /// Of `tls_cert`, `tls_key` and `tls_ca`, which are all there or none: TLS without certificates of clients lets everybody in.
 fn tls(s: &Settings, problems: &mut Vec<Problem>) -> Option<Tls> {
     const KEYS: [&str; 3] = ["tls_cert", "tls_key", "tls_ca"];
-    let [Some(certificate), Some(key), Some(clients)] = KEYS.map(|key| s.path(key)) else {
-        if let Some(set) = KEYS.into_iter().find(|key| s.is_set(key)) {
-            let missing: Vec<&str> = KEYS.into_iter().filter(|key| !s.is_set(key)).collect();
+    let missing: Vec<&str> = KEYS.into_iter().filter(|key| !s.is_set(key)).collect();
+    match KEYS.into_iter().find(|key| s.is_set(key)) {
+        Some(set) if !missing.is_empty() => {
             problems.push(s.problem(set, format!("goes with {}, which isn't set", missing.join(" and "))));
-        }
-        return None;
-    };
-    match Tls::mutual(certificate, key, clients) {
-        Ok(tls) => Some(tls),
-        Err(error) => {
-            let of = KEYS.into_iter().rev().find(|key| s.path(key).is_some_and(|file| file == error.file()));
-            problems.push(s.problem(of.unwrap_or("tls_cert"), error.to_string()));
             None
         }
+        _ => tls::LISTENER.read_served(s, problems, Tls::of_files),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys of `[relay]` and `[[relay.node]]`.
 
-use mainstay_settings::{Key, Kind, Section, common};
+use mainstay_settings::{Key, Kind, Section, common, tls};
 
 /// The keys of `[relay]`.
 pub static SECTION: Section = Section::role(
@@ -8,7 +8,7 @@ pub static SECTION: Section = Section::role(
     "Failover of Antelope producers: all nodes of a producer produce, one block a slot goes out",
     &[
         common::NAME.default("relay"),
-        Key::new("listen", Kind::Address, "Where the producer's nodes connect: their only p2p-peer-address")
+        Key::new("listen", Kind::Listen, "Where the producer's nodes connect: their only p2p-peer-address")
             .default("127.0.0.1:9876"),
         Key::new(
             "outer",
@@ -24,7 +24,7 @@ pub static SECTION: Section = Section::role(
         )
         .default("127.0.0.0/8,::1"),
         Key::new("tls_cert", Kind::Path, "The certificate to serve nodes by TLS with (PEM); mainstay relay tunnel stands beside them"),
-        Key::new("tls_key", Kind::Path, "Its private key (PEM, not encrypted)"),
+        tls::TLS_KEY,
         Key::new("tls_ca", Kind::Path, "Who issues the certificates that nodes have to show (PEM)"),
         Key::new(
             "allow_names",

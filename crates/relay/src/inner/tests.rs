@@ -24,7 +24,7 @@ fn loopback(names: &[&str]) -> Admission {
 async fn inner(admission: Admission, tls: Option<Tls>, within: Duration) -> (Inner, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    (Inner::new(Listener::Tcp(listener), None, admission, tls, within), address)
+    (Inner::new(vec![Listener::Tcp(listener)], admission, tls, within), address)
 }
 
 fn served(authority: &Authority) -> Tls {
@@ -134,7 +134,7 @@ async fn over_a_unix_socket_the_user_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.sock");
     let (mut inner, _) = inner(loopback(&[]), None, SOON).await;
-    inner.unix = Some((Listener::Unix(UnixSocket::bind(&path).unwrap()), Pause::default()));
+    inner.second = Some((Listener::Unix(UnixSocket::bind(&path).unwrap()), Pause::default()));
     let mut node = UnixStream::connect(&path).await.unwrap();
     let (mut stream, peer) = next(&mut inner).await.ok().unwrap();
     let uid = node.peer_cred().unwrap().uid();

@@ -83,7 +83,7 @@ impl Plan {
         let listener = TcpListener::bind(self.at).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let handle = relay.handle();
-        let serving = tokio::spawn(relay.serve(listener, stop.clone(), SOON));
+        let serving = tokio::spawn(relay.serve(vec![listener.into()], stop.clone(), SOON));
         Bed { address, handle, registry, stop, serving }
     }
 }

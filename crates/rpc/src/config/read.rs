@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 
 use http::HeaderName;
 use mainstay_node::health;
-use mainstay_settings::{Problem, Settings};
+use mainstay_settings::{Problem, Settings, tls};
 use mainstay_store::RedisAddress;
+use mainstay_wire::client;
+use mainstay_wire::server::Tls;
 
 use super::{Api, Config, Probes, Redis};
 use crate::classify::{Retry, Rule};
@@ -50,8 +52,11 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
     rules.limits.bytes = s.size("queue_bytes")? as usize;
     Some(Config {
         name: s.text("name")?.to_owned(),
-        listen: s.address("listen")?,
+        listen: s.listen("listen")?,
+        tls: tls::LISTENER.read_served(s, problems, Tls::of_files),
         nodes: nodes(s, problems),
+        node_tls: tls::NODES
+            .read(s, problems, |files| client::Tls::of_files(files.authorities, files.identity)),
         node_workers: count("node_workers") as u32,
         queue: Options {
             rules,

@@ -1,6 +1,6 @@
 //! The keys of `[rpc]` and `[[rpc.rule]]`.
 
-use mainstay_settings::{Key, Kind, Section, common};
+use mainstay_settings::{Key, Kind, Section, common, tls};
 
 use crate::keys;
 use crate::upstream::MAX_WORKERS;
@@ -15,7 +15,10 @@ pub static SECTION: Section = Section::role(
     "JSON-RPC clients to many nodes: urgent work first, retries on another node, a node's limit never exceeded",
     &[
         common::NAME.default("rpc"),
-        Key::new("listen", Kind::Address, "Where clients connect").default("127.0.0.1:8080"),
+        Key::new("listen", Kind::Listen, "Where clients connect").default("127.0.0.1:8080"),
+        tls::TLS_CERT,
+        tls::TLS_KEY,
+        tls::TLS_CA,
         Key::new(
             "nodes",
             Kind::List(&Kind::Text),
@@ -23,6 +26,9 @@ pub static SECTION: Section = Section::role(
              those that state_dir or redis has",
         )
         .short('n'),
+        tls::NODE_CA,
+        tls::NODE_CERT,
+        tls::NODE_KEY,
         Key::new("node_workers", WORKERS, "Requests at once of a node without _workers").default("8"),
         keys::REQUEST_TIMEOUT,
         Key::new("try_timeout", Kind::Duration, "Longest wait for a node's answer to one try").default("3s"),

@@ -15,15 +15,15 @@ use super::attested::{self, Judge};
 use super::endpoint::{BadEndpoint, Endpoint};
 use super::error::CallError;
 use super::stream::{self, Duplex};
-use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
+use super::trust::{Pinned, Trust};
+use crate::tls::{BadTls, Files, Identity, Made, Renewed, Watched, authorities, expires};
 
 /// Authorities of one's own, a certificate to show, or both, read from files and read again when they change. Clones share it.
 #[derive(Clone)]
 pub struct Tls(Arc<Renewed<Shown>>);
 
 struct Shown {
-    /// Who issues the certificates that are trusted, in the place of those whom the system trusts.
-    authorities: Option<PathBuf>,
+    trust: Trust,
     /// Shown to servers that ask for one (mTLS).
     identity: Option<Identity>,
 }
@@ -35,10 +35,40 @@ impl Tls {
     /// # Errors
     /// [`BadTls`] says which file, and what is wrong with it.
     pub fn from_pem(authorities: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Tls, BadTls> {
+        let trust = authorities.map_or(Trust::System, |file| Trust::Authorities(file.to_owned()));
+        Self::of(trust, identity)
+    }
+
+    /// As [`Tls::from_pem`]; the error in parts: which file, and the whole of what to tell.
+    ///
+    /// # Errors
+    /// As those of [`Tls::from_pem`].
+    pub fn of_files(
+        authorities: Option<&Path>,
+        identity: Option<(&Path, &Path)>,
+    ) -> Result<Tls, (PathBuf, String)> {
+        Self::from_pem(authorities, identity).map_err(BadTls::into_parts)
+    }
+
+    /// Believes the server that shows the first certificate of a file, whatever names and times are in it; without a file any server,
+    /// which is for questions that tell nothing and whose answers anybody may give.
+    ///
+    /// # Errors
+    /// As those of [`Tls::from_pem`].
+    pub fn pinned(certificate: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Tls, BadTls> {
+        Self::of(certificate.map_or(Trust::Anyone, |file| Trust::Exactly(file.to_owned())), identity)
+    }
+
+    fn of(trust: Trust, identity: Option<(&Path, &Path)>) -> Result<Tls, BadTls> {
         let identity = identity
             .map(|(certificate, key)| Identity { certificate: certificate.to_owned(), key: key.to_owned() });
-        let files = Shown { authorities: authorities.map(Path::to_owned), identity };
-        Ok(Tls(Arc::new(Renewed::read(files)?)))
+        Ok(Tls(Arc::new(Renewed::read(Shown { trust, identity })?)))
+    }
+
+    /// Its files, for whoever watches over them.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.0.clone())
     }
 
     /// Shakes hands over a stream that isn't to be HTTP, with a server whose certificate has to be for `name`. Has no limit of its
@@ -74,9 +104,9 @@ impl FromStr for ServerName {
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Shown { authorities, identity } = &self.0.files;
+        let Shown { trust, identity } = &self.0.files;
         f.debug_struct("Tls")
-            .field("authorities", authorities)
+            .field("trust", trust)
             .field("certificate", &identity.as_ref().map(|identity| &identity.certificate))
             .finish_non_exhaustive()
     }
@@ -87,15 +117,15 @@ impl Files for Shown {
 
     fn files(&self) -> Vec<&Path> {
         let identity = self.identity.iter().flat_map(|identity| [&*identity.certificate, &*identity.key]);
-        identity.chain(self.authorities.as_deref()).collect()
+        let trusted = match &self.trust {
+            Trust::Authorities(file) | Trust::Exactly(file) => Some(file.as_path()),
+            Trust::System | Trust::Anyone => None,
+        };
+        identity.chain(trusted).collect()
     }
 
-    fn read(&self) -> Result<Arc<ClientConfig>, BadTls> {
-        let roots = match &self.authorities {
-            Some(file) => Arc::new(authorities(file)?),
-            None => system_roots().map_err(|why| BadTls::new(Path::new("the system's certificates"), why))?,
-        };
-        configured(roots, self.identity.as_ref())
+    fn read(&self) -> Result<Made<ClientConfig>, BadTls> {
+        configured(&self.trust, self.identity.as_ref())
     }
 }
 
@@ -144,7 +174,7 @@ impl Connectors {
 /// The process's own; one for all, so that they share tickets.
 fn system() -> Result<Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let config = || configured(system_roots()?, None).map_err(|bad| bad.to_string());
+    let config = || configured(&Trust::System, None).map(|made| made.config).map_err(|bad| bad.to_string());
     CONFIG.get_or_init(config).clone()
 }
 
@@ -164,19 +194,30 @@ fn system_roots() -> Result<Arc<RootCertStore>, String> {
     roots.clone()
 }
 
-fn configured(roots: Arc<RootCertStore>, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, BadTls> {
+fn configured(trust: &Trust, identity: Option<&Identity>) -> Result<Made<ClientConfig>, BadTls> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| BadTls::new(Path::new("TLS"), error.to_string()))?
-        .with_root_certificates(roots);
+        .map_err(|error| BadTls::new(Path::new("TLS"), error.to_string()))?;
+    let pinned = |only: Option<&Path>| Ok(Arc::new(Pinned::new(only, provider.clone())?));
+    let builder = match trust {
+        Trust::System => {
+            let why = |why| BadTls::new(Path::new("the system's certificates"), why);
+            builder.with_root_certificates(system_roots().map_err(why)?)
+        }
+        Trust::Authorities(file) => builder.with_root_certificates(Arc::new(authorities(file)?)),
+        Trust::Exactly(file) => builder.dangerous().with_custom_certificate_verifier(pinned(Some(file))?),
+        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(pinned(None)?),
+    };
+    let mut ends = None;
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let (chain, key) = identity.read()?;
+            ends = chain.first().and_then(expires);
             builder.with_client_auth_cert(chain, key).map_err(|error| identity.blamed(error))?
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Made { config: Arc::new(config), expires: ends })
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -169,8 +169,11 @@ impl Drop for InFlight {
     }
 }
 
+/// A client's connection as it was accepted: over TCP, or over a unix socket.
+pub(super) type Socket = Either<TcpStream, UnixStream>;
+
 /// A client's connection without or with TLS.
-pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type Stream = Either<Socket, Box<TlsStream<TcpStream>>>;
 
 /// A socket whose activity is watched.
 pub(super) struct Watched {
@@ -249,10 +252,10 @@ impl AsyncWrite for Watched {
             }
         }
         let lingering = this.lingering.get_or_insert_with(|| Lingering::new(this.linger_timeout));
-        let socket = match &mut this.stream {
-            Either::Left(socket) => socket,
-            Either::Right(tls) => tls.get_mut().0,
+        let lingered = match &mut this.stream {
+            Either::Left(socket) => lingering.poll(socket, cx),
+            Either::Right(tls) => lingering.poll(tls.get_mut().0, cx),
         };
-        lingering.poll(socket, cx).map(Ok)
+        lingered.map(Ok)
     }
 }

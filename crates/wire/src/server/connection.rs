@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{AT_REST, Activity, Stream, Watched};
+use super::activity::{AT_REST, Activity, Socket, Stream, Watched};
 use super::{Handler, Options, Response, Tls, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
@@ -31,16 +31,17 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 pub(super) async fn serve<H: Handler>(
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     handler: H,
     options: Arc<Options>,
     stop: CancellationToken,
 ) {
-    let stream = match &options.tls {
-        None => Either::Left(stream),
+    let stream = match (socket, &options.tls) {
+        // What can connect over a unix socket is said by the permissions of its file.
+        (socket @ Either::Right(_), _) | (socket, None) => Either::Left(socket),
         // Boxed: every connection would carry room for it.
-        Some(tls) => match Box::pin(shaken(stream, tls, &options, &stop)).await {
+        (Either::Left(stream), Some(tls)) => match Box::pin(shaken(stream, tls, &options, &stop)).await {
             Ok(stream) => stream,
             Err(why) => {
                 tracing::debug!(%peer, %why, "no TLS connection");

@@ -10,8 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
 /// Taken from the socket at once.
@@ -27,7 +26,7 @@ impl Lingering {
     }
 
     /// Ready when the socket can be closed.
-    pub(super) fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         // First, since a client that sends without a pause uses up the task's budget every time.
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());

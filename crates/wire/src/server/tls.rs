@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::client::Duplex;
 use crate::names::PeerNames;
-use crate::tls::{BadTls, Files, Identity, Renewed, authorities};
+use crate::tls::{BadTls, Files, Identity, Made, Renewed, Watched, authorities, expires};
 
 /// A certificate with its key, read from files and read again when they change. Clones share it.
 #[derive(Clone)]
@@ -38,12 +38,35 @@ impl Tls {
     /// # Errors
     /// As those of [`Tls::from_pem`].
     pub fn mutual(certificate: &Path, key: &Path, clients: &Path) -> Result<Tls, BadTls> {
-        Self::read(certificate, key, Some(clients.to_owned()))
+        Self::read(certificate, key, Some(clients))
     }
 
-    fn read(certificate: &Path, key: &Path, clients: Option<PathBuf>) -> Result<Tls, BadTls> {
+    /// [`Tls::mutual`] if there are authorities for clients, else [`Tls::from_pem`].
+    ///
+    /// # Errors
+    /// As those of [`Tls::from_pem`].
+    pub fn read(certificate: &Path, key: &Path, clients: Option<&Path>) -> Result<Tls, BadTls> {
+        let clients = clients.map(Path::to_owned);
         let identity = Identity { certificate: certificate.to_owned(), key: key.to_owned() };
         Ok(Tls(Arc::new(Renewed::read(Served { identity, clients })?)))
+    }
+
+    /// As [`Tls::read`]; the error in parts: which file, and the whole of what to tell.
+    ///
+    /// # Errors
+    /// As those of [`Tls::from_pem`].
+    pub fn of_files(
+        certificate: &Path,
+        key: &Path,
+        clients: Option<&Path>,
+    ) -> Result<Tls, (PathBuf, String)> {
+        Self::read(certificate, key, clients).map_err(BadTls::into_parts)
+    }
+
+    /// Its files, for whoever watches over them.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.0.clone())
     }
 
     /// Shakes hands for a stream that isn't HTTP: the stream, and what the peer's certificate calls it (nothing where none is
@@ -89,8 +112,9 @@ impl Files for Served {
         files
     }
 
-    fn read(&self) -> Result<Arc<ServerConfig>, BadTls> {
+    fn read(&self) -> Result<Made<ServerConfig>, BadTls> {
         let (chain, key) = self.identity.read()?;
+        let expires = chain.first().and_then(expires);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -106,6 +130,6 @@ impl Files for Served {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| self.identity.blamed(error))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(Made { config: Arc::new(config), expires })
     }
 }

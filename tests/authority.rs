@@ -1,4 +1,5 @@
-//! Somebody who issues certificates, for tests.
+//! Somebody who issues certificates, for tests of all crates.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
@@ -44,9 +45,19 @@ impl Authority {
 
     /// A certificate for this name, with its key: `NAME.cert.pem` and `NAME.key.pem`.
     pub fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(name, |_| {})
+    }
+
+    /// The same, that ends on a day.
+    pub fn issue_until(&self, name: &str, year: i32, month: u8, day: u8) -> (PathBuf, PathBuf) {
+        self.issue_with(name, |params| params.not_after = rcgen::date_time_ymd(year, month, day))
+    }
+
+    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
         let (certificate_file, key_file) =
             (self.path(&format!("{name}.cert.pem")), self.path(&format!("{name}.key.pem")));

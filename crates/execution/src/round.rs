@@ -103,6 +103,7 @@ pub fn begin(
 ) -> oneshot::Receiver<Told> {
     let started = Instant::now();
     let (tell, told) = oneshot::channel();
+    let config = core.config_of_now();
     let nodes = core.nodes();
     let (report, reports) = mpsc::channel(nodes.len().max(1));
     let subject = {
@@ -114,6 +115,7 @@ pub fn begin(
                 name: call.method.clone(),
                 method,
                 caller: caller.clone(),
+                timeout: config.timeout,
                 index,
                 report: report.clone(),
             };
@@ -121,7 +123,7 @@ pub fn begin(
         }
         subject
     };
-    let conductor = Conductor::new(core.clone(), nodes, call, method, subject, started);
+    let conductor = Conductor::new((core.clone(), config), nodes, call, method, subject, started);
     tokio::spawn(conductor.conduct(reports, tell));
     told
 }
@@ -177,7 +179,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
         *lock(&core.head) = Some(Head { hash, request, method, caller: caller.clone() });
     }
     let (attributes, request) = match attributes {
-        Some(attributes) if core.config.allow_building => (Some(attributes), call.raw.clone()),
+        Some(attributes) if core.config().allow_building => (Some(attributes), call.raw.clone()),
         _ => (None, bare),
     };
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));

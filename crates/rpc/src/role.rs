@@ -57,7 +57,7 @@ impl Rpc {
     pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
         self.core.members.opened().await;
         let options = server::Options {
-            max_connections: self.core.config.max_connections,
+            max_connections: self.core.fixed.max_connections,
             ..server::Options::default()
         };
         server::serve(listener, Service::new(self.core.clone()), options, stop, grace).await;

@@ -36,6 +36,7 @@
 
 pub mod common;
 mod describe;
+mod difference;
 mod file;
 mod kind;
 mod node;
@@ -47,6 +48,7 @@ mod table;
 mod units;
 
 pub use describe::{describe_json, describe_toml};
+pub use difference::{Difference, difference};
 pub use file::{File, Instance, ReadError, read_text};
 pub use kind::Kind;
 pub use origin::{Origin, Problem, is_key, redact, sort_problems};

@@ -183,7 +183,7 @@ impl Core {
     }
 
     fn may_build(&self, client: &Client) -> bool {
-        self.execution.config.allow_building && lock(&self.leader).leads(client)
+        self.execution.config().allow_building && lock(&self.leader).leads(client)
     }
 
     fn tell_newest(&self, call: &Call, timestamp: u64, who: &Who) {

@@ -87,6 +87,7 @@ async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
         version: "1.2.3".to_owned(),
         lifecycle: lifecycle.clone(),
         explain: None,
+        reload: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, admin, stop.clone()));
@@ -192,6 +193,7 @@ async fn readyz_follows_the_process() {
         version: String::new(),
         lifecycle: starting.clone(),
         explain: None,
+        reload: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stop = CancellationToken::new();

@@ -283,8 +283,8 @@ impl Core {
         for config in configs {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let transport = (self.connect)(Endpoint::Node(&config.spec))?;
-            let (feed, removed) = (Feed::default(), self.stop.child_token());
-            fresh.push(Arc::new(Node::new(id, config, rules, feed, removed, self.passed.clone(), transport)));
+            let (feed, given_up) = (Feed::default(), self.stop.child_token());
+            fresh.push(Arc::new(Node::new(id, config, rules, feed, given_up, self.passed.clone(), transport)));
         }
         Ok(fresh)
     }
@@ -320,10 +320,11 @@ impl Core {
         self.add(fresh).map_err(NodeError::Spec)
     }
 
-    /// Takes a node out.
+    /// Takes a node out, and gives up the call that it has in hand: a round that waits for it alone ends.
     pub fn remove(&self, node: &Arc<Node>) {
         self.replace_nodes(|list| list.retain(|n| n.id != node.id));
         self.part_with(node);
+        node.given_up.cancel();
         self.primary();
     }
 

@@ -191,9 +191,9 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
                 continue;
             }
             match node.feed.pop() {
-                // One that is taken out ends the call that it has in hand: its reply may be the one that is waited for.
+                // Its reply may be the one that is waited for, even if it is taken out meanwhile.
                 Some(job) => {
-                    core.stop.run_until_cancelled(deliver(&core, &node, job)).await;
+                    node.given_up.run_until_cancelled(deliver(&core, &node, job)).await;
                 }
                 None => tokio::select! {
                     biased;

@@ -145,8 +145,10 @@ pub struct Node {
     pub feed: Feed,
     /// Wakes its prober.
     pub probe: Notify,
-    /// Ends its tasks.
+    /// Ends its tasks, once the call that it has in hand is over.
     pub removed: CancellationToken,
+    /// Ends that call too.
+    pub given_up: CancellationToken,
     tuning: ArcSwap<Tuning>,
     passed: Passed,
     /// It has answered a call without a token, and refused none since.
@@ -174,7 +176,7 @@ impl Node {
         config: NodeConfig,
         health: mainstay_node::Rules,
         feed: Feed,
-        removed: CancellationToken,
+        given_up: CancellationToken,
         passed: Passed,
         transport: Arc<dyn Transport>,
     ) -> Self {
@@ -195,7 +197,8 @@ impl Node {
         let spec = config.spec;
         let (probe, state) = (Notify::new(), Mutex::new(state));
         let open = AtomicBool::new(false);
-        Self { id, spec, feed, probe, removed, tuning, passed, open, transport, state }
+        let removed = given_up.child_token();
+        Self { id, spec, feed, probe, removed, given_up, tuning, passed, open, transport, state }
     }
 
     /// Its name.

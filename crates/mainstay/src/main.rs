@@ -21,6 +21,7 @@ mod plan;
 mod probe;
 mod process;
 mod relay;
+mod reload;
 mod roles;
 mod run;
 mod sections;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
+        Some(("reload", matches)) => reload::command(matches, &environment),
         Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
         Some(("schema", _)) => show::schema(),
         Some((name, matches)) => run::command(roles::kind(name), matches, &environment),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_admin::{Admin, Lifecycle, Token};
+use mainstay_admin::{Admin, Lifecycle, Reload, Token};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -59,6 +59,23 @@ impl Signals {
     }
 }
 
+/// The signal that asks the process to read its settings anew.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// From now on it no longer kills the process; one that comes before [`Hangup::next`] is kept. Fails with what to tell the user.
+    pub(crate) fn listen() -> Result<Self, String> {
+        signal(SignalKind::hangup()).map(Self).map_err(|why| format!("cannot wait for signals: {why}"))
+    }
+
+    /// Waits for one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// The admin listener and what only it needs.
 pub(crate) struct AdminPart {
     pub(crate) listener: TcpListener,
@@ -78,7 +95,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts serving. `metrics`: for a page of them alone. `grace`: how long calls in flight may take once it ends. `alone`: from when on
-    /// there is no process before this one.
+    /// there is no process before this one. `reload` reads the settings anew, if there are any.
     pub(crate) fn start(
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
@@ -86,6 +103,7 @@ impl Process {
         mut registry: Registry,
         grace: Duration,
         alone: &CancellationToken,
+        reload: Option<Arc<dyn Reload>>,
     ) -> Self {
         vitals::register(&mut registry);
         let registry = Arc::new(registry);
@@ -121,6 +139,7 @@ impl Process {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lifecycle: lifecycle.clone(),
                 explain: Some(crate::explain::for_admin()),
+                reload,
             };
             tokio::spawn(mainstay_admin::serve(listener, admin, stop_admin.clone()))
         });

@@ -25,6 +25,8 @@ pub struct Difference {
     pub now: Json,
     /// The two in words: `3 (was 2)`, `+ http://b, - http://a`.
     pub words: String,
+    /// The same as long as it doesn't hold: `was 2, would be 3`.
+    pub would: String,
 }
 
 impl fmt::Display for Difference {
@@ -69,6 +71,9 @@ fn of_key(key: &Key, now: &Settings, was: Option<&Entry>, is: Option<&Entry>) ->
         _ if before == after => "another value, of which what is secret isn't shown".to_owned(),
         _ => format!("{} (was {})", word(&after), word(&before)),
     };
+    let is_list = before.is_array() || after.is_array();
+    let plain = !is_list && !key.sensitive && before != after;
+    let would = if plain { would(&before, &after) } else { words.clone() };
     Difference {
         key: now.section.title(key.name),
         origin: now.origin(key.name).clone(),
@@ -76,7 +81,12 @@ fn of_key(key: &Key, now: &Settings, was: Option<&Entry>, is: Option<&Entry>) ->
         was: before,
         now: after,
         words,
+        would,
     }
+}
+
+fn would(was: &Json, now: &Json) -> String {
+    format!("was {}, would be {}", word(was), word(now))
 }
 
 /// Of lists: what came and what went.
@@ -133,13 +143,14 @@ fn of_tables(key: &Key, before: &Settings, now: &Settings, found: &mut Vec<Diffe
         1 => "1 table".to_owned(),
         many => format!("{many} tables"),
     };
-    let (before, after) = (count(was), count(is));
+    let (before, after) = (json!(count(was)), json!(count(is)));
     found.push(Difference {
         key: now.section.title(key.name),
         origin: is.last().map_or(Origin::Default, place),
         live: key.live,
-        words: format!("{after} (was {before})"),
-        was: json!(before),
-        now: json!(after),
+        words: format!("{} (was {})", word(&after), word(&before)),
+        would: would(&before, &after),
+        was: before,
+        now: after,
     });
 }

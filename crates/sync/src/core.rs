@@ -206,6 +206,16 @@ impl Core {
         self.change(|leader, now| leader.heard(&who.client, heard, now));
     }
 
+    /// Other figures for who leads, from now on.
+    pub(crate) fn set_rules(self: &Arc<Self>, rules: leader::Rules) {
+        lock(&self.connections).set_kept_for(rules.leader_timeout);
+        self.change(|leader, now| {
+            leader.set_rules(rules);
+            leader.look(now)
+        });
+        self.wake.notify_one();
+    }
+
     /// Lets something happen to the leader, and does what follows of a change.
     fn change(self: &Arc<Self>, happen: impl FnOnce(&mut Leader, leader::Now) -> Option<Change>) {
         let now = self.now();

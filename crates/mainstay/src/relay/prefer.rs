@@ -108,7 +108,8 @@ fn path(address: SocketAddr, relay: &str, node: Option<&str>) -> Result<String, 
     Ok(url.path().to_owned())
 }
 
-fn token(path: &Path) -> Result<String, String> {
+/// The admin listener's token, from a file.
+pub(crate) fn token(path: &Path) -> Result<String, String> {
     match read_text(path, LONGEST_TOKEN) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(ReadError::Io(why)) => Err(format!("{}: {why}", path.display())),

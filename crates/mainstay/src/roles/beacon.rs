@@ -1,5 +1,6 @@
 //! Fits the `beacon` role into the process.
 
+use std::any::Any;
 use std::net::SocketAddr;
 
 use mainstay_admin::Token;
@@ -73,6 +74,10 @@ impl Configured for Config {
 
     fn attest_by(&mut self, attest: Attestation) {
         self.attest = Some(attest);
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {

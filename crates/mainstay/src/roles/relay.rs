@@ -1,5 +1,6 @@
 //! Fits the `relay` role into the process.
 
+use std::any::Any;
 use std::net::SocketAddr;
 
 use mainstay_admin::Token;
@@ -44,6 +45,10 @@ impl Configured for Config {
     }
 
     fn attest_by(&mut self, _: Attestation) {}
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;

@@ -134,7 +134,6 @@ fn of_tables(key: &Key, before: &Settings, now: &Settings, found: &mut Vec<Diffe
         });
         found.extend(inner.map(|(nth, one)| Difference {
             key: if is.len() > 1 { format!("{} (table {})", one.key, nth + 1) } else { one.key },
-            live: key.live && one.live,
             ..one
         }));
         return;

@@ -22,7 +22,7 @@ pub struct Key {
     /// Its value is never shown, neither in a listing nor in a message.
     pub sensitive: bool,
     /// A reload gives it another value while its section runs; any other key needs a restart. Of [`Kind::Tables`]: tables may
-    /// come and go.
+    /// come and go; their own keys say for themselves.
     pub live: bool,
     /// One sentence without a full stop, for `--help` and the schema.
     pub help: &'static str,

@@ -83,7 +83,8 @@ impl Configured for Config {
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let agents: Vec<bool> = self.guards.iter().map(|guard| guard.agent_check.is_some()).collect();
         let beacon = Beacon::build(*self, &metrics.of(mainstay_beacon::Metrics::new))?;
-        Ok(Built::with_many(beacon.handle(), move |listeners, stop, grace| {
+        let handle = beacon.handle();
+        let built = Built::with_many(beacon.handle(), move |listeners, stop, grace| {
             let mut listeners = listeners.into_iter();
             let of_guard = |has_agent: bool| {
                 let clients = listeners.next()?;
@@ -91,6 +92,7 @@ impl Configured for Config {
             };
             let listeners = agents.into_iter().filter_map(of_guard).collect();
             beacon.serve(listeners, stop, grace)
-        }))
+        });
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

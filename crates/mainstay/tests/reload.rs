@@ -1,0 +1,308 @@
+//! Settings read anew while clients are served: what differs holds, nobody notices, and what is wrong changes nothing.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+#[path = "reload/load.rs"]
+mod load;
+mod support;
+
+use lab::Lab;
+use load::Load;
+use mainstay_sim::Family;
+use mainstay_wire::jwt::{Claims, Secret, sign};
+use rustix::process::Signal;
+use serde_json::Value;
+use support::http::{Node, ask, eventually};
+use support::{Place, Running};
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[]}"#;
+const COMMON: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"logfmt\"\n";
+
+/// The binary with this file, read anew on demand.
+struct Bed {
+    place: Place,
+    running: Running,
+    admin: String,
+}
+
+impl Bed {
+    fn start(place: Place, roles: &str) -> (Self, String) {
+        place.file("mainstay.toml", &format!("{COMMON}{roles}"));
+        let mut running = place.start(&["run"], &[]);
+        let kind = roles.trim_start_matches('[').split(']').next().unwrap().to_owned();
+        let address = running.address(&kind);
+        let admin = running.address("admin");
+        (Self { place, running, admin }, address)
+    }
+
+    fn write(&self, roles: &str) {
+        self.place.file("mainstay.toml", &format!("{COMMON}{roles}"));
+    }
+
+    /// By the signal, until it is told that it was done.
+    fn reload(&mut self, roles: &str) -> String {
+        self.write(roles);
+        self.running.signal(Signal::HUP);
+        self.running.line(&["msg=reloaded", "by=SIGHUP"])
+    }
+
+    /// The same, and it is refused; the lines of the log that say so.
+    fn refused(&mut self, roles: &str) -> Vec<String> {
+        self.write(roles);
+        let from = self.running.seen.len();
+        self.running.signal(Signal::HUP);
+        self.running.line(&["reload refused, nothing has changed", "by=SIGHUP"]);
+        self.running.seen.split_off(from)
+    }
+
+    fn post(&self) -> (u16, Value) {
+        let reply = ask(&self.admin, "POST", "/api/v1/reload", "");
+        (reply.status, serde_json::from_str(&reply.body).unwrap())
+    }
+
+    fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&ask(&self.admin, "GET", path, "").body).unwrap()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let page = ask(&self.admin, "GET", "/metrics", "").fine();
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap();
+        line.parse().unwrap()
+    }
+}
+
+fn rpc(nodes: &[&Node], more: &str) -> String {
+    let nodes: Vec<&str> = nodes.iter().map(|node| node.url.as_str()).collect();
+    format!(
+        "[rpc]\nlisten = \"127.0.0.1:0\"\nhealth = \"net_version\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
+    )
+}
+
+#[test]
+fn rpc_nodes_and_limits_change_under_load() {
+    let (one, two) = (Node::start("one"), Node::start("two"));
+    let (mut bed, address) = Bed::start(Place::new(), &rpc(&[&one], ""));
+    let load = Load::start(&address, CALL.as_bytes(), || String::new());
+    load.goes_on();
+    assert_eq!(two.asked(), 0);
+
+    bed.reload(&rpc(&[&one, &two], ""));
+    eventually("the new node gets requests", || two.asked() > 10);
+
+    bed.reload(&rpc(&[&two], "retries_max = 2\n"));
+    bed.running.seen.iter().find(|line| line.contains("retries_max: 2 (was 3)")).unwrap();
+    load.goes_on();
+    let asked = one.asked();
+    load.goes_on();
+    assert_eq!(one.asked(), asked, "it is not asked any more");
+
+    // A limit, of requests that the load doesn't make.
+    bed.reload(&rpc(&[&two], "[[rpc.rule]]\npath = [\"/sim\"]\nrate = 1\n"));
+    assert_eq!(ask(&address, "POST", "/sim", CALL).status, 200);
+    assert_eq!(ask(&address, "POST", "/sim", CALL).status, 429);
+    // A rule that stays keeps its count.
+    bed.reload(&rpc(&[&two, &one], "[[rpc.rule]]\npath = [\"/sim\"]\nrate = 1\n"));
+    let limited = (0..5).filter(|_| ask(&address, "POST", "/sim", CALL).status == 429).count();
+    assert!(limited >= 4, "{limited}");
+    load.goes_on();
+    load.end();
+}
+
+#[test]
+fn what_the_api_did_to_nodes_that_the_file_leaves_alone_stays() {
+    let nodes = ["one", "two", "three", "four"].map(Node::start);
+    let [one, two, three, four] = &nodes;
+    let (mut bed, address) = Bed::start(Place::new(), &rpc(&[one, two], ""));
+    let name = |node: &Node| node.url.strip_prefix("http://").unwrap().to_owned();
+    let names = |bed: &Bed| -> Vec<String> {
+        let nodes = bed.get("/api/v1/rpc/rpc/nodes");
+        let mut names: Vec<String> =
+            nodes["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let sorted = |of: &[&Node]| {
+        let mut names: Vec<String> = of.iter().map(|node| name(node)).collect();
+        names.sort();
+        names
+    };
+    let uri = format!(r#"{{"uri":"{}"}}"#, three.url);
+    ask(&bed.admin, "POST", "/api/v1/rpc/rpc/nodes", &uri).fine();
+    ask(&bed.admin, "DELETE", &format!("/api/v1/rpc/rpc/nodes/{}", name(two)), "").fine();
+    assert_eq!(names(&bed), sorted(&[one, three]));
+    bed.reload(&rpc(&[one, two, four], ""));
+    assert_eq!(names(&bed), sorted(&[one, three, four]), "two was removed through the API");
+    bed.reload(&rpc(&[two, four], ""));
+    assert_eq!(names(&bed), sorted(&[three, four]));
+    assert_eq!(ask(&address, "POST", "/", CALL).status, 200);
+}
+
+fn engine(lab: &Lab, els: &[usize], more: &str) -> String {
+    let nodes: Vec<String> = els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
+    format!(
+        "[engine]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
+    )
+}
+
+fn token() -> String {
+    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
+    format!("authorization: Bearer {}\r\n", sign(&secret, &Claims::at(lab::wall())))
+}
+
+#[test]
+fn engine_nodes_and_limits_change_under_load() {
+    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
+    let lab = Lab::with_secret(3, Some(&secret));
+    let (mut bed, address) = Bed::start(Place::new(), &engine(&lab, &[0, 1], ""));
+    let block = lab.chain.tip().clone();
+    let voted = lab::head(&block);
+    let load = Load::start(&address, &voted, token);
+    load.goes_on();
+    let family = Family::ForkchoiceUpdated;
+    assert_eq!(lab.els[2].count(family), 0);
+
+    bed.reload(&engine(&lab, &[0, 1, 2], "majority = 0.9\n"));
+    eventually("the new node gets voted calls", || lab.els[2].count(family) > 10);
+    assert_eq!(bed.get("/api/v1/engine/engine")["state"]["majority"], 0.9);
+
+    bed.reload(&engine(&lab, &[2, 1], "majority = 0.9\n"));
+    load.goes_on();
+    let asked = lab.els[0].count(family);
+    load.goes_on();
+    assert_eq!(lab.els[0].count(family), asked, "it is not called any more");
+    let nodes = bed.get("/api/v1/engine/engine/nodes");
+    let names: Vec<&str> =
+        nodes["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["el3", "el2"], "in the file's order");
+
+    // All nodes at once, while calls are under way.
+    bed.reload(&engine(&lab, &[0], ""));
+    eventually("the new node gets voted calls", || lab.els[0].count(family) > asked + 10);
+    // A node's own options: it stays, with all that is known of it.
+    let before = bed.get("/api/v1/engine/engine/nodes")["nodes"][0]["since_seconds"].as_u64().unwrap();
+    let tuned = engine(&lab, &[0], "").replace("#name=el1", "#name=el1#tier=backup#timeout=5000");
+    bed.reload(&tuned);
+    let node = bed.get("/api/v1/engine/engine/nodes")["nodes"][0].clone();
+    assert_eq!((node["tier"].as_str(), node["fit"].as_bool()), (Some("backup"), Some(true)));
+    assert!(node["since_seconds"].as_u64().unwrap() >= before);
+    load.goes_on();
+    load.end();
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_says_where() {
+    let (one, two) = (Node::start("one"), Node::start("two"));
+    let good = rpc(&[&one], "");
+    let (mut bed, address) = Bed::start(Place::new(), &good);
+    let load = Load::start(&address, CALL.as_bytes(), || String::new());
+    assert_eq!(bed.metric("mainstay_config_last_reload_successful"), 1.0);
+    let since = bed.metric("mainstay_config_last_reload_success_timestamp_seconds");
+    assert!(since > 1.7e9, "{since}");
+
+    let log = bed.refused(&rpc(&[&one, &two], "retries_mx = 5\n"));
+    let told = log.iter().find(|line| line.contains("retries_mx")).unwrap();
+    assert!(told.contains("mainstay.toml:10: [rpc] retries_mx: unknown key, did you mean"), "{told}");
+    assert_eq!(bed.metric("mainstay_config_last_reload_successful"), 0.0);
+    assert_eq!(bed.metric("mainstay_config_last_reload_success_timestamp_seconds"), since);
+    let (status, answer) = bed.post();
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"]["problems"][0].as_str().unwrap().contains("mainstay.toml:10: [rpc] retries_mx"));
+    load.goes_on();
+    assert_eq!(two.asked(), 0);
+    let last = bed.get("/api/v1/status")["reload"].clone();
+    assert_eq!((last["outcome"].as_str(), last["number"].as_u64()), (Some("wrong"), Some(2)));
+
+    // The command tells the same.
+    let done = bed.place.run(&["reload", "--admin-listen", &bed.admin], &[]);
+    assert_eq!(done.status, Some(1));
+    assert!(done.err.contains("error: mainstay.toml:10: [rpc] retries_mx: unknown key"), "{}", done.err);
+
+    bed.write(&rpc(&[&one, &two], "retries_max = 5\n"));
+    let done = bed.place.run(&["reload", "--admin-listen", &bed.admin], &[]);
+    let out = done.fine();
+    assert!(out.contains("[rpc] retries_max: 5 (was 3)\n"), "{out}");
+    assert!(out.contains(&format!("[rpc] nodes: + {}\n", two.url)), "{out}");
+    assert_eq!(bed.metric("mainstay_config_last_reload_successful"), 1.0);
+    eventually("the new node gets requests", || two.asked() > 0);
+    let (status, answer) = bed.post();
+    assert_eq!((status, answer["changes"].as_array().unwrap().len()), (200, 0), "{answer}");
+    eventually("it is among the changes", || {
+        let changes = bed.get("/api/v1/changes").to_string();
+        changes.contains("reload refused, nothing has changed: mainstay.toml:10")
+    });
+    load.end();
+}
+
+#[test]
+fn what_needs_a_restart_is_refused_whole_and_secrets_are_not_shown() {
+    let (one, two) = (Node::start("one"), Node::start("two"));
+    let (mut bed, address) = Bed::start(
+        Place::new(),
+        &rpc(&[&one], "redis_prefix = \"a:\"\n[[rpc.rule]]\nkeys = [\"geheim-eins\"]\nlane = \"high\"\n"),
+    );
+    let secret = two.url.replace("http://", "http://user:geheim-zwei@");
+    let changed = rpc(&[&one], "").replace("127.0.0.1:0", "127.0.0.1:1").replace(
+        "nodes = [",
+        &format!("redis_prefix = \"b:\"\nnodes = [\"{secret}\", "),
+    );
+    let changed = format!("{changed}\n[[rpc.rule]]\nkeys = [\"geheim-drei\"]\nlane = \"low\"\n[beacon]\nbeacon_node = \"http://127.0.0.1:1\"\n");
+    let log = bed.refused(&changed).join("\n");
+    for told in [
+        "mainstay.toml:6: [rpc] listen: needs a restart (was 127.0.0.1:0, would be 127.0.0.1:1)",
+        "mainstay.toml:9: [rpc] redis_prefix: needs a restart (was a:, would be b:)",
+        "[beacon] beacon: one role more, which needs a restart",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    assert_eq!(two.asked(), 0);
+    let (status, answer) = bed.post();
+    assert_eq!(status, 409);
+    let status = bed.get("/api/v1/status").to_string();
+    assert!(status.contains("another value (<set>)") && status.contains("://<set>@"), "{status}");
+    for shown in [&log, &answer.to_string(), &status, &bed.get("/api/v1/changes").to_string()] {
+        assert!(!shown.contains("geheim"), "{shown}");
+    }
+    assert_eq!(ask(&address, "POST", "/", CALL).status, 200);
+
+    // A role less, and one under another name.
+    let renamed = rpc(&[&one, &two], "name = \"other\"\nredis_prefix = \"a:\"\n");
+    let log = bed.refused(&renamed).join("\n");
+    assert!(log.contains("[rpc] name: needs a restart (was rpc, would be other)"), "{log}");
+}
+
+#[test]
+fn a_role_alone_is_reloaded_by_its_flags_and_its_files() {
+    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
+    let lab = Lab::with_secret(1, Some(&secret));
+    let place = Place::new();
+    let url = lab.els[0].url();
+    let flags = ["engine", "-n", &url, "-j", "jwt.hex", "-p", "0", "--admin-listen", "127.0.0.1:0"];
+    let mut running = place.start(&[&flags[..], &["--log-format", "logfmt"]].concat(), &[]);
+    let (address, admin) = (running.address("engine"), running.address("admin"));
+    let call = |secret: &str| {
+        let secret = Secret::from_hex(&secret.repeat(32)).unwrap();
+        let token = sign(&secret, &Claims::at(lab::wall()));
+        lab::from(&address, "10.0.0.1", Some(&token), &lab::head(lab.chain.tip())).status
+    };
+    assert_eq!((call("11"), call("22")), (200, 401));
+    place.file("jwt.hex", &"22".repeat(32));
+    running.signal(Signal::HUP);
+    running.line(&["setting changed: ", "another secret"]);
+    running.line(&["msg=reloaded", "changes=1"]);
+    assert_eq!((call("11"), call("22")), (401, 200));
+    std::fs::remove_file(place.path().join("jwt.hex")).unwrap();
+    running.signal(Signal::HUP);
+    running.line(&["cannot read the JWT secret jwt.hex"]);
+    running.line(&["reload refused"]);
+    assert_eq!((call("11"), call("22")), (401, 200));
+    assert_eq!(ask(&admin, "GET", "/livez", "").status, 200);
+}
+
+#[test]
+fn whoever_may_not_change_anything_may_not_reload() {
+    let one = Node::start("one");
+    let (bed, _) = Bed::start(Place::new(), &rpc(&[&one], ""));
+    let proxied = "POST /api/v1/reload HTTP/1.1\r\nx-forwarded-for: 1.2.3.4\r\n";
+    assert_eq!(load::raw(&bed.admin, proxied).status, 403);
+    assert_eq!(bed.get("/api/v1/status")["reload"], Value::Null);
+}

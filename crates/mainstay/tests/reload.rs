@@ -8,7 +8,7 @@ mod support;
 
 use lab::Lab;
 use load::Load;
-use mainstay_sim::Family;
+use mainstay_sim::{BeaconHandle, BeaconServer, BeaconState, Family};
 use mainstay_wire::jwt::{Claims, Secret, sign};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -305,4 +305,187 @@ fn whoever_may_not_change_anything_may_not_reload() {
     let proxied = "POST /api/v1/reload HTTP/1.1\r\nx-forwarded-for: 1.2.3.4\r\n";
     assert_eq!(load::raw(&bed.admin, proxied).status, 403);
     assert_eq!(bed.get("/api/v1/status")["reload"], Value::Null);
+}
+
+fn sync(lab: &Lab, els: &[usize], more: &str) -> String {
+    let nodes: Vec<String> = els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
+    format!(
+        "[sync]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
+    )
+}
+
+#[test]
+fn sync_nodes_and_who_leads_change_under_load() {
+    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
+    let lab = Lab::with_secret(3, Some(&secret));
+    let (mut bed, address) = Bed::start(Place::new(), &sync(&lab, &[0, 1], ""));
+    let load = Load::start(&address, &lab::head(lab.chain.tip()), token);
+    load.goes_on();
+    let family = Family::ForkchoiceUpdated;
+    assert_eq!(lab.els[2].count(family), 0);
+    bed.reload(&sync(&lab, &[0, 1, 2], ""));
+    eventually("the new node gets calls", || lab.els[2].count(family) > 10);
+    bed.reload(&sync(&lab, &[2], "leader_timeout = \"5s\"\nleader_max_lag = 4\n"));
+    load.goes_on();
+    let asked = [0, 1].map(|el| lab.els[el].count(family));
+    load.goes_on();
+    assert_eq!([0, 1].map(|el| lab.els[el].count(family)), asked, "they are not called any more");
+    load.end();
+
+    // Who was well for 24 s of silence is silent after one.
+    let state = |bed: &Bed| bed.get("/api/v1/sync/sync")["state"]["clients"][0]["state"].clone();
+    assert_eq!(state(&bed), "well");
+    bed.reload(&sync(&lab, &[2], "leader_timeout = \"300ms\"\nleader_max_lag = 4\n"));
+    eventually("the silence is told", || state(&bed) == "silent");
+    let log = bed.refused(&sync(&lab, &[2], "clients = [\"a=127.0.0.1\"]\n")).join("\n");
+    assert!(log.contains("[sync] clients: needs a restart (+ a=127.0.0.1)"), "{log}");
+}
+
+fn beacon(node: &BeaconHandle, more: &str) -> String {
+    format!(
+        "[beacon]\nlisten = \"127.0.0.1:0\"\nbeacon_node = {:?}\ninterval = \"50ms\"\nwarm_up = \"0s\"\nmax_sync_distance = \"off\"\n{more}",
+        node.url()
+    )
+}
+
+#[test]
+fn beacon_checks_limits_and_nodes_change_under_load() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let start = |name| runtime.block_on(BeaconServer::start(name, BeaconState::default())).unwrap();
+    let (one, two) = (start("one"), start("two"));
+    const PATH: &str = "/eth/v1/node/version";
+    let (mut bed, address) = Bed::start(Place::new(), &beacon(&one, ""));
+    let guard = |bed: &Bed| bed.get("/api/v1/beacon/beacon/nodes")["nodes"][0].clone();
+    eventually("the guard opens", || guard(&bed)["fit"] == true);
+    let get = |address: &str| format!("GET {PATH} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes();
+    let load = Load::sending(&address, get);
+    load.goes_on();
+
+    // A check more and other numbers: the guard stays open.
+    let own = "[[beacon.check]]\nname = \"fork\"\npath = \"/eth/v1/config/spec\"\n";
+    let peers = one.with(|state| state.peers);
+    bed.reload(&beacon(&one, &format!("timeout = \"2s\"\nmin_peers = {peers}\n{own}")));
+    let names = |bed: &Bed| -> Vec<String> {
+        guard(bed)["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&bed), ["syncing", "health", "chain", "peers", "fork", "traffic"]);
+    eventually("the new checks are made", || {
+        guard(&bed)["checks"].as_array().unwrap().iter().all(|check| check["name"] == "traffic" || check["saw"] != "")
+    });
+    load.goes_on();
+    bed.reload(&beacon(&one, ""));
+    assert_eq!(names(&bed), ["syncing", "health", "chain", "traffic"]);
+    let page = ask(&bed.admin, "GET", "/metrics", "").fine();
+    assert!(page.contains("check=\"chain\"") && !page.contains("check=\"fork\""), "{page}");
+    load.goes_on();
+    load.end();
+
+    // A threshold that the node doesn't reach, and back.
+    bed.reload(&beacon(&one, &format!("min_peers = {}\n", peers + 1)));
+    eventually("the guard closes", || guard(&bed)["reason"].as_str().unwrap().starts_with("peers: "));
+    bed.reload(&beacon(&one, &format!("min_peers = {peers}\n")));
+    eventually("the guard opens", || guard(&bed)["fit"] == true);
+
+    // Another node: asked before anybody is let to it.
+    bed.reload(&beacon(&two, ""));
+    eventually("the guard opens", || guard(&bed)["fit"] == true);
+    assert!(two.count("/eth/v1/node/syncing") > 0);
+    assert_eq!(load::raw(&address, &format!("GET {PATH} HTTP/1.1\r\n")).status, 200);
+    assert_eq!((one.count(PATH) > 0, two.count(PATH)), (true, 1));
+
+    let log = bed.refused(&beacon(&two, "agent_check = \"127.0.0.1:0\"\n")).join("\n");
+    assert!(log.contains("[beacon] agent_check: needs a restart (+ 127.0.0.1:0)"), "{log}");
+    let renamed = beacon(&two, "").replace(&two.url(), &format!("{}#name=other", two.url()));
+    let log = bed.refused(&renamed).join("\n");
+    assert!(log.contains("a guard's name: needs a restart (was beacon-1, would be other)"), "{log}");
+}
+
+/// An outer peer that accepts, and what has been sent to it.
+struct Outer {
+    address: String,
+    legs: std::sync::mpsc::Receiver<std::net::TcpStream>,
+}
+
+impl Outer {
+    fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (tell, legs) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if tell.send(stream).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { address, legs }
+    }
+
+    fn leg(&self) -> std::net::TcpStream {
+        let leg = self.legs.recv_timeout(support::SOON).unwrap();
+        leg.set_read_timeout(Some(support::SOON)).unwrap();
+        leg
+    }
+}
+
+fn relay(outer: &[&Outer], more: &str) -> String {
+    let outer: Vec<&str> = outer.iter().map(|outer| outer.address.as_str()).collect();
+    format!("[relay]\nlisten = \"127.0.0.1:0\"\nproducer = \"prodx\"\nouter = {outer:?}\n{more}")
+}
+
+/// A frame of the net protocol: a handshake is all that is said here, so anything that is whole will do.
+fn says(from: &mut std::net::TcpStream, to: &mut std::net::TcpStream) {
+    use std::io::{Read, Write};
+    // time_message, with its four times of eight bytes.
+    let frame = [&33_u32.to_le_bytes()[..], &[3], &[0; 32]].concat();
+    from.write_all(&frame).unwrap();
+    let mut got = vec![0; frame.len()];
+    to.read_exact(&mut got).unwrap();
+    assert_eq!(got, frame);
+}
+
+#[test]
+fn relay_outer_peers_and_ranks_change_while_legs_go_on() {
+    let (one, two) = (Outer::start(), Outer::start());
+    let (mut bed, address) = Bed::start(Place::new(), &relay(&[&one], ""));
+    let connect = || {
+        let stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(support::SOON)).unwrap();
+        stream
+    };
+    let leg = |outer: &Outer| {
+        use std::io::Write;
+        let mut node = connect();
+        // Nothing is dialled before it has said something.
+        node.write_all(&[&33_u32.to_le_bytes()[..], &[3], &[0; 32]].concat()).unwrap();
+        let mut far = outer.leg();
+        let mut first = [0; 37];
+        std::io::Read::read_exact(&mut far, &mut first).unwrap();
+        (node, far)
+    };
+    let (mut node, mut far) = leg(&one);
+    says(&mut node, &mut far);
+
+    let named = "[[relay.node]]\nname = \"bp1\"\naddress = \"127.0.0.1\"\nrank = 3\n";
+    bed.reload(&relay(&[&two], &format!("rank_hold = \"20ms\"\n{named}")));
+    says(&mut node, &mut far);
+    says(&mut far, &mut node);
+    let (mut other, mut far_of_other) = leg(&two);
+    says(&mut other, &mut far_of_other);
+    let state = bed.get("/api/v1/relay/relay")["state"].clone();
+    let legs = state["nodes"].as_array().unwrap();
+    assert_eq!(legs.len(), 2);
+    assert!(legs.iter().all(|leg| leg["name"] == "bp1" && leg["rank"] == 3), "{state}");
+    let outer: Vec<&str> =
+        state["outer"].as_array().unwrap().iter().map(|outer| outer["name"].as_str().unwrap()).collect();
+    assert_eq!(outer, [&one.address, &two.address], "the first still has a leg");
+
+    // Its last leg ends: it is gone.
+    drop((node, far));
+    eventually("the former outer peer is shown no more", || {
+        bed.get("/api/v1/relay/relay")["state"]["outer"].as_array().unwrap().len() == 1
+    });
+    let log = bed.refused(&relay(&[&two], "producer = [\"prodx\", \"prody\"]\n").replacen("producer = \"prodx\"\n", "", 1)).join("\n");
+    assert!(log.contains("[relay] producer: needs a restart (+ prody)"), "{log}");
+    says(&mut other, &mut far_of_other);
 }

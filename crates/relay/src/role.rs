@@ -65,7 +65,7 @@ impl Relay {
     /// Serves inner nodes until `stop`; then closes all legs, plainly, for which `grace` is the longest.
     pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
         let mut legs = Legs { core: self.core.clone(), serving: JoinSet::new() };
-        let config = &self.core.config;
+        let config = self.core.config();
         let mut inner = Inner::new(
             Listener::Tcp(listener),
             self.unix.take(),

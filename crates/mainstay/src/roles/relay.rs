@@ -53,6 +53,8 @@ impl Configured for Config {
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
         // Legs of both would ask claims of their own, if those are in memory.
-        Ok(Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone())
+        let handle = relay.handle();
+        let built = Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone();
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

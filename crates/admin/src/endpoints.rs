@@ -191,8 +191,16 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         gives: &[
             gives(200, "The settings hold; what differs from before", Content::Json("Reloaded")),
             gives(404, "This process has no settings to reload", Content::Json("Error")),
-            gives(409, "What differs needs a restart, or doesn't go with what was changed at run time. Nothing has changed", Content::Json("Problems")),
-            gives(422, "The settings are wrong, with file and line. Nothing has changed", Content::Json("Problems")),
+            gives(
+                409,
+                "What differs needs a restart, or doesn't go with what was changed at run time. Nothing has changed",
+                Content::Json("Problems"),
+            ),
+            gives(
+                422,
+                "The settings are wrong, with file and line. Nothing has changed",
+                Content::Json("Problems"),
+            ),
         ],
         ..write(
             Verb::Post,

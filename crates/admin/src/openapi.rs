@@ -198,7 +198,8 @@ fn last_reload() -> Value {
         ("problems", list(json!({"type": "string"}))),
     ]);
     last["type"] = json!(["object", "null"]);
-    last["description"] = json!("What came of the settings being read anew last; null: nobody has asked for it");
+    last["description"] =
+        json!("What came of the settings being read anew last; null: nobody has asked for it");
     last
 }
 

@@ -108,7 +108,8 @@ impl Reloaded {
 
 pub(crate) async fn reload(State(site): Shared, by: By) -> Result<Response<Body>, Error> {
     let reload = site.reload.clone();
-    let reload = reload.ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "there are no settings to reload here"))?;
+    let reload =
+        reload.ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "there are no settings to reload here"))?;
     let task = tokio::spawn(reload.reload(by.to_string()));
     let done = match tokio::time::timeout(TIMEOUT, task).await {
         Ok(Ok(done)) => done,

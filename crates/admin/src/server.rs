@@ -19,8 +19,8 @@ use tower_service::Service;
 
 use crate::explain::Explain;
 use crate::live::{self, Live};
-use crate::reply::Error;
 use crate::reload::Reload;
+use crate::reply::Error;
 use crate::{Lifecycle, Role, Token, endpoints};
 
 /// From a request's head to its reply.

@@ -179,7 +179,11 @@ impl Core {
     ///
     /// # Errors
     /// What about a URL can't be used.
-    pub(crate) fn prepare(&self, config: &Arc<Config>, connect: Connect<'_>) -> Result<Vec<Post>, BadEndpoint> {
+    pub(crate) fn prepare(
+        &self,
+        config: &Arc<Config>,
+        connect: Connect<'_>,
+    ) -> Result<Vec<Post>, BadEndpoint> {
         let of = |(index, guarded): (usize, &Guarded)| {
             let old = self.post(index);
             post(index, guarded, config, &self.metrics, connect, (&self.stop, Some(&old)))
@@ -524,7 +528,10 @@ fn post(
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
         // The config has none that can't stand in a header.
         served_by: HeaderValue::from_str(&guarded.name).ok(),
-        gates: old.map_or_else(|| Arc::new(Gates::new(refusal(&[], config.timing.interval))), |old| old.gates.clone()),
+        gates: old.map_or_else(
+            || Arc::new(Gates::new(refusal(&[], config.timing.interval))),
+            |old| old.gates.clone(),
+        ),
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,
         builtins,

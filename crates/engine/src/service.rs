@@ -78,7 +78,12 @@ impl Service {
         answer_body(&Calls { core: &self.shared.core, caller }, body).await
     }
 
-    fn authorize(&self, secret: &Secret, headers: &HeaderMap, peer: SocketAddr) -> Result<Claims, TokenError> {
+    fn authorize(
+        &self,
+        secret: &Secret,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+    ) -> Result<Claims, TokenError> {
         let verify = |token| jwt::verify(secret, token, mainstay_execution::clock::wall());
         let verified = jwt::bearer(headers.get(AUTHORIZATION)).and_then(verify);
         verified.inspect_err(|error| self.shared.refusals.refused(peer, error))

@@ -284,7 +284,15 @@ impl Core {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let transport = (self.connect)(Endpoint::Node(&config.spec))?;
             let (feed, given_up) = (Feed::default(), self.stop.child_token());
-            fresh.push(Arc::new(Node::new(id, config, rules, feed, given_up, self.passed.clone(), transport)));
+            fresh.push(Arc::new(Node::new(
+                id,
+                config,
+                rules,
+                feed,
+                given_up,
+                self.passed.clone(),
+                transport,
+            )));
         }
         Ok(fresh)
     }
@@ -355,12 +363,7 @@ impl Core {
                 let state = node.state();
                 let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
                 let fit_since = fit.then(|| state.health.since());
-                Candidate {
-                    id: node.id,
-                    tier: node.tier(),
-                    fit_since,
-                    never_left: !state.health.ever_left(),
-                }
+                Candidate { id: node.id, tier: node.tier(), fit_since, never_left: !state.health.ever_left() }
             })
             .collect();
         let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);

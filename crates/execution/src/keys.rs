@@ -15,7 +15,7 @@ pub const NODES: Key = Key::new(
 pub const MAJORITY: Key =
     Key::new("majority", Kind::Number { min: 0.0, max: 1.0 }, "Share of the votes that makes a majority")
         .default("0.6")
-.live();
+        .live();
 /// `timeout`.
 pub const TIMEOUT: Key = Key::new(
     "timeout",
@@ -28,7 +28,7 @@ pub const TIMEOUT: Key = Key::new(
 pub const MIN_VOTES: Key =
     Key::new("min_votes", Kind::Integer { min: 1, max: 1000 }, "With fewer votes the answer is SYNCING")
         .default("1")
-.live();
+        .live();
 /// `on_dissent`.
 pub const ON_DISSENT: Key = Key::new(
             "on_dissent",
@@ -67,7 +67,7 @@ pub const STRAGGLER_WAIT: Key = Key::new(
 pub const GETPAYLOAD_WAIT: Key =
     Key::new("getpayload_wait", Kind::Duration, "Longest wait for a better payload, at most 900ms")
         .default("800ms")
-.live();
+        .live();
 /// `capabilities`.
 pub const CAPABILITIES: Key = Key::new(
     "capabilities",
@@ -94,8 +94,7 @@ pub const REPLAY_BLOCKS: Key = Key::new(
 .live();
 /// `replay_bytes`.
 pub const REPLAY_BYTES: Key =
-    Key::new("replay_bytes", Kind::Size, "Most bytes of kept payloads").default("16MiB")
-.live();
+    Key::new("replay_bytes", Kind::Size, "Most bytes of kept payloads").default("16MiB").live();
 /// `evidence_dir`.
 pub const EVIDENCE_DIR: Key =
     Key::new("evidence_dir", Kind::Path, "Folder for records of split votes; none are kept without it");
@@ -106,9 +105,7 @@ pub const EVIDENCE_FILES: Key =
 pub const EVIDENCE_BYTES: Key =
     Key::new("evidence_bytes", Kind::Size, "Most bytes of records kept").default("256MiB");
 /// `max_body`.
-pub const MAX_BODY: Key = Key::new("max_body", Kind::Size, "Largest request body").default("128MiB")
-.live();
+pub const MAX_BODY: Key = Key::new("max_body", Kind::Size, "Largest request body").default("128MiB").live();
 /// `node_timings`.
 pub const NODE_TIMINGS: Key =
-    Key::new("node_timings", Kind::Switch, "Log every node's answering time at each probe")
-.live();
+    Key::new("node_timings", Kind::Switch, "Log every node's answering time at each probe").live();

@@ -105,8 +105,7 @@ pub(crate) struct Built {
 }
 
 /// Checks whether a role that runs can take these settings, and prepares it; fails with every reason why not.
-pub(crate) type Prepare =
-    Arc<dyn Fn(Box<dyn Configured>) -> Result<Prepared, Vec<String>> + Send + Sync>;
+pub(crate) type Prepare = Arc<dyn Fn(Box<dyn Configured>) -> Result<Prepared, Vec<String>> + Send + Sync>;
 
 type Serve = dyn FnOnce(Vec<TcpListener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
 

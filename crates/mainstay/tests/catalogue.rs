@@ -43,7 +43,8 @@ fn the_process_tells_of_itself_and_that_is_what_the_golden_file_says() {
     let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let mut running = Place::new().start(&[&flags[..], &ports].concat(), &[]);
     let admin = running.address("admin");
-    let page = only(&ask(&admin, "GET", "/metrics", "").fine(), &["process_", "mainstay_build"]);
+    let page =
+        only(&ask(&admin, "GET", "/metrics", "").fine(), &["process_", "mainstay_build", "mainstay_config"]);
     let value = |name: &str| {
         let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse::<f64>().unwrap()

@@ -116,8 +116,12 @@ fn what_the_api_did_to_nodes_that_the_file_leaves_alone_stays() {
     let name = |node: &Node| node.url.strip_prefix("http://").unwrap().to_owned();
     let names = |bed: &Bed| -> Vec<String> {
         let nodes = bed.get("/api/v1/rpc/rpc/nodes");
-        let mut names: Vec<String> =
-            nodes["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<String> = nodes["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| node["name"].as_str().unwrap().to_owned())
+            .collect();
         names.sort();
         names
     };
@@ -138,7 +142,8 @@ fn what_the_api_did_to_nodes_that_the_file_leaves_alone_stays() {
 }
 
 fn engine(lab: &Lab, els: &[usize], more: &str) -> String {
-    let nodes: Vec<String> = els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
+    let nodes: Vec<String> =
+        els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
     format!(
         "[engine]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
     )
@@ -241,11 +246,12 @@ fn what_needs_a_restart_is_refused_whole_and_secrets_are_not_shown() {
         &rpc(&[&one], "redis_prefix = \"a:\"\n[[rpc.rule]]\nkeys = [\"geheim-eins\"]\nlane = \"high\"\n"),
     );
     let secret = two.url.replace("http://", "http://user:geheim-zwei@");
-    let changed = rpc(&[&one], "").replace("127.0.0.1:0", "127.0.0.1:1").replace(
-        "nodes = [",
-        &format!("redis_prefix = \"b:\"\nnodes = [\"{secret}\", "),
+    let changed = rpc(&[&one], "")
+        .replace("127.0.0.1:0", "127.0.0.1:1")
+        .replace("nodes = [", &format!("redis_prefix = \"b:\"\nnodes = [\"{secret}\", "));
+    let changed = format!(
+        "{changed}\n[[rpc.rule]]\nkeys = [\"geheim-drei\"]\nlane = \"low\"\n[beacon]\nbeacon_node = \"http://127.0.0.1:1\"\n"
     );
-    let changed = format!("{changed}\n[[rpc.rule]]\nkeys = [\"geheim-drei\"]\nlane = \"low\"\n[beacon]\nbeacon_node = \"http://127.0.0.1:1\"\n");
     let log = bed.refused(&changed).join("\n");
     for told in [
         "mainstay.toml:6: [rpc] listen: needs a restart (was 127.0.0.1:0, would be 127.0.0.1:1)",
@@ -308,7 +314,8 @@ fn whoever_may_not_change_anything_may_not_reload() {
 }
 
 fn sync(lab: &Lab, els: &[usize], more: &str) -> String {
-    let nodes: Vec<String> = els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
+    let nodes: Vec<String> =
+        els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
     format!(
         "[sync]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
     )
@@ -364,13 +371,22 @@ fn beacon_checks_limits_and_nodes_change_under_load() {
     // A check more and other numbers: the guard stays open.
     let own = "[[beacon.check]]\nname = \"fork\"\npath = \"/eth/v1/config/spec\"\n";
     let peers = one.with(|state| state.peers);
-    bed.reload(&beacon(&one, &format!("timeout = \"2s\"\nmin_peers = {peers}\n{own}")));
+    bed.reload(&beacon(&one, &format!("timeout = \"2s\"\nmin_peers = [{peers}]\n{own}")));
     let names = |bed: &Bed| -> Vec<String> {
-        guard(bed)["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+        guard(bed)["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|check| check["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&bed), ["syncing", "health", "chain", "peers", "fork", "traffic"]);
     eventually("the new checks are made", || {
-        guard(&bed)["checks"].as_array().unwrap().iter().all(|check| check["name"] == "traffic" || check["saw"] != "")
+        guard(&bed)["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|check| check["name"] == "traffic" || check["saw"] != "")
     });
     load.goes_on();
     bed.reload(&beacon(&one, ""));
@@ -381,9 +397,9 @@ fn beacon_checks_limits_and_nodes_change_under_load() {
     load.end();
 
     // A threshold that the node doesn't reach, and back.
-    bed.reload(&beacon(&one, &format!("min_peers = {}\n", peers + 1)));
+    bed.reload(&beacon(&one, &format!("min_peers = [{}]\n", peers + 1)));
     eventually("the guard closes", || guard(&bed)["reason"].as_str().unwrap().starts_with("peers: "));
-    bed.reload(&beacon(&one, &format!("min_peers = {peers}\n")));
+    bed.reload(&beacon(&one, &format!("min_peers = [{peers}]\n")));
     eventually("the guard opens", || guard(&bed)["fit"] == true);
 
     // Another node: asked before anybody is let to it.
@@ -485,7 +501,40 @@ fn relay_outer_peers_and_ranks_change_while_legs_go_on() {
     eventually("the former outer peer is shown no more", || {
         bed.get("/api/v1/relay/relay")["state"]["outer"].as_array().unwrap().len() == 1
     });
-    let log = bed.refused(&relay(&[&two], "producer = [\"prodx\", \"prody\"]\n").replacen("producer = \"prodx\"\n", "", 1)).join("\n");
+    let log = bed
+        .refused(&relay(&[&two], "producer = [\"prodx\", \"prody\"]\n").replacen(
+            "producer = \"prodx\"\n",
+            "",
+            1,
+        ))
+        .join("\n");
     assert!(log.contains("[relay] producer: needs a restart (+ prody)"), "{log}");
     says(&mut other, &mut far_of_other);
+}
+
+#[test]
+fn systemd_is_told_when_it_begins_and_what_came_of_it() {
+    let node = Node::start("one");
+    let place = Place::new();
+    let path = place.path().join("notify");
+    let notify = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    notify.set_read_timeout(Some(support::SOON)).unwrap();
+    place.file("mainstay.toml", &format!("{COMMON}{}", rpc(&[&node], "")));
+    let running = place.start(&["run"], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let told = || {
+        let mut buffer = [0; 4096];
+        let length = notify.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert!(told().contains("READY=1"));
+    for (more, status) in
+        [("", "reloaded, nothing differs"), ("x = 1\n", "reload refused, nothing has changed: mainstay.toml")]
+    {
+        place.file("mainstay.toml", &format!("{COMMON}{}", rpc(&[&node], more)));
+        running.signal(Signal::HUP);
+        let begins = told();
+        assert!(begins.contains("RELOADING=1") && begins.contains("MONOTONIC_USEC="), "{begins}");
+        let ends = told();
+        assert!(ends.contains("READY=1") && ends.contains(&format!("STATUS={status}")), "{ends}");
+    }
 }

@@ -29,7 +29,8 @@ impl Core {
         let (chain, peers) = {
             let state = self.state();
             let Some(chain) = state.chain() else { return Ok(()) };
-            let peers = (0..self.config().outer.len()).flat_map(|outer| state.known_as(&self.config(), outer));
+            let peers =
+                (0..self.config().outer.len()).flat_map(|outer| state.known_as(&self.config(), outer));
             (chain, peers.collect::<BTreeSet<String>>())
         };
         let producers = &self.config().rules.producers;

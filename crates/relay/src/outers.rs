@@ -75,7 +75,8 @@ impl Outers {
 
     /// The peer to try next for a leg, whose it then is until [`Outers::left`]; of those that failed lately the one that did so first.
     pub fn take(&mut self, tried: &[usize], now: Instant) -> Option<usize> {
-        let free = self.0.iter().enumerate().filter(|(place, outer)| !tried.contains(place) && !outer.is_left);
+        let free =
+            self.0.iter().enumerate().filter(|(place, outer)| !tried.contains(place) && !outer.is_left);
         let (place, _) = free.min_by_key(|(_, outer)| (outer.avoided(now), outer.legs))?;
         self.0[place].legs += 1;
         Some(place)
@@ -163,7 +164,10 @@ mod tests {
         assert_eq!(taken, [Some(1), Some(2), Some(1)]);
         outers.failed(0, "refused".to_owned(), now);
         let used = |outers: &Outers| outers.view().map(Outer::is_used).collect::<Vec<_>>();
-        assert_eq!((used(&outers), outers.view().filter_map(|outer| outer.trouble(now)).count()), (vec![true; 3], 0));
+        assert_eq!(
+            (used(&outers), outers.view().filter_map(|outer| outer.trouble(now)).count()),
+            (vec![true; 3], 0)
+        );
         outers.left(0);
         assert_eq!(used(&outers), [false, true, true]);
         outers.set([true, true, false]);

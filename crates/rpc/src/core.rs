@@ -12,9 +12,9 @@ use mainstay_node::{Condition, Health, health};
 use mainstay_wire::client;
 use tokio_util::sync::CancellationToken;
 
+use crate::classify::Rule;
 use crate::clock;
 use crate::config::Config;
-use crate::classify::Rule;
 use crate::gauges::{NodeGauges, Shown, Source};
 use crate::limits::Limits;
 use crate::members::{Members, same};

@@ -59,13 +59,7 @@ impl Job {
 
     /// One call of it, as a request of its own; its rate has been counted. The answer will be read, so it has to come as it is:
     /// without the client's `Accept-Encoding`.
-    pub(crate) fn part(
-        &self,
-        path: &str,
-        given: &HeaderMap,
-        id: &HeaderValue,
-        body: Bytes,
-    ) -> Self {
+    pub(crate) fn part(&self, path: &str, given: &HeaderMap, id: &HeaderValue, body: Bytes) -> Self {
         let live = self.live.clone();
         let class = class(&live, path, given, &body);
         let lines = lines(&live, given, id, []);

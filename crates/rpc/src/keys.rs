@@ -17,16 +17,17 @@ pub const REQUEST_TIMEOUT: Key = Key::new(
 pub const FAST_TRACK_MAX: Key =
     Key::new("fast_track_max", COUNT, "Most requests waiting in the fast-track lane; 0: no limit of its own")
         .default("0")
-.live();
+        .live();
 /// `high_max`.
 pub const HIGH_MAX: Key =
     Key::new("high_max", COUNT, "Most requests waiting in the high lane; 0: no limit of its own")
         .default("0")
-.live();
+        .live();
 /// `low_max`.
 pub const LOW_MAX: Key =
-    Key::new("low_max", COUNT, "Most requests waiting in the low lane; 0: no limit of its own").default("0")
-.live();
+    Key::new("low_max", COUNT, "Most requests waiting in the low lane; 0: no limit of its own")
+        .default("0")
+        .live();
 /// `queue_max`.
 pub const QUEUE_MAX: Key = Key::new(
     "queue_max",
@@ -45,8 +46,7 @@ pub const FAST_TRACK_PER_HIGH: Key = Key::new(
 .live();
 /// `fast_track_drain_first`.
 pub const FAST_TRACK_DRAIN_FIRST: Key =
-    Key::new("fast_track_drain_first", Kind::Switch, "Serve fast-track until none waits, then high")
-.live();
+    Key::new("fast_track_drain_first", Kind::Switch, "Serve fast-track until none waits, then high").live();
 /// `low_max_wait`.
 pub const LOW_MAX_WAIT: Key = Key::new(
     "low_max_wait",

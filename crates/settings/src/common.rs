@@ -20,7 +20,7 @@ pub const MAX_LAG: Key = Key::new(
 pub const RISE: Key =
     Key::new("rise", Kind::Integer { min: 1, max: 1000 }, "Good probes in a row that make a node fit again")
         .default("2")
-.live();
+        .live();
 /// `fall`.
 pub const FALL: Key = Key::new(
     "fall",
@@ -31,5 +31,4 @@ pub const FALL: Key = Key::new(
 .live();
 /// `probe_interval`; longer than nothing.
 pub const PROBE_INTERVAL: Key =
-    Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s")
-.live();
+    Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s").live();

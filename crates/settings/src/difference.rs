@@ -115,19 +115,25 @@ fn word(value: &Json) -> String {
 /// Where a table stands, as far as a key of it says so.
 fn place(table: &Settings) -> Origin {
     let origins = table.entries.values().map(|entry| &entry.origin);
-    origins.filter(|origin| **origin != Origin::Default).min_by_key(|origin| match origin {
-        Origin::File { line, .. } => *line,
-        _ => usize::MAX,
-    }).cloned().unwrap_or(Origin::Default)
+    origins
+        .filter(|origin| **origin != Origin::Default)
+        .min_by_key(|origin| match origin {
+            Origin::File { line, .. } => *line,
+            _ => usize::MAX,
+        })
+        .cloned()
+        .unwrap_or(Origin::Default)
 }
 
 /// Of tables inside the section. The nth is compared with the nth.
 fn of_tables(key: &Key, before: &Settings, now: &Settings, found: &mut Vec<Difference>) {
     let (was, is) = (before.tables(key.name), now.tables(key.name));
     if was.len() == is.len() {
-        let inner = was.iter().zip(is).enumerate().flat_map(|(nth, (was, is))| {
-            difference(was, is).into_iter().map(move |one| (nth, one))
-        });
+        let inner = was
+            .iter()
+            .zip(is)
+            .enumerate()
+            .flat_map(|(nth, (was, is))| difference(was, is).into_iter().map(move |one| (nth, one)));
         found.extend(inner.map(|(nth, one)| Difference {
             key: if is.len() > 1 { format!("{} (table {})", one.key, nth + 1) } else { one.key },
             ..one

@@ -113,7 +113,9 @@ pub static GUARD: Section = Section::nested(
         Key::new("beacon_node", Kind::Text, BEACON_NODE).required().live(),
         Key::new("execution_node", Kind::Text, EXECUTION_NODE).live(),
         Key::new("jwt_secret", Kind::Path, "File with the secret of the execution node's Engine API").live(),
-        Key::new("min_peers", PEERS, "Least number of the beacon node's peers; 0: not asked").default("0").live(),
+        Key::new("min_peers", PEERS, "Least number of the beacon node's peers; 0: not asked")
+            .default("0")
+            .live(),
         Key::new("attnets", Kind::Text, ATTNETS).live(),
         Key::new("agent_check", Kind::Address, "Where HAProxy's agent checks connect"),
         Key::new("tls_cert", Kind::Path, TLS_CERT),
@@ -131,7 +133,8 @@ pub static TUNE: Section = Section::nested(
             Kind::OneOf(&["syncing", "health", "chain", "execution", "peers", "subnets", "lag"]),
             "Which",
         )
-        .required().live(),
+        .required()
+        .live(),
         Key::new("interval", Kind::Duration, "Time between its rounds").live(),
         Key::new("timeout", Kind::Duration, "Longest wait for its answer").live(),
         Key::new("rise", ROUNDS, "Good rounds in a row after which it holds again").live(),

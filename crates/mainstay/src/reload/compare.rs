@@ -55,7 +55,8 @@ pub(super) fn compare(
 
 /// For each of `now` which of `before` it was: the one of that name; where one of a kind is left on each side, that one, renamed.
 fn pairs(before: &[Part<'_>], now: &[Part<'_>]) -> Vec<Option<usize>> {
-    let named = |part: &Part<'_>| before.iter().position(|was| was.kind == part.kind && was.name == part.name);
+    let named =
+        |part: &Part<'_>| before.iter().position(|was| was.kind == part.kind && was.name == part.name);
     let by_name: Vec<Option<usize>> = now.iter().map(named).collect();
     let pair = |(part, pair): (&Part<'_>, &Option<usize>)| {
         let left = |(at, was): (usize, &Part<'_>)| {

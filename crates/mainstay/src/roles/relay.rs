@@ -54,7 +54,8 @@ impl Configured for Config {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
         // Legs of both would ask claims of their own, if those are in memory.
         let handle = relay.handle();
-        let built = Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone();
+        let built =
+            Built::new(relay.handle(), |listener, stop, grace| relay.serve(listener, stop, grace)).alone();
         Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

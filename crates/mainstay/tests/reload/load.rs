@@ -26,7 +26,10 @@ impl Load {
         let length = body.len();
         let body = body.to_vec();
         let request = move |address: &str| {
-            let head = format!("POST / HTTP/1.1\r\nhost: {address}\r\n{}content-type: application/json\r\ncontent-length: {length}\r\n\r\n", headers());
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: {address}\r\n{}content-type: application/json\r\ncontent-length: {length}\r\n\r\n",
+                headers()
+            );
             [head.as_bytes(), &body].concat()
         };
         Self::sending(address, request)

@@ -120,6 +120,7 @@ pub static NODE: Section = Section::nested(
             Kind::Integer { min: 0, max: 255 },
             "The lowest is the best: others' first block of a round waits rank_hold for its one",
         )
-        .default("0").live(),
+        .default("0")
+        .live(),
     ],
 );

@@ -63,7 +63,12 @@ fn what_differs_and_what_of_it_needs_a_restart() {
             &["[role] nodes: + http://c?token=<set>, - http://<set>@a/"],
             &[],
         ),
-        ("[role]\nnodes = ['a', 'b']", "[role]\nnodes = ['b', 'a']", &["[role] nodes: in another order"], &[]),
+        (
+            "[role]\nnodes = ['a', 'b']",
+            "[role]\nnodes = ['b', 'a']",
+            &["[role] nodes: in another order"],
+            &[],
+        ),
         (
             "[role]\nnodes = ['http://u:geheim@a']",
             "[role]\nnodes = ['http://u:geheimer@a']",

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -206,7 +207,6 @@ impl Core {
 
     /// From now on these settings hold; nodes are not touched.
     pub(crate) fn set_config(&self, config: Config) {
-        let failback_after = config.failback_after;
         lock(&self.blocks).set_limits(config.replay_blocks, config.replay_bytes);
         let now = Instant::now().into_std();
         for node in self.nodes().iter() {
@@ -214,6 +214,10 @@ impl Core {
             node.probe.notify_one();
         }
         self.config.store(Arc::new(config));
+    }
+
+    /// From now on an earlier node has to be fit for so long until it is the primary again.
+    pub(crate) fn set_failback_after(&self, failback_after: Duration) {
         lock(&self.primary).set_failback_after(failback_after);
     }
 

@@ -9,7 +9,7 @@ use mainstay_node::{NodeChange, Prepared, node_change};
 
 use crate::config::{Config, NodeConfig, Signing, same_endpoint};
 use crate::core::Core;
-use crate::node::Node;
+use crate::node::{Node, lock};
 
 /// Whether they mean one node: under another name or address it is another one.
 fn is_same(one: &NodeConfig, other: &NodeConfig) -> bool {
@@ -72,30 +72,37 @@ fn secrets(before: &Config, now: &Config) -> Vec<String> {
 
 fn apply(core: &Arc<Core>, config: Config, change: &NodeChange<NodeConfig>, fresh: Vec<Arc<Node>>) {
     let _adding = core.adding();
-    let order = config.nodes.clone();
+    let in_order = config.nodes.clone();
     let before = core.config_of_now();
-    if let (Signing::Shared(old), Signing::Shared(new)) = (&before.signing, &config.signing) {
-        // Those that the API added have the role's secret too.
-        core.nodes().iter().for_each(|node| node.replace_secret(old, new));
-    }
-    core.set_config(config);
-    for changed in &change.changed {
-        for node in core.nodes().iter().filter(|node| runs_as(node, changed)) {
-            node.tune(changed);
-        }
-    }
+    let failback_after = config.failback_after;
     let mut gone = Vec::new();
-    core.replace_nodes(|list| {
-        let removed = |node: &Arc<Node>| change.removed.iter().any(|removed| runs_as(node, removed));
-        gone = list.iter().filter(|node| removed(node)).cloned().collect();
-        list.retain(|node| !removed(node));
-        list.extend(fresh.iter().cloned());
-        // In the file's order of preference; those that the API added come last.
-        list.sort_by_key(|node| order.iter().position(|config| runs_as(node, config)).unwrap_or(usize::MAX));
-    });
+    {
+        // No round begins with the one and not the other.
+        let _order = lock(&core.order);
+        if let (Signing::Shared(old), Signing::Shared(new)) = (&before.signing, &config.signing) {
+            // Those that the API added have the role's secret too.
+            core.nodes().iter().for_each(|node| node.replace_secret(old, new));
+        }
+        for changed in &change.changed {
+            for node in core.nodes().iter().filter(|node| runs_as(node, changed)) {
+                node.tune(changed);
+            }
+        }
+        core.set_config(config);
+        core.replace_nodes(|list| {
+            let removed = |node: &Arc<Node>| change.removed.iter().any(|removed| runs_as(node, removed));
+            gone = list.iter().filter(|node| removed(node)).cloned().collect();
+            list.retain(|node| !removed(node));
+            list.extend(fresh.iter().cloned());
+            // In the file's order of preference; those that the API added come last.
+            let place = |node: &Arc<Node>| in_order.iter().position(|config| runs_as(node, config));
+            list.sort_by_key(|node| place(node).unwrap_or(usize::MAX));
+        });
+    }
     for node in &gone {
         core.part_with(node);
     }
     core.start_tasks(fresh);
+    core.set_failback_after(failback_after);
     core.primary();
 }

@@ -103,11 +103,11 @@ pub fn begin(
 ) -> oneshot::Receiver<Told> {
     let started = Instant::now();
     let (tell, told) = oneshot::channel();
-    let config = core.config_of_now();
-    let nodes = core.nodes();
-    let (report, reports) = mpsc::channel(nodes.len().max(1));
-    let subject = {
+    let (config, nodes, subject, reports) = {
         let _order = lock(&core.order);
+        // Under it, as a reload changes both at once.
+        let (config, nodes) = (core.config_of_now(), core.nodes());
+        let (report, reports) = mpsc::channel(nodes.len().max(1));
         let Read { kind, subject, request } = read(core, call, method, caller, keep);
         for (index, node) in nodes.iter().enumerate() {
             let job = Job {
@@ -121,7 +121,7 @@ pub fn begin(
             };
             node.feed.push(kind.clone(), job);
         }
-        subject
+        (config, nodes, subject, reports)
     };
     let conductor = Conductor::new((core.clone(), config), nodes, call, method, subject, started);
     tokio::spawn(conductor.conduct(reports, tell));

@@ -52,7 +52,7 @@ impl Bed {
         let from = self.running.seen.len();
         self.running.signal(Signal::HUP);
         self.running.line(&["reload refused, nothing has changed", "by=SIGHUP"]);
-        self.running.seen.split_off(from)
+        self.running.seen[from..].to_vec()
     }
 
     fn post(&self) -> (u16, Value) {

@@ -77,6 +77,22 @@ test("a strip shows who voted what, and a lie becomes a disagreement", async () 
   await close();
 });
 
+test("what an enclave has shown is there, and what refused another", async () => {
+  const { page, complaints, close } = await open(HERE);
+  await live(page);
+  const nodes = section(page, "rpc private").locator("details", { hasText: "SGX" });
+  const held = nodes.filter({ hasText: "held" });
+  await held.locator("summary").click();
+  await held.getByRole("rowheader", { name: "MRENCLAVE" }).waitFor();
+  await held.getByText("as expected").first().waitFor();
+  const refused = nodes.filter({ hasText: "refused" });
+  await refused.locator("summary").click();
+  await refused.getByText("MRENCLAVE is 0101", { exact: false }).first().waitFor();
+  await shot(page, "dashboard-attestation");
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
 test("actions are done, told and need the token from elsewhere", async () => {
   const way = await proxy();
   const { page, complaints, close } = await open(way.url);

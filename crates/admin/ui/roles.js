@@ -157,6 +157,25 @@ const KINDS = {
   },
 };
 
+/** What nodes have shown that are to prove what they run. */
+function attestations(nodes) {
+  const judged = nodes.filter((node) => node.attestation);
+  if (judged.length === 0) return null;
+  const shown = (value) => (value === null ? "" : h("code", { title: value }, short(value)));
+  const level = (one) => (one.expected === null ? null : one.value === one.expected ? "well" : one.warn_only ? "degraded" : "down");
+  const row = (one) => h("tr", { "data-key": one.name }, h("th", { scope: "row" }, one.name), h("td", null, shown(one.value)), h("td", null, shown(one.expected)),
+    h("td", null, level(one) === null ? "only shown" : chip(level(one) === "well" ? "as expected" : "another", level(one))));
+  const one = (node) => {
+    const { form, verdict, step, reason, measured, tcb_status, warnings, at, until } = node.attestation;
+    return h("details", { class: "part", "data-key": `attested ${node.name}` },
+      h("summary", null, `${node.name} `, chip(verdict, verdict === "refused" ? "down" : warnings.length === 0 ? "well" : "degraded"), ` ${form.toUpperCase()}`),
+      facts([["Judged", at], ["Good until", until], ["TCB", tcb_status], ["Refused by", step], ["Reason", reason]]),
+      warnings.length === 0 ? null : h("ul", { class: "reasons" }, warnings.map((warning) => h("li", null, warning))),
+      measured.length === 0 ? null : table(`Measured of ${node.name}`, ["Value", "Measured", "Expected", ""].map((title) => ({ title })), measured.map(row)));
+  };
+  return h("div", { "data-key": "attested" }, h("h3", null, "Attestation"), judged.map(one));
+}
+
 /** A kind that this page doesn't know. */
 const other = (role) => list("Nodes", [NAME, STATE, SINCE, REASON], role.state.nodes ?? [], role);
 
@@ -168,7 +187,7 @@ export function view(role, recent) {
     h("div", { class: "head" }, h("h2", null, title), chip(role.status, levelOf(role.status)),
       h("div", { class: "buttons" }, verbs.map((verb) => button(verb, ROLE_VERBS[verb], "", { "data-role": identity(role), "data-now": verb === "majority" ? role.state.majority : null })))),
     role.reasons.length === 0 ? null : h("ul", { class: "reasons", "data-key": "reasons" }, role.reasons.map((reason) => h("li", null, reason))),
-    h("div", { "data-key": "own" }, (KINDS[role.role] ?? other)(role, recent)),
+    h("div", { "data-key": "own" }, (KINDS[role.role] ?? other)(role, recent), attestations(role.state.nodes ?? [])),
     h("details", { class: "part", open: true, "data-key": "plots" }, h("summary", null, "The last hour"),
       h("div", { class: "plots", "data-keep": true, "data-of": identity(role) })));
 }

@@ -132,10 +132,10 @@ async fn those_who_watch_see_every_vote_and_the_verdict() {
     let block = bed.chain.grow();
     bed.new_payload(&block).await;
     let round = bed.round("engine_newPayload").await;
-    assert_eq!((round.verdict.as_str(), round.number), ("SYNCING", Some(1)));
+    assert_eq!((round.verdict, round.number), ("SYNCING", Some(1)));
     assert_eq!(round.block.as_deref(), Some(block.hash.to_string().as_str()));
     let votes: Vec<_> =
-        round.votes.iter().map(|(node, vote, at)| (node.as_str(), vote.as_str(), at.is_some())).collect();
+        round.votes.iter().map(|(node, vote, at)| (node.as_str(), *vote, at.is_some())).collect();
     assert_eq!(
         votes,
         [("el1", "VALID", true), ("el2", "INVALID", true), ("el3", "error", true), ("el4", "VALID", true)]

@@ -1,7 +1,8 @@
 //! The last rounds and disagreements, for whoever looks on: bounded, in memory, as they are shown. Pure.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ pub struct Vote {
     /// Its name.
     pub node: String,
     /// In a word; `pending` if nothing yet.
-    pub said: String,
+    pub said: &'static str,
     /// How long after the call, in microseconds.
     pub took_us: Option<u64>,
 }
@@ -37,7 +38,7 @@ pub struct Shown {
     /// The block's number, if it is known.
     pub number: Option<u64>,
     /// What was told: VALID, INVALID, SYNCING, ACCEPTED or `error`.
-    pub verdict: String,
+    pub verdict: &'static str,
     /// Whether a reply was still out.
     pub early: bool,
     /// Time to the answer in microseconds.
@@ -47,7 +48,7 @@ pub struct Shown {
 }
 
 /// Nodes that contradicted each other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Disagreement {
     /// `split vote` or `late dissent`.
     pub cause: &'static str,
@@ -56,12 +57,12 @@ pub struct Disagreement {
     pub round: Shown,
 }
 
-/// The last of both.
+/// The last of both, as they are told: every call adds one, and few are ever looked at.
 #[derive(Debug, Default)]
 pub struct Lately {
-    payloads: VecDeque<Shown>,
-    heads: VecDeque<Shown>,
-    disagreements: VecDeque<Disagreement>,
+    payloads: VecDeque<Arc<Round>>,
+    heads: VecDeque<Arc<Round>>,
+    disagreements: VecDeque<(&'static str, Arc<Round>)>,
 }
 
 /// [`Lately`] as it is shown.
@@ -73,14 +74,12 @@ pub struct View {
     pub disagreements: Vec<Disagreement>,
 }
 
-impl Shown {
-    /// A round that began at `at`.
-    #[must_use]
-    pub fn new(round: &Round, at: SystemTime) -> Self {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let vote = |(node, said, at): &(String, String, Option<Duration>)| Vote {
+impl From<&Arc<Round>> for Shown {
+    fn from(round: &Arc<Round>) -> Self {
+        let since = round.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let vote = |(node, said, at): &(String, &'static str, Option<Duration>)| Vote {
             node: node.clone(),
-            said: said.clone(),
+            said,
             took_us: at.map(micros),
         };
         Self {
@@ -89,7 +88,7 @@ impl Shown {
             method: round.method.clone(),
             block: round.block.clone(),
             number: round.number,
-            verdict: round.verdict.clone(),
+            verdict: round.verdict,
             early: round.early,
             took_us: micros(round.took),
             votes: round.votes.iter().map(vote).collect(),
@@ -103,7 +102,7 @@ fn micros(took: Duration) -> u64 {
 
 impl Lately {
     /// A round; once more when replies have come that were out the first time.
-    pub fn round(&mut self, round: Shown) {
+    pub fn round(&mut self, round: Arc<Round>) {
         let ring = if round.method.contains("newPayload") { &mut self.payloads } else { &mut self.heads };
         match ring.iter_mut().find(|known| known.seq == round.seq) {
             Some(known) => *known = round,
@@ -112,23 +111,25 @@ impl Lately {
     }
 
     /// A disagreement. Of one block the last of each cause is kept.
-    pub fn disagreement(&mut self, cause: &'static str, round: Shown) {
-        self.disagreements.retain(|known| (known.cause, &known.round.block) != (cause, &round.block));
-        push(&mut self.disagreements, Disagreement { cause, round }, DISAGREEMENTS);
+    pub fn disagreement(&mut self, cause: &'static str, round: Arc<Round>) {
+        self.disagreements.retain(|(known, of)| (*known, &of.block) != (cause, &round.block));
+        push(&mut self.disagreements, (cause, round), DISAGREEMENTS);
     }
 
     /// Time to the answer of the last newPayload, in microseconds.
     #[must_use]
     pub fn took_us(&self) -> Option<u64> {
-        self.payloads.back().map(|round| round.took_us)
+        self.payloads.back().map(|round| micros(round.took))
     }
 
     /// All of it.
     #[must_use]
     pub fn view(&self) -> View {
-        let mut rounds: Vec<Shown> = self.payloads.iter().chain(&self.heads).cloned().collect();
+        let mut rounds: Vec<Shown> = self.payloads.iter().chain(&self.heads).map(Shown::from).collect();
         rounds.sort_by_key(|round| round.seq);
-        View { rounds, disagreements: self.disagreements.iter().cloned().collect() }
+        let disagreement =
+            |(cause, round): &(&'static str, Arc<Round>)| Disagreement { cause, round: round.into() };
+        View { rounds, disagreements: self.disagreements.iter().map(disagreement).collect() }
     }
 }
 
@@ -144,19 +145,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn shown(seq: u64, method: &str, said: &str) -> Shown {
-        let round = Round {
+    fn round(seq: u64, method: &str, said: &'static str) -> Arc<Round> {
+        Arc::new(Round {
             seq,
+            at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             method: method.to_owned(),
             block: Some(format!("0x{}", seq % 3)),
             number: Some(7),
-            verdict: "VALID".to_owned(),
+            verdict: "VALID",
             early: true,
             took: Duration::from_millis(3),
-            votes: vec![("el1".to_owned(), said.to_owned(), Some(Duration::from_micros(900)))],
+            votes: vec![("el1".to_owned(), said, Some(Duration::from_micros(900)))],
             is_true: false,
-        };
-        Shown::new(&round, UNIX_EPOCH + Duration::from_millis(1_700_000_000_123))
+        })
     }
 
     #[test]
@@ -166,7 +167,7 @@ mod tests {
         for seq in 0..1000 {
             // Many more heads than payloads: these aren't pushed out by those.
             let method = if seq % 10 == 0 { "engine_newPayloadV4" } else { "engine_forkchoiceUpdatedV3" };
-            lately.round(shown(seq, method, "VALID"));
+            lately.round(round(seq, method, "VALID"));
         }
         let rounds = lately.view().rounds;
         let payloads = rounds.iter().filter(|round| round.method.contains("newPayload"));
@@ -180,14 +181,11 @@ mod tests {
     fn what_came_late_is_put_in_its_place() {
         let mut lately = Lately::default();
         for said in ["pending", "INVALID"] {
-            lately.round(shown(5, "engine_newPayloadV4", said));
+            lately.round(round(5, "engine_newPayloadV4", said));
         }
         let rounds = lately.view().rounds;
         assert_eq!(rounds.len(), 1);
-        assert_eq!(
-            rounds[0].votes,
-            [Vote { node: "el1".to_owned(), said: "INVALID".to_owned(), took_us: Some(900) }]
-        );
+        assert_eq!(rounds[0].votes, [Vote { node: "el1".to_owned(), said: "INVALID", took_us: Some(900) }]);
         assert_eq!(rounds[0].at_ms, 1_700_000_000_123);
     }
 
@@ -195,16 +193,16 @@ mod tests {
     fn a_block_is_disputed_once_a_cause() {
         let mut lately = Lately::default();
         for seq in 0..30 {
-            lately.disagreement("split vote", shown(seq, "engine_newPayloadV4", "INVALID"));
+            lately.disagreement("split vote", round(seq, "engine_newPayloadV4", "INVALID"));
         }
-        lately.disagreement("late dissent", shown(30, "engine_newPayloadV4", "INVALID"));
+        lately.disagreement("late dissent", round(30, "engine_newPayloadV4", "INVALID"));
         let seen: Vec<(&str, u64)> =
             lately.view().disagreements.iter().map(|one| (one.cause, one.round.seq)).collect();
         assert_eq!(seen, [("split vote", 27), ("split vote", 28), ("split vote", 29), ("late dissent", 30)]);
         for seq in 0..100 {
-            let round =
-                Shown { block: Some(seq.to_string()), ..shown(seq, "engine_newPayloadV4", "INVALID") };
-            lately.disagreement("split vote", round);
+            let mut of = round(seq, "engine_newPayloadV4", "INVALID");
+            Arc::get_mut(&mut of).unwrap().block = Some(seq.to_string());
+            lately.disagreement("split vote", of);
         }
         assert_eq!(lately.view().disagreements.len(), DISAGREEMENTS);
     }

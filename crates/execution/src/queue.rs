@@ -77,7 +77,9 @@ impl<T> Fifo<T> {
 
     fn drop_heads_but(&mut self, head: &str) -> Vec<T> {
         let mut replaced = Vec::new();
-        for old in std::mem::take(&mut self.items) {
+        // Once around, in place: with an EL that hangs this is every call.
+        for _ in 0..self.items.len() {
+            let Some(old) = self.items.pop_front() else { break };
             if matches!(&old.kind, Kind::Head { head: older, .. } if older != head) {
                 self.bytes -= old.size;
                 replaced.push(old.call);

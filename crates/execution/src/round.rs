@@ -5,7 +5,7 @@ mod aftermath;
 mod conductor;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mainstay_node::eth;
@@ -29,6 +29,9 @@ use conductor::Conductor;
 pub struct Round {
     /// Counts up.
     pub seq: u64,
+    /// When the call came.
+    #[serde(skip)]
+    pub at: SystemTime,
     /// The method.
     pub method: String,
     /// The block's hash, if the call could be read.
@@ -36,13 +39,13 @@ pub struct Round {
     /// The block's number; forkchoiceUpdated doesn't carry one.
     pub number: Option<u64>,
     /// What was told: VALID, INVALID, SYNCING, ACCEPTED or `error`.
-    pub verdict: String,
+    pub verdict: &'static str,
     /// Whether a reply was still out.
     pub early: bool,
     /// Time to the answer.
     pub took: Duration,
     /// Each node's name, what it said (`pending` if nothing yet) and how long after the call.
-    pub votes: Vec<(String, String, Option<Duration>)>,
+    pub votes: Vec<(String, &'static str, Option<Duration>)>,
     /// Of a newPayload that a node called INVALID: whether the payload is what its hash says. An INVALID of one that isn't, or that
     /// can't be checked, says nothing of the block of that hash. Not looked at with [`Keep::Now`].
     #[serde(skip)]

@@ -50,9 +50,15 @@ pub(crate) fn command(
     status
 }
 
-/// The runtime on which a process serves.
+/// The runtime on which a process serves. With one core to run on it is one thread: what several threads need to share work is
+/// of no use then, and a task that is woken takes its turn instead of running next, so that answers that came together are passed
+/// on together, which wakes who reads them once.
 pub(crate) fn runtime() -> Result<Runtime, ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|why| {
+    let mut builder = match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() == 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build().map_err(|why| {
         eprintln!("error: cannot start threads: {why}");
         ExitCode::FAILURE
     })

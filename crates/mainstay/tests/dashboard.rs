@@ -1,17 +1,24 @@
 //! The dashboard in Chromium: the binary with all its roles among simulated nodes, looked at by `tests/ui/dashboard.mjs`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../attested/tests/peer/mod.rs"]
+mod peer;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mainstay_attest::uri::MrEnclave;
+use mainstay_attest::when;
 use mainstay_sim::beacon::BeaconState;
 use mainstay_sim::chain::genesis;
 use mainstay_sim::nodeos::{Nodeos, NodeosConfig};
 use mainstay_sim::{BeaconServer, Cl, ClConfig, Control, El, ElHandle, ElServer};
 use mainstay_wire::jwt::Secret;
+use peer::common::{Enclave, Intel, Told};
+use peer::{Peer, sgx, sgx_user};
 use support::Place;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -49,6 +56,21 @@ fn the_dashboard_works_in_a_browser() {
     let beacons = [beacon("b1", 70), beacon("b2", 3)];
     let sentry = runtime.block_on(Nodeos::listen(NodeosConfig::new("sentry"))).unwrap();
 
+    // One enclave runs what it is to run, the other doesn't.
+    let intel = Arc::new(Intel::new());
+    let moment = |days: u64| -> &'static str {
+        when::written(UNIX_EPOCH + Duration::from_secs(wall() + days * 86_400 - 2 * 86_400)).leak()
+    };
+    let told = Told { issued: moment(0), next: moment(20), ..Told::default() };
+    place.file("sgx.json", &intel.collateral(&told).to_string());
+    place.file("intel.pem", &intel.root_pem());
+    let other = Enclave { measured: MrEnclave([1; 32]), ..Enclave::default() };
+    let enclaves: Vec<Peer> = [Enclave::default(), other]
+        .map(|enclave| runtime.block_on(Peer::start(sgx(&intel, &enclave))))
+        .into();
+    let attested: Vec<String> =
+        enclaves.iter().map(|peer| format!("\"{}\"", peer.url(&sgx_user()))).collect();
+
     let urls = |els: &[ElHandle]| -> String {
         let urls: Vec<String> = els.iter().map(|el| format!("\"{}#name={}\"", el.url(), el.name())).collect();
         urls.join(", ")
@@ -74,9 +96,20 @@ probe_interval = "500ms"
 listen = "127.0.0.1:0"
 nodes = [{followers}]
 jwt_secret = "jwt.hex"
-[rpc]
+[attest]
+collateral_url = "off"
+collateral_files = ["sgx.json"]
+intel_root = "intel.pem"
+[[rpc]]
+name = "rpc"
 listen = "127.0.0.1:0"
 nodes = [{served}]
+[[rpc]]
+name = "private"
+listen = "127.0.0.1:0"
+nodes = [{attested}]
+health = "net_version"
+probe_interval = "500ms"
 [beacon]
 listen = ["127.0.0.1:0", "127.0.0.1:0"]
 beacon_node = ["{b1}", "{b2}"]
@@ -97,6 +130,7 @@ agent = "node-b"
             voters = urls(&voters),
             followers = urls(&followers),
             served = plain.join(", "),
+            attested = attested.join(", "),
             b1 = beacons[0].url(),
             b2 = beacons[1].url(),
             outer = sentry.address(),
@@ -136,7 +170,7 @@ agent = "node-b"
     let done = node.output().expect("node has to be installed");
     let out = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{out}\n{}\n{:#?}", String::from_utf8_lossy(&done.stderr), running.seen);
-    assert!(out.contains("ℹ pass 11"), "{out}");
+    assert!(out.contains("ℹ pass 12"), "{out}");
 }
 
 fn repository() -> PathBuf {

@@ -135,6 +135,28 @@ fn a_port_that_was_asked_for_has_to_be_free() {
     done.refused(&[&told("--listen"), &told("--admin-listen")]);
 }
 
+/// Then the whole runtime is one thread, and whatever blocked it would block everything.
+#[test]
+#[cfg(target_os = "linux")]
+fn on_one_core_no_slot_is_missed() {
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    let core = (0..rustix::thread::CpuSet::MAX_CPU).find(|core| all.is_set(*core)).unwrap();
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(core);
+    // Of this test's thread, from which the process has it.
+    rustix::thread::sched_setaffinity(None, &one).unwrap();
+    let place = Place::new();
+    let mut running = start(&place, &["--slots", "3"]);
+    running.line(&["slot", "→ VALID"]);
+    let pid = running.pid().as_raw_nonzero();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = threads.filter_map(|it| std::fs::read_to_string(it.unwrap().path().join("comm")).ok());
+    let workers: Vec<String> = names.filter(|name| name.starts_with("tokio")).collect();
+    assert_eq!(running.ended(), Some(0));
+    assert_eq!(running.seen.last().unwrap(), "3 slots, 0 missed");
+    assert!(workers.is_empty(), "{workers:?}");
+}
+
 #[test]
 fn a_port_that_nobody_asked_for_may_be_another() {
     let place = Place::new();

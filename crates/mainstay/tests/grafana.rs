@@ -42,7 +42,7 @@ fn boards() -> Vec<Board> {
             boards.push(Board { file: path.file_name().unwrap().to_string_lossy().into_owned(), json });
         }
     }
-    assert_eq!(boards.len(), 5, "one for each role");
+    assert_eq!(boards.len(), 6, "one for each role, one for nodes that attest");
     boards
 }
 
@@ -94,7 +94,8 @@ fn check(boards: &[Board], all: &BTreeMap<String, Metric>) {
 
 #[test]
 fn every_metric_and_label_is_in_the_catalogue() {
-    let (all, boards) = (catalogue(), boards());
+    let (mut all, boards) = (catalogue(), boards());
+    all.append(&mut exported::catalogue_of("attest"));
     check(&boards, &all);
     // No metric is left out, so that a new one gets its panel.
     let shown: BTreeSet<String> = boards
@@ -276,7 +277,11 @@ fn variables_are_those_that_queries_use() {
         assert_eq!(board.json["schemaVersion"], 39);
         let names: Vec<&str> = board.variables().iter().map(|one| one["name"].as_str().unwrap()).collect();
         let role = board.file.strip_prefix("mainstay-").and_then(|rest| rest.strip_suffix(".json")).unwrap();
-        assert_eq!(names, ["datasource", role, "instance"]);
+        // A node attests to a process, whichever role asks it.
+        let of_process = role == "attest";
+        let expected: &[&str] =
+            if of_process { &["datasource", "instance"] } else { &["datasource", role, "instance"] };
+        assert_eq!(names, expected);
         for panel in board.panels().iter().filter(|panel| panel["type"] != "row") {
             let targets = panel["targets"].as_array().unwrap();
             for source in targets.iter().chain([panel]).map(|one| &one["datasource"]) {
@@ -291,8 +296,8 @@ fn variables_are_those_that_queries_use() {
                     continue;
                 }
                 assert!(metric.starts_with(&format!("mainstay_{role}_")), "{place}");
-                let by_role =
-                    matchers.iter().any(|(label, value)| label == role && *value == format!("${role}"));
+                let by = if of_process { "instance" } else { role };
+                let by_role = matchers.iter().any(|(label, value)| label == by && *value == format!("${by}"));
                 assert!(by_role || place.contains("variable"), "{place}: {metric} is of all roles");
             }
         }

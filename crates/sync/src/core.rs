@@ -338,7 +338,7 @@ impl Core {
             });
         }
         let Some(hash) = round.block.as_deref().and_then(Hash::parse) else { return };
-        let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(&word.as_str()));
+        let said = |words: &[&str]| round.votes.iter().any(|(_, word, _)| words.contains(word));
         let is_valid = said(&["VALID"]);
         if is_valid || said(&["SYNCING", "ACCEPTED"]) {
             self.taken(hash, is_valid);

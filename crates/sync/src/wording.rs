@@ -55,7 +55,7 @@ pub(crate) fn differences(round: &Round) -> impl Iterator<Item = Difference<'_>>
     let mut told = round
         .votes
         .iter()
-        .map(|(node, word, _)| (node.as_str(), word.as_str()))
+        .map(|(node, word, _)| (node.as_str(), *word))
         .filter(|(_, word)| STATUSES.contains(word));
     let first = told.next();
     told.filter_map(move |other| Some(Difference { first: first?, other }))
@@ -99,18 +99,19 @@ mod tests {
             [("el1", "timeout"), ("el2", "VALID"), ("el3", "VALID"), ("el4", "SYNCING"), ("el5", "pending")];
         let round = Round {
             seq: 1,
+            at: std::time::UNIX_EPOCH,
             method: "engine_newPayloadV4".into(),
             block: None,
             number: None,
-            verdict: "VALID".into(),
+            verdict: "VALID",
             early: false,
             took: Duration::ZERO,
-            votes: votes.map(|(node, word)| (node.into(), word.into(), None)).into(),
+            votes: votes.map(|(node, word)| (node.into(), word, None)).into(),
             is_true: false,
         };
         let found: Vec<_> = differences(&round).collect();
         assert_eq!(found, [Difference { first: ("el2", "VALID"), other: ("el4", "SYNCING") }]);
-        let nobody = Round { votes: vec![("el1".into(), "timeout".into(), None)], ..round };
+        let nobody = Round { votes: vec![("el1".into(), "timeout", None)], ..round };
         assert_eq!(differences(&nobody).count(), 0);
     }
 }

@@ -346,8 +346,18 @@ fn behind_the_nginx_mirror_that_sync_proxy_was_announced_with_execution_clients_
         one.freeze()?;
         kept("the first geth is hung", &all[1..], first, FAULT).await?;
         one.thaw()?;
-        let head = lodestar.head().await?;
-        one.reaches(head.number, &head.hash, CATCH_UP).await?;
+        // Until nothing is under way to it any more: what mainstay has still to bring it dies with mainstay. And none of them may miss
+        // a block by the crash, so it comes early in a slot.
+        until("the tip of a slot that has just begun on all of them", CATCH_UP, async || {
+            let slot = chain.now() + 1;
+            tokio::time::sleep(chain.time_to(slot)).await;
+            let tip = until("the slot's block", SLOT, async || lodestar.block(slot).await).await?;
+            for geth in [&one, &two, &three, &four] {
+                geth.reaches(tip.number, &tip.hash, SLOT / 2).await?;
+            }
+            Ok((chain.now() == slot).then_some(()))
+        })
+        .await?;
 
         let first = chain.now();
         sync.crash().await?;

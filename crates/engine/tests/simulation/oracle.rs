@@ -346,7 +346,7 @@ impl Oracle {
         for (node, (_, word, at)) in shown.votes.iter().enumerate() {
             let at = at.map(|at| u64::try_from(at.as_millis()).unwrap());
             let reply = round.replies.iter().find(|(_, n, _)| *n == node);
-            let right = match (word.as_str(), reply) {
+            let right = match (*word, reply) {
                 ("pending", None) => true,
                 ("pending", Some((came, ..))) => *came >= round.told.as_ref().map_or(0, |(at, _)| at + 1_000),
                 ("replaced", None) => self.may_be_replaced(round, at),
@@ -440,5 +440,5 @@ pub fn said_invalid(last: &HashMap<(Id, usize), Word>, line: &[Id], node: usize,
 }
 
 fn count(shown: &Shown, word: &str) -> u64 {
-    shown.votes.iter().filter(|(_, w, _)| w == word).count() as u64
+    shown.votes.iter().filter(|(_, w, _)| *w == word).count() as u64
 }

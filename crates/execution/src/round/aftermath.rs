@@ -11,7 +11,6 @@ use super::conductor::Conductor;
 use crate::ballot::{Entry, Part};
 use crate::core::Dispute;
 use crate::feed::Report;
-use crate::lately::Shown;
 use crate::node::lock;
 use crate::records::{self, Disagreement};
 use crate::standing::lone_dissenter;
@@ -38,7 +37,7 @@ impl Conductor {
         let seq = match told_as {
             // Who was out then has answered by now, or never will.
             Some(seq) => {
-                self.show(&self.round(seq));
+                lock(&self.core.lately).round(Arc::new(self.round(seq)));
                 seq
             }
             None => self.tell_watchers(),
@@ -143,8 +142,7 @@ impl Conductor {
             (false, true) => records::SPLIT_VOTE,
             (false, false) => return,
         };
-        let shown = self.shown(&self.round(seq));
-        lock(&self.core.lately).disagreement(cause, shown);
+        lock(&self.core.lately).disagreement(cause, Arc::new(self.round(seq)));
         let (verdict, _, _) = self.told.unwrap_or_default();
         let replies = self
             .ballot
@@ -162,7 +160,7 @@ impl Conductor {
             method: self.name,
             block: self.subject.block,
             number: self.subject.number,
-            verdict,
+            verdict: verdict.to_owned(),
             request: self.request,
             replies,
         };
@@ -172,34 +170,26 @@ impl Conductor {
     /// Tells those who watch of the round, and gives its number.
     fn tell_watchers(&self) -> u64 {
         let seq = self.core.round_number();
-        let round = self.round(seq);
-        self.show(&round);
+        let round = Arc::new(self.round(seq));
+        lock(&self.core.lately).round(Arc::clone(&round));
         // Nobody may be watching.
-        let _ = self.core.rounds.send(Arc::new(round));
+        let _ = self.core.rounds.send(round);
         seq
-    }
-
-    fn show(&self, round: &Round) {
-        lock(&self.core.lately).round(self.shown(round));
-    }
-
-    fn shown(&self, round: &Round) -> Shown {
-        let began = crate::clock::wall().checked_sub(self.started.elapsed());
-        Shown::new(round, began.unwrap_or(UNIX_EPOCH))
     }
 
     /// The round as it stands.
     fn round(&self, seq: u64) -> Round {
-        let (verdict, early, took) = self.told.clone().unwrap_or_default();
+        let (verdict, early, took) = self.told.unwrap_or_default();
         let votes = self.ballot.entries().iter().zip(self.nodes.iter()).map(|(entry, node)| {
             let (word, at) = match &entry.heard {
                 Some((heard, at)) => (heard.word(), Some(*at)),
                 None => ("pending", None),
             };
-            (node.name().to_owned(), word.to_owned(), at)
+            (node.name().to_owned(), word, at)
         });
         Round {
             seq,
+            at: crate::clock::wall().checked_sub(self.started.elapsed()).unwrap_or(UNIX_EPOCH),
             method: self.name.clone(),
             block: self.subject.block.clone(),
             number: self.subject.number,

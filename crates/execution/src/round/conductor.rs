@@ -33,7 +33,7 @@ pub(super) struct Conductor {
     pub(super) started: Instant,
     pub(super) ballot: Ballot,
     pub(super) said: Vec<Option<Result<Bytes, String>>>,
-    pub(super) told: Option<(String, bool, Duration)>,
+    pub(super) told: Option<(&'static str, bool, Duration)>,
     pub(super) late_invalid: bool,
     /// Whether the payload is what its hash says, once that was checked; inside `None`: it can't be told.
     pub(super) checked: Option<Option<bool>>,
@@ -172,7 +172,7 @@ impl Conductor {
         drop(state);
         let Some(block) = self.subject.block.as_ref().filter(|_| of_block) else { return };
         self.core.remember(block, node.id, vote);
-        let told_valid = self.told.as_ref().is_some_and(|(verdict, ..)| verdict == "VALID");
+        let told_valid = self.told.as_ref().is_some_and(|(verdict, ..)| *verdict == "VALID");
         if vote == Vote::Invalid && may_vote && told_valid {
             self.late_invalid = true;
             self.core.telemetry.late_invalid(node.name(), block);
@@ -241,7 +241,7 @@ impl Conductor {
         };
         let took = self.started.elapsed();
         self.core.telemetry.answered(&self.name, word, took);
-        self.told = Some((word.to_owned(), early, took));
+        self.told = Some((word, early, took));
         told
     }
 

@@ -99,15 +99,15 @@ impl Watch {
 fn line(report: &SlotReport, round: Option<&Round>, notes: Notes) -> SlotLine {
     let mut line = SlotLine::of(report);
     let Some(round) = round else { return line };
-    let vote = |(node, said, took): &(String, String, Option<Duration>)| Vote {
+    let vote = |(node, said, took): &(String, &str, Option<Duration>)| Vote {
         node: node.clone(),
         said: said.replace('_', " "),
         // How soon a connection is refused is of no interest.
-        took: took.filter(|_| ANSWERS.contains(&said.as_str())),
+        took: took.filter(|_| ANSWERS.contains(said)),
         note: notes.iter().find(|(name, _)| name == node).map(|(_, note)| note.clone()),
     };
     line.votes = round.votes.iter().map(vote).collect();
-    line.verdict = Some(round.verdict.clone());
+    line.verdict = Some(round.verdict.to_owned());
     line.early = round.early;
     line
 }
@@ -134,16 +134,17 @@ mod tests {
         }
     }
 
-    fn round(method: &str, byte: u8, verdict: &str, vote: &str) -> Arc<Round> {
+    fn round(method: &str, byte: u8, verdict: &'static str, vote: &'static str) -> Arc<Round> {
         Arc::new(Round {
             seq: 0,
+            at: std::time::UNIX_EPOCH,
             method: method.to_owned(),
             block: Some(Hash([byte; 32]).to_string()),
             number: None,
-            verdict: verdict.to_owned(),
+            verdict,
             early: false,
             took: Duration::from_millis(1),
-            votes: vec![("el1".to_owned(), vote.to_owned(), Some(Duration::from_millis(1)))],
+            votes: vec![("el1".to_owned(), vote, Some(Duration::from_millis(1)))],
             is_true: false,
         })
     }

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::access::{By, Caller, Refusal, judge};
 use crate::reply::Error;
 use crate::server::{Peer, Site};
-use crate::{explain, handlers, ui};
+use crate::{explain, handlers, reload, ui};
 
 /// One method on one path.
 pub(crate) struct Endpoint {
@@ -185,6 +185,29 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
                 gives(503, "Two other cases are being played", Content::Json("Error")),
             ],
             |filter| on(filter, explain::explain),
+        )
+    },
+    Endpoint {
+        gives: &[
+            gives(200, "The settings hold; what differs from before", Content::Json("Reloaded")),
+            gives(404, "This process has no settings to reload", Content::Json("Error")),
+            gives(
+                409,
+                "What differs needs a restart, or doesn't go with what was changed at run time. Nothing has changed",
+                Content::Json("Problems"),
+            ),
+            gives(
+                422,
+                "The settings are wrong, with file and line. Nothing has changed",
+                Content::Json("Problems"),
+            ),
+        ],
+        ..write(
+            Verb::Post,
+            "/api/v1/reload",
+            "reload",
+            "Reads the config file anew, checks it whole, and carries out what differs: nodes, limits, checks. Connections stay. As SIGHUP does",
+            |filter| on(filter, reload::reload),
         )
     },
     read(

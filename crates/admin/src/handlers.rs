@@ -88,7 +88,9 @@ pub(crate) fn overview(admin: &Admin) -> Value {
         Phase::Serving => "serving",
         Phase::Stopping => "stopping",
     };
-    json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles})
+    let reload = admin.reload.as_ref().and_then(|reload| reload.last());
+    let reload = reload.map(|last| json!(*last));
+    json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles, "reload": reload})
 }
 
 pub(crate) async fn recent(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {

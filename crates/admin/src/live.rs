@@ -79,6 +79,11 @@ impl Live {
         self.wake.notify_one();
     }
 
+    /// Something has happened that is to be seen at once.
+    pub(crate) fn look_soon(&self) {
+        self.wake.notify_one();
+    }
+
     /// Answers with events until the listener goes or mainstay stops.
     ///
     /// # Errors
@@ -155,6 +160,7 @@ pub(crate) async fn watch(site: Arc<Site>) {
     let mut sampled = interval(EVERY);
     sampled.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parts = Parts::default();
+    let mut reloads = 0;
     loop {
         tokio::select! {
             biased;
@@ -171,6 +177,12 @@ pub(crate) async fn watch(site: Arc<Site>) {
         let roles = handlers::all(&site.admin);
         let at_ms = clock::wall_ms();
         lock(&live.changes).look(at_ms, &roles);
+        // Also of those that nobody asked for here: by a signal.
+        if let Some(last) = site.reload.as_ref().and_then(|reload| reload.last())
+            && std::mem::replace(&mut reloads, last.number) != last.number
+        {
+            lock(&live.changes).add(last.as_change());
+        }
         if live.frames.receiver_count() > 0 {
             let mut state = handlers::overview(&site.admin);
             state["at_ms"] = at_ms.into();

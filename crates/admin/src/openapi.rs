@@ -161,12 +161,46 @@ fn schemas() -> Value {
         "Nodes": object([("nodes", json!({"type": "array", "items": node()}))]),
         "Object": {"type": "object"},
         "Recent": {"type": "object", "description": RECENT},
+        "Problems": object([("error", object([
+            ("message", text.clone()),
+            ("problems", list(text.clone())),
+        ]))]),
+        "Reloaded": object([("changes", list(changed()))]),
         "Report": object(report.clone()),
         "Role": object(report.into_iter().chain([actions, state])),
         "Roles": object([("roles", json!({"type": "array", "items": reference("Role")}))]),
         "SetMajority": object([("majority", json!({"type": "number", "minimum": 0, "maximum": 1}))]),
-        "Status": object(health.into_iter().chain([phase])),
+        "Status": object(health.into_iter().chain([phase, ("reload", last_reload())])),
     })
+}
+
+/// A setting that differs from before.
+fn changed() -> Value {
+    let any = |what: &str| json!({"description": what});
+    object([
+        ("role", described("Kind of the role; empty: the whole process")),
+        ("name", described("Its name")),
+        ("key", described("The key; empty where no key says it: another secret in the same file")),
+        ("origin", described("Where it stands, mainstay.toml:7")),
+        ("was", any("The value before, without secrets; null: not set")),
+        ("now", any("The value now")),
+        ("text", described("What differs, in words")),
+    ])
+}
+
+fn last_reload() -> Value {
+    let mut last = object([
+        ("number", json!({"type": "integer"})),
+        ("at_ms", json!({"type": "integer", "description": "Milliseconds since 1970"})),
+        ("by", described("Who asked")),
+        ("outcome", json!({"type": "string", "enum": ["applied", "wrong", "not_now"]})),
+        ("changes", list(changed())),
+        ("problems", list(json!({"type": "string"}))),
+    ]);
+    last["type"] = json!(["object", "null"]);
+    last["description"] =
+        json!("What came of the settings being read anew last; null: nobody has asked for it");
+    last
 }
 
 fn list(items: Value) -> Value {

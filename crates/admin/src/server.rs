@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use crate::explain::Explain;
 use crate::live::{self, Live};
+use crate::reload::Reload;
 use crate::reply::Error;
 use crate::{Lifecycle, Role, Token, endpoints};
 
@@ -42,6 +43,8 @@ pub struct Admin {
     pub lifecycle: Lifecycle,
     /// Plays cases that somebody thinks up; `None`: nothing does.
     pub explain: Option<Explain>,
+    /// Reads the settings anew; `None`: nothing does.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 /// What the process gave, and what is kept beside it.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_admin::{Admin, Lifecycle, Role, Token, serve, serve_metrics};
+use mainstay_admin::{
+    Admin, BoxFuture, Changed, Lifecycle, Outcome, Reload, Reloaded, Role, Token, serve, serve_metrics,
+};
 use mainstay_node::{Action, Level, Operated, Refused};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -72,6 +74,10 @@ struct Running {
 }
 
 async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
+    start_with(roles, token, None).await
+}
+
+async fn start_with(roles: Vec<Fake>, token: Option<&str>, reload: Option<Arc<dyn Reload>>) -> Running {
     let mut registry = Registry::default();
     let counter: Counter = Counter::default();
     counter.inc();
@@ -87,6 +93,7 @@ async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
         version: "1.2.3".to_owned(),
         lifecycle: lifecycle.clone(),
         explain: None,
+        reload,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, None, admin, stop.clone()));
@@ -192,6 +199,7 @@ async fn readyz_follows_the_process() {
         version: String::new(),
         lifecycle: starting.clone(),
         explain: None,
+        reload: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stop = CancellationToken::new();
@@ -391,4 +399,85 @@ async fn it_stops_when_told() {
     running.stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), running.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+/// Comes to `outcome`, and remembers who asked.
+struct FakeReload {
+    outcome: Outcome,
+    last: Mutex<Option<Arc<Reloaded>>>,
+}
+
+impl FakeReload {
+    fn new(outcome: Outcome) -> Arc<Self> {
+        Arc::new(Self { outcome, last: Mutex::default() })
+    }
+}
+
+struct Shared(Arc<FakeReload>);
+
+impl Reload for Shared {
+    fn reload(&self, by: String) -> BoxFuture<'static, Reloaded> {
+        let fake = self.0.clone();
+        Box::pin(async move {
+            let changed = Changed {
+                role: "rpc".to_owned(),
+                name: "a".to_owned(),
+                key: "[rpc] tries".to_owned(),
+                origin: "m.toml:3".to_owned(),
+                was: Value::Null,
+                now: serde_json::json!(3),
+                text: "[rpc] tries: 3 (was not set)".to_owned(),
+            };
+            let is_applied = fake.outcome == Outcome::Applied;
+            let problems = ["m.toml:3: no", "m.toml:9: nor that"].map(str::to_owned);
+            let problems = if is_applied { Vec::new() } else { problems.to_vec() };
+            let outcome = fake.outcome;
+            let reloaded = Reloaded { number: 1, at_ms: 5, by, outcome, changes: vec![changed], problems };
+            *fake.last.lock().unwrap() = Some(Arc::new(reloaded.clone()));
+            reloaded
+        })
+    }
+
+    fn last(&self) -> Option<Arc<Reloaded>> {
+        self.0.last.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn settings_are_read_anew_for_whoever_may_change_something() {
+    let nothing = start(vec![], None).await;
+    assert_eq!(nothing.post("/api/v1/reload", "").await.status, 404);
+    for (outcome, status) in [(Outcome::Applied, 200), (Outcome::Wrong, 422), (Outcome::NotNow, 409)] {
+        let fake = FakeReload::new(outcome);
+        let running = start_with(vec![], Some(TOKEN), Some(Arc::new(Shared(fake.clone())))).await;
+        assert_eq!(running.get("/api/v1/status").await.json()["reload"], Value::Null);
+        let proxied = [("x-forwarded-for", "1.2.3.4")];
+        assert_eq!(running.ask("POST", "/api/v1/reload", &proxied, "").await.status, 401);
+        assert!(fake.last.lock().unwrap().is_none());
+        let bearer = format!("Bearer {TOKEN}");
+        let answer = running
+            .ask("POST", "/api/v1/reload", &[("x-forwarded-for", "1.2.3.4"), ("authorization", &bearer)], "")
+            .await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let told = answer.json();
+        if outcome == Outcome::Applied {
+            assert_eq!(told["changes"][0]["text"], "[rpc] tries: 3 (was not set)");
+        } else {
+            assert_eq!(answer.error(), "m.toml:3: no\nm.toml:9: nor that");
+            assert_eq!(told["error"]["problems"][1], "m.toml:9: nor that");
+        }
+        let last = running.get("/api/v1/status").await.json()["reload"].clone();
+        assert!(last["by"].as_str().unwrap().ends_with("admin token"), "{last}");
+        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let changes = running.get("/api/v1/changes").await.json()["changes"].clone();
+            if let Some(change) = changes.as_array().unwrap().first() {
+                assert_eq!((change["role"].as_str(), change["at_ms"].as_u64()), (Some("process"), Some(5)));
+                assert!(change["now"].as_str().unwrap().starts_with("reload"), "{change}");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < until, "never among the changes");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
 }

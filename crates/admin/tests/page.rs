@@ -82,6 +82,7 @@ async fn start(explain: Option<Explain>) -> Running {
         version: "1.2.3".to_owned(),
         lifecycle,
         explain,
+        reload: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, None, admin, stop.clone()));

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::core::{Core, Look, Post};
+use crate::core::{Core, Look};
 
 const READY_FOR: Duration = Duration::from_secs(60);
 /// HAProxy reads no longer lines.
@@ -21,7 +21,7 @@ const WRITE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until `stop`.
-pub(crate) async fn serve(core: Arc<Core>, post: Arc<Post>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(core: Arc<Core>, guard: usize, listener: TcpListener, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -30,7 +30,7 @@ pub(crate) async fn serve(core: Arc<Core>, post: Arc<Post>, listener: TcpListene
         };
         match accepted {
             Ok((stream, _)) => {
-                let line = core.look(&post, |look| line(&look));
+                let line = core.look(&core.post(guard), |look| line(&look));
                 tokio::spawn(tokio::time::timeout(WRITE, tell(stream, line)));
             }
             // No file descriptor is left, say.

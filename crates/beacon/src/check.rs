@@ -80,6 +80,12 @@ impl Check {
         Self { condition: Condition::Holds, ..Self::new(rules, now) }
     }
 
+    /// The same by other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
     /// Takes in a round. Says so if the check began or ceased to fail by it.
     pub fn observe(&mut self, finding: Finding, now: Instant) -> Option<Flip> {
         let flips = match (&self.condition, finding.verdict) {

@@ -4,12 +4,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard as Loaded};
 use http::HeaderValue;
 use mainstay_wire::client::{self, BadEndpoint, Client};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::check::{Condition, Flip};
+use crate::check::{Condition, Flip, Rules};
 use crate::clock;
 use crate::config::{Builtin, Config, Guarded};
 use crate::finding::{Finding, Verdict};
@@ -29,6 +30,12 @@ pub(crate) const TRAFFIC: &str = "traffic";
 pub(crate) struct Post {
     /// Its place among all.
     pub(crate) index: usize,
+    /// The settings that it was made of.
+    pub(crate) settings: Arc<Config>,
+    /// Unique among those that the guard has had: what an earlier one still sees doesn't count.
+    generation: u64,
+    /// Ends its rounds.
+    pub(crate) over: CancellationToken,
     pub(crate) config: Guarded,
     /// For clients' requests.
     pub(crate) node: Client,
@@ -41,7 +48,7 @@ pub(crate) struct Post {
     pub(crate) prefix: String,
     /// Its name, as replies have it.
     pub(crate) served_by: Option<HeaderValue>,
-    pub(crate) gates: Gates,
+    pub(crate) gates: Arc<Gates>,
     /// Names of the checks, traffic's last.
     pub(crate) checks: Vec<Arc<str>>,
     /// Which of mainstay's own checks are made, by their place in `checks`.
@@ -66,6 +73,20 @@ impl Post {
         (self.builtins.len()..).zip(&self.own)
     }
 
+    /// Those of its checks, without that of traffic.
+    fn rules(&self) -> Vec<Rules> {
+        let settings = &self.settings;
+        let own = self.own.iter().map(|check| check.tuning.over(settings.timing));
+        let timings = self.builtins.iter().map(|check| settings.timing_of(*check)).chain(own);
+        timings.map(|timing| timing.rules).collect()
+    }
+
+    /// Whether another one is before the same nodes.
+    fn is_before_the_same(&self, other: &Self) -> bool {
+        let execution = |post: &Self| post.config.execution_node.as_ref().map(|node| node.url.clone());
+        self.config.beacon_node == other.config.beacon_node && execution(self) == execution(other)
+    }
+
     fn traffic(&self) -> usize {
         self.checks.len() - 1
     }
@@ -73,6 +94,8 @@ impl Post {
 
 /// What changes.
 struct State {
+    /// Those that see for the guards now, see [`Post`].
+    generations: Vec<u64>,
     guards: Vec<Guard>,
     known: Vec<Known>,
     /// Whether the guard is open.
@@ -88,8 +111,9 @@ struct State {
 
 /// All of a role.
 pub(crate) struct Core {
-    pub(crate) config: Config,
-    pub(crate) posts: Vec<Arc<Post>>,
+    config: ArcSwap<Config>,
+    posts: Vec<ArcSwap<Post>>,
+    metrics: Metrics,
     state: Mutex<State>,
     /// Somebody may become fit by time alone.
     turn: Notify,
@@ -100,21 +124,22 @@ impl Core {
     /// `connect` makes the clients for the guards' nodes.
     pub(crate) fn new(config: Config, metrics: &Metrics, connect: Connect<'_>) -> Result<Self, BadEndpoint> {
         let now = clock::now();
+        let config = Arc::new(config);
+        let stop = CancellationToken::new();
         let mut posts = Vec::new();
         let mut guards = Vec::new();
         for (index, guarded) in config.guards.iter().enumerate() {
-            let post = post(index, guarded, &config, metrics, connect)?;
-            let own = post.own.iter().map(|check| check.tuning.over(config.timing));
-            let timings = post.builtins.iter().map(|check| config.timing_of(*check)).chain(own);
-            let rules: Vec<_> = timings.map(|timing| timing.rules).collect();
+            let post = post(index, guarded, &config, metrics, connect, (&stop, None))?;
+            let rules = post.rules();
             let guard = Guard::new(&rules, config.timing.rules, config.warm_up, now);
             let holds = guard.checks().iter().map(|check| *check.condition() == Condition::Holds);
             post.telemetry.begins(holds, clock::unix());
             guards.push(guard);
-            posts.push(Arc::new(post));
+            posts.push(ArcSwap::from_pointee(post));
         }
         let count = posts.len();
         let state = State {
+            generations: vec![0; count],
             guards,
             known: vec![Known::default(); count],
             open: vec![false; count],
@@ -124,14 +149,74 @@ impl Core {
             undrained: vec![None; count],
         };
         let core = Self {
-            config,
+            config: ArcSwap::new(config),
             posts,
+            metrics: metrics.clone(),
             state: Mutex::new(state),
             turn: Notify::new(),
-            stop: CancellationToken::new(),
+            stop,
         };
         core.settle(&mut core.state(), now);
         Ok(core)
+    }
+
+    /// The settings of this moment.
+    pub(crate) fn config(&self) -> Loaded<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The posts of this moment, in the order of the guards.
+    pub(crate) fn posts(&self) -> Vec<Arc<Post>> {
+        self.posts.iter().map(ArcSwap::load_full).collect()
+    }
+
+    /// A guard's post of this moment; guards neither come nor go.
+    pub(crate) fn post(&self, index: usize) -> Arc<Post> {
+        self.posts[index].load_full()
+    }
+
+    /// Makes the posts that other settings ask for. Nothing changes yet.
+    ///
+    /// # Errors
+    /// What about a URL can't be used.
+    pub(crate) fn prepare(
+        &self,
+        config: &Arc<Config>,
+        connect: Connect<'_>,
+    ) -> Result<Vec<Post>, BadEndpoint> {
+        let of = |(index, guarded): (usize, &Guarded)| {
+            let old = self.post(index);
+            post(index, guarded, config, &self.metrics, connect, (&self.stop, Some(&old)))
+        };
+        config.guards.iter().enumerate().map(of).collect()
+    }
+
+    /// From now on these settings hold, and these posts see for the guards. A guard before the same nodes stays as open as it is, and a check
+    /// that it didn't have holds until its rounds say otherwise. One before another node is closed until all its checks hold, as at the start.
+    pub(crate) fn replace(&self, config: Arc<Config>, posts: Vec<Post>) {
+        let now = clock::now();
+        let mut state = self.state();
+        self.config.store(config.clone());
+        for (slot, post) in self.posts.iter().zip(posts) {
+            let (old, i) = (slot.load_full(), post.index);
+            let rules = post.rules();
+            if old.is_before_the_same(&post) {
+                let before = |check: &Arc<str>| old.checks.iter().position(|old| old == check);
+                let own = post.checks.iter().take(rules.len());
+                let checks: Vec<_> = rules.iter().copied().zip(own.map(before)).collect();
+                state.guards[i].renew(&checks, config.timing.rules, config.warm_up, now);
+            } else {
+                state.guards[i].restart(&rules, config.timing.rules, config.warm_up, now);
+                state.known[i] = Known::default();
+                state.learned[i] = None;
+            }
+            let holds = state.guards[i].checks().iter().map(|check| *check.condition() == Condition::Holds);
+            post.telemetry.follows(&old.telemetry, holds, clock::unix());
+            state.generations[i] = post.generation;
+            slot.store(Arc::new(post));
+            old.over.cancel();
+        }
+        self.settle(&mut state, now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,6 +229,9 @@ impl Core {
         post.telemetry.round(check, now.saturating_duration_since(began));
         let mut state = self.state();
         let i = post.index;
+        if state.generations[i] != post.generation {
+            return;
+        }
         if finding.verdict == Verdict::Gone {
             state.learned[i] = None;
         }
@@ -160,6 +248,9 @@ impl Core {
     pub(crate) fn broke(&self, post: &Post, saw: &str) {
         let now = clock::now();
         let mut state = self.state();
+        if state.generations[post.index] != post.generation {
+            return;
+        }
         state.learned[post.index] = None;
         let flip = state.guards[post.index].broke(saw, now);
         tell(post, post.traffic(), flip);
@@ -172,7 +263,7 @@ impl Core {
     pub(crate) fn judge_lag(&self, post: &Post) -> Finding {
         let state = self.state();
         let clock = slot(state.known[post.index].chain.as_ref());
-        fleet::lag(&state.known, post.index, self.config.max_lag, clock)
+        fleet::lag(&state.known, post.index, self.config().max_lag, clock)
     }
 
     /// Judges the guard's chain against the others'.
@@ -182,19 +273,28 @@ impl Core {
 
     /// The guard's node is at this slot.
     pub(crate) fn saw_head(&self, post: &Post, head: u64) {
-        self.state().known[post.index].head = Some(head);
+        self.of(post, |state| state.known[post.index].head = Some(head));
     }
 
     /// The guard's node is on this fork.
     pub(crate) fn saw_fork(&self, post: &Post, fork: Option<Fork>) {
-        self.state().known[post.index].fork = fork;
+        self.of(post, |state| state.known[post.index].fork = fork);
     }
 
     /// The guard's chain was learned.
     pub(crate) fn learned(&self, post: &Post, chain: Chain) {
+        self.of(post, |state| {
+            state.known[post.index].chain = Some(chain);
+            state.learned[post.index] = Some(clock::now());
+        });
+    }
+
+    /// Changes something that a post saw, unless another one sees for the guard by now.
+    fn of(&self, post: &Post, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
-        state.known[post.index].chain = Some(chain);
-        state.learned[post.index] = Some(clock::now());
+        if state.generations[post.index] == post.generation {
+            change(&mut state);
+        }
     }
 
     /// The guard's chain, if it was learned and nothing speaks for another since; and its head.
@@ -231,8 +331,8 @@ impl Core {
             known.counts = guard.verdict() < Verdict::Hard;
         }
         let grades: Vec<Grade> = state.guards.iter().map(|guard| guard.grade(now)).collect();
-        let through = fleet::let_through(&grades, &state.open, self.config.min_fit);
-        for (i, post) in self.posts.iter().enumerate() {
+        let through = fleet::let_through(&grades, &state.open, self.config().min_fit);
+        for (i, post) in self.posts().iter().enumerate() {
             let open = through[i];
             if open && !state.open[i] {
                 let opening = Arc::new(state.openings[i].next());
@@ -285,7 +385,7 @@ impl Core {
             reasons.push(Reason {
                 check: "warm_up".to_owned(),
                 saw,
-                since: clock::wall_at(until - self.config.warm_up),
+                since: clock::wall_at(until - self.config().warm_up),
             });
         }
         reasons
@@ -297,7 +397,8 @@ impl Core {
             Grade::Warming { until } => until.saturating_duration_since(now),
             Grade::Good => Duration::ZERO,
             Grade::Soft(_) | Grade::Hard => {
-                self.config.timing.interval * self.config.timing.rules.rise + self.config.warm_up
+                let config = self.config();
+                config.timing.interval * config.timing.rules.rise + config.warm_up
             }
         }
     }
@@ -381,9 +482,10 @@ fn turned(post: &Post, state: &mut State, fit: bool, why: String, now: Instant) 
 fn post(
     index: usize,
     guarded: &Guarded,
-    config: &Config,
+    config: &Arc<Config>,
     metrics: &Metrics,
     connect: Connect<'_>,
+    (stop, old): (&CancellationToken, Option<&Post>),
 ) -> Result<Post, BadEndpoint> {
     let made = |check: &Builtin| match check {
         Builtin::Syncing | Builtin::Health | Builtin::Chain => true,
@@ -407,15 +509,30 @@ fn post(
         Some(execution) => Some(connect(&execution.url, asked.clone())?),
         None => None,
     };
+    // Connections to a node that stays are kept.
+    let same = old.filter(|old| old.config.beacon_node == guarded.beacon_node);
+    let (node, asked) = match same {
+        Some(old) => (old.node.clone(), old.asked.clone()),
+        None => {
+            let node = connect(&guarded.beacon_node, client::Options::default())?;
+            (node, connect(&guarded.beacon_node, asked)?)
+        }
+    };
     Ok(Post {
         index,
-        node: connect(&guarded.beacon_node, client::Options::default())?,
-        asked: connect(&guarded.beacon_node, asked)?,
+        settings: config.clone(),
+        generation: old.map_or(0, |old| old.generation + 1),
+        over: stop.child_token(),
+        node,
+        asked,
         execution,
         prefix: guarded.beacon_node.path().trim_end_matches('/').to_owned(),
         // The config has none that can't stand in a header.
         served_by: HeaderValue::from_str(&guarded.name).ok(),
-        gates: Gates::new(refusal(&[], config.timing.interval)),
+        gates: old.map_or_else(
+            || Arc::new(Gates::new(refusal(&[], config.timing.interval))),
+            |old| old.gates.clone(),
+        ),
         telemetry: Telemetry::new(&config.name, &guarded.name, &checks, metrics),
         checks,
         builtins,

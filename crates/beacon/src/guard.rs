@@ -82,6 +82,46 @@ impl Guard {
         }
     }
 
+    /// Other checks before the same node: each with its rules and which one of those before it was. One that is new holds until its rounds
+    /// say otherwise.
+    pub fn renew(
+        &mut self,
+        checks: &[(Rules, Option<usize>)],
+        traffic: Rules,
+        warm_up: Duration,
+        now: Instant,
+    ) {
+        let old = |at: usize, rules: Rules| {
+            let fresh = || Check::holding(rules, now);
+            self.checks.get(at).map_or_else(fresh, |check| check.clone().with_rules(rules))
+        };
+        let new = |(rules, before): &(Rules, Option<usize>)| match before {
+            Some(at) => old(*at, *rules),
+            None => Check::holding(*rules, now),
+        };
+        let mut all: Vec<Check> = checks.iter().map(new).collect();
+        all.push(old(self.traffic, traffic));
+        let place = |at: usize| match at {
+            at if at == self.traffic => Some(checks.len()),
+            at => checks.iter().position(|(_, before)| *before == Some(at)),
+        };
+        // What is told of checks that are no more would be told of others.
+        self.turns.retain_mut(|turn| match turn.check {
+            Some(at) => {
+                turn.check = place(at);
+                turn.check.is_some()
+            }
+            None => true,
+        });
+        (self.traffic, self.checks, self.warm_up) = (checks.len(), all, warm_up);
+        self.settle(now);
+    }
+
+    /// Another node behind it, of which nothing is known: as at the start, but for what the operator said.
+    pub fn restart(&mut self, checks: &[Rules], traffic: Rules, warm_up: Duration, now: Instant) {
+        *self = Self { drained: self.drained, ..Self::new(checks, traffic, warm_up, now) };
+    }
+
     /// Takes in a round of a check.
     pub fn observe(&mut self, check: usize, finding: Finding, now: Instant) -> Option<Flip> {
         let flip = self.checks.get_mut(check)?.observe(finding, now);

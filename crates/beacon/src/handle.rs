@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use mainstay_node::{Action, Figure, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Prepared, Refused};
 use mainstay_settings::redact;
-use mainstay_wire::client::Attestation;
+use mainstay_wire::client::{Attestation, Client};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::check::Condition;
 use crate::clock;
-use crate::config::SECTION;
+use crate::config::{Config, SECTION};
 use crate::core::{Core, Look, Post};
 use crate::finding::Verdict;
 use crate::guard::{Grade, Turn};
+use crate::rounds;
 
 /// A check as the outside sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -90,6 +91,7 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub struct Handle {
     core: Arc<Core>,
+    name: Arc<str>,
 }
 
 impl Operated for Handle {
@@ -100,14 +102,14 @@ impl Operated for Handle {
     }
 
     fn name(&self) -> &str {
-        &self.core.config.name
+        &self.name
     }
 
     fn snapshot(&self) -> Snapshot {
-        let attest = self.core.config.attest.as_ref();
-        let shown = |post: &Arc<Post>| self.core.look(post, |look| view(post, &look, attest));
-        let nodes = self.core.posts.iter().map(shown).collect();
-        Snapshot { name: self.core.config.name.clone(), nodes }
+        let config = self.core.config();
+        let shown = |post: &Arc<Post>| self.core.look(post, |look| view(post, &look, config.attest.as_ref()));
+        let nodes = self.core.posts().iter().map(shown).collect();
+        Snapshot { name: self.name.to_string(), nodes }
     }
 
     fn health(&self) -> (Level, Vec<String>) {
@@ -167,7 +169,36 @@ impl Operated for Handle {
 
 impl Handle {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        let name = core.config().name.as_str().into();
+        Self { core, name }
+    }
+
+    /// Checks whether these settings can hold from now on, and prepares it. What they say of keys that aren't live is passed over.
+    ///
+    /// # Errors
+    /// Every reason why not.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Vec<String>> {
+        let before = self.core.posts();
+        let mut problems = Vec::new();
+        for (old, new) in before.iter().zip(&config.guards) {
+            if old.config.name != new.name {
+                let (was, is) = (&old.config.name, &new.name);
+                problems.push(format!("a guard's name: needs a restart (was {was}, would be {is})"));
+            }
+        }
+        if before.len() != config.guards.len() {
+            problems.push("a guard more or less needs a restart, as each has a listener".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let config = Arc::new(config);
+        let posts = self.core.prepare(&config, &Client::new).map_err(|why| vec![why.to_string()])?;
+        let core = self.core.clone();
+        Ok(Prepared::new(Vec::new(), move || {
+            core.replace(config, posts);
+            rounds::start(&core);
+        }))
     }
 
     /// Closes a guard: 503 to everything, whatever its checks say. What it has begun to answer it ends.
@@ -175,7 +206,7 @@ impl Handle {
     /// # Errors
     /// No guard is called so.
     pub fn drain(&self, guard: &str) -> Result<(), Refused> {
-        self.core.drain(self.find(guard)?, true);
+        self.core.drain(&*self.find(guard)?, true);
         Ok(())
     }
 
@@ -184,19 +215,19 @@ impl Handle {
     /// # Errors
     /// No guard is called so.
     pub fn undrain(&self, guard: &str) -> Result<(), Refused> {
-        self.core.drain(self.find(guard)?, false);
+        self.core.drain(&*self.find(guard)?, false);
         Ok(())
     }
 
     /// Makes all checks now.
     pub fn recheck(&self) {
-        for post in &self.core.posts {
+        for post in self.core.posts() {
             post.recheck.notify_waiters();
         }
     }
 
-    fn find(&self, name: &str) -> Result<&Arc<Post>, Refused> {
-        let found = self.core.posts.iter().find(|post| post.config.name == name);
+    fn find(&self, name: &str) -> Result<Arc<Post>, Refused> {
+        let found = self.core.posts().into_iter().find(|post| post.config.name == name);
         found.ok_or_else(|| Refused::NoSuchNode(name.to_owned()))
     }
 }

@@ -53,9 +53,9 @@ where
         }
     };
     let limits = Pass {
-        head_within: core.config.request_timeout.filter(|_| !streams),
+        head_within: post.settings.request_timeout.filter(|_| !streams),
         read_stall: (!streams).then_some(STALL),
-        body_limit: core.config.body_max,
+        body_limit: post.settings.body_max,
         ..Pass::default()
     };
     let began = clock::now();

@@ -53,16 +53,16 @@ impl Beacon {
     /// those of the guards, in their order.
     pub async fn serve(self, listeners: Vec<Listeners>, stop: CancellationToken, grace: Duration) {
         let mut serving = JoinSet::new();
-        for (post, listeners) in self.core.posts.iter().zip(listeners) {
+        for (post, listeners) in self.core.posts().into_iter().zip(listeners) {
             let options = server::Options {
-                max_connections: self.core.config.max_connections,
+                max_connections: post.settings.max_connections,
                 tls: post.config.tls.clone(),
                 ..server::Options::default()
             };
-            let service = Service { core: self.core.clone(), post: post.clone() };
+            let service = Service { core: self.core.clone(), guard: post.index };
             serving.spawn(server::serve(listeners.clients, service, options, stop.clone(), grace));
             if let Some(listener) = listeners.agent {
-                serving.spawn(agent::serve(self.core.clone(), post.clone(), listener, stop.clone()));
+                serving.spawn(agent::serve(self.core.clone(), post.index, listener, stop.clone()));
             }
         }
         let ends_streams = async {

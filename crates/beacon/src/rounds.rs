@@ -29,18 +29,18 @@ const FORK: &str = "/eth/v1/beacon/states/head/fork";
 
 /// Starts the checks of all guards.
 pub(crate) fn start(core: &Arc<Core>) {
-    for post in &core.posts {
+    for post in core.posts() {
         for check in Builtin::ALL {
             // Lag is judged with every round of syncing.
             if check != Builtin::Lag
                 && let Some(place) = post.place(check)
             {
-                let timing = core.config.timing_of(check);
+                let timing = post.settings.timing_of(check);
                 tokio::spawn(run(core.clone(), post.clone(), Asked::Builtin(check), place, timing));
             }
         }
         for (place, check) in post.own() {
-            let timing = check.tuning.over(core.config.timing);
+            let timing = check.tuning.over(post.settings.timing);
             tokio::spawn(run(core.clone(), post.clone(), Asked::Own(check.clone()), place, timing));
         }
     }
@@ -68,7 +68,7 @@ async fn run(core: Arc<Core>, post: Arc<Post>, asked: Asked, place: usize, timin
     };
     tokio::select! {
         biased;
-        () = core.stop.cancelled() => {}
+        () = post.over.cancelled() => {}
         () = rounds => {}
     }
 }
@@ -166,7 +166,7 @@ fn unreadable(path: &str) -> Finding {
 
 async fn syncing(core: &Core, ask: &Ask<'_>, place: usize, began: Instant) {
     // Without the chain there is no clock, by which a node is known that only just started.
-    if core.config.sync.max_distance.is_some() && core.chain(ask.post, Duration::MAX).is_none() {
+    if ask.post.settings.sync.max_distance.is_some() && core.chain(ask.post, Duration::MAX).is_none() {
         // The check of the chain tells what is wrong.
         let _ = learn(core, ask).await;
     }
@@ -177,7 +177,7 @@ async fn syncing(core: &Core, ask: &Ask<'_>, place: usize, began: Instant) {
         Ok(said) => {
             core.saw_head(ask.post, said.head_slot);
             let chain = core.chain(ask.post, Duration::MAX);
-            let found = said.judge(core.config.sync, slot(chain.as_ref().map(|(chain, _)| chain)));
+            let found = said.judge(ask.post.settings.sync, slot(chain.as_ref().map(|(chain, _)| chain)));
             if let Some(lag) = ask.post.place(Builtin::Lag) {
                 core.observe(ask.post, lag, core.judge_lag(ask.post), began, false);
             }
@@ -247,7 +247,7 @@ async fn execution(core: &Core, ask: &Ask<'_>) -> Result<Finding, Finding> {
         let _ = learn(core, ask).await;
     }
     let genesis = core.chain(ask.post, Duration::MAX).map(|(chain, _)| chain.genesis_time);
-    let max_age = core.config.max_block_age.map(|age| age.as_secs());
+    let max_age = ask.post.settings.max_block_age.map(|age| age.as_secs());
     Ok(said.judge(max_age, genesis, clock::unix().as_secs()))
 }
 

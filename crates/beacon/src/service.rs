@@ -7,18 +7,20 @@ use http::Request;
 use hyper::body::Incoming;
 use mainstay_wire::server::{Handler, Response};
 
-use crate::core::{Core, Post};
+use crate::core::Core;
 use crate::proxy;
 
 /// Answers a guard's clients.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) core: Arc<Core>,
-    pub(crate) post: Arc<Post>,
+    /// Which guard.
+    pub(crate) guard: usize,
 }
 
 impl Handler for Service {
     async fn call(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response {
-        proxy::request(&self.core, &self.post, request).await
+        let post = self.core.post(self.guard);
+        proxy::request(&self.core, &post, request).await
     }
 }

@@ -178,6 +178,27 @@ impl Telemetry {
         }
     }
 
+    /// It follows another of the same guard: checks that are no more are forgotten. `holds` as in [`Telemetry::begins`].
+    pub(crate) fn follows(&self, old: &Self, holds: impl Iterator<Item = bool>, unix: Duration) {
+        for gone in old.checks.iter().filter(|old| !self.checks.iter().any(|check| check.name == old.name)) {
+            let labels = CheckLabels {
+                beacon: self.beacon.clone(),
+                guard: self.guard.clone(),
+                check: gone.name.to_string(),
+            };
+            self.metrics.check_holds.remove(&labels);
+            self.metrics.check_since.remove(&labels);
+            self.metrics.check_flips.remove(&labels);
+            self.metrics.check_seconds.remove(&labels);
+        }
+        for (check, holds) in self.checks.iter().zip(holds) {
+            let is_new = !old.checks.iter().any(|old| old.name == check.name);
+            if check.holds.set(holds.into()) != i64::from(holds) || is_new {
+                check.since.set(whole(unix));
+            }
+        }
+    }
+
     /// A round of a check ended.
     pub(crate) fn round(&self, check: usize, took: Duration) {
         self.checks[check].seconds.observe(took.as_secs_f64());

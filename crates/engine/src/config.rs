@@ -25,7 +25,8 @@ pub static SECTION: Section = Section::role(
             Kind::Path,
             "File with the secret (64 hex digits) that the consensus client signs with, and every node without one of its own",
         )
-        .short('j'),
+        .short('j')
+        .live(),
         keys::MAJORITY,
         keys::TIMEOUT,
         keys::MIN_VOTES,

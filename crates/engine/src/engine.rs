@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
 use mainstay_execution::core::{Connect, over_http};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, SECTION};
 use crate::handle::Handle;
-use crate::service::{Service, Shared};
+use crate::service::{Live, Service, Shared};
 use crate::tokens::{self, Refusals};
 
 /// The metrics of all engines of a process. Clones share their values.
@@ -79,7 +80,8 @@ impl Engine {
         let refusals = Refusals::new(&config.execution.name, &metrics.tokens);
         let Config { listen, tls, secret, execution, max_body, max_connections } = config;
         let core = Core::start(execution, telemetry, connect)?;
-        let shared = Arc::new(Shared { core, secret, refusals, max_body, registry });
+        let live = ArcSwap::from_pointee(Live { secret, max_body });
+        let shared = Arc::new(Shared { core, live, refusals, registry });
         Ok(Self { shared, listen: listen.to_string(), tls, max_connections })
     }
 
@@ -114,7 +116,7 @@ impl Engine {
     /// A handle for whoever watches and operates it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(mainstay_execution::Handle::new(self.shared.core.clone()), self.listen.clone())
+        Handle::new(self.shared.clone(), self.listen.clone())
     }
 }
 

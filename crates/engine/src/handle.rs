@@ -1,13 +1,16 @@
 //! What the outside may ask and do.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use mainstay_execution::handle::NodeView;
-use mainstay_node::{Action, Figure, Level, Operated, Refused};
+use mainstay_execution::reload;
+use mainstay_node::{Action, Figure, Level, Operated, Prepared, Refused};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::SECTION;
+use crate::config::{Config, SECTION};
+use crate::service::{Live, Shared};
 
 /// The state of an engine.
 #[derive(Clone, Debug, Serialize)]
@@ -30,12 +33,24 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub struct Handle {
     execution: mainstay_execution::Handle,
+    shared: Arc<Shared>,
     listen: String,
 }
 
 impl Handle {
-    pub(crate) fn new(execution: mainstay_execution::Handle, listen: String) -> Self {
-        Self { execution, listen }
+    pub(crate) fn new(shared: Arc<Shared>, listen: String) -> Self {
+        Self { execution: mainstay_execution::Handle::new(shared.core.clone()), shared, listen }
+    }
+
+    /// Checks whether these settings can hold from now on, and prepares it. What they say of keys that aren't live is passed over.
+    ///
+    /// # Errors
+    /// Every reason why not.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Vec<String>> {
+        let Config { secret, max_body, execution, .. } = config;
+        let prepared = reload::prepare(&self.shared.core, execution)?;
+        let shared = self.shared.clone();
+        Ok(prepared.and(move || shared.live.store(Arc::new(Live { secret, max_body }))))
     }
 }
 

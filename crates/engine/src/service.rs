@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method as HttpMethod, Request, StatusCode};
@@ -27,16 +28,23 @@ pub struct Service {
     shared: Arc<Shared>,
 }
 
+/// What of the listener's settings a reload may change.
+#[derive(Clone)]
+pub(crate) struct Live {
+    /// What the consensus client signs with.
+    pub(crate) secret: Secret,
+    /// Largest request body in bytes.
+    pub(crate) max_body: usize,
+}
+
 /// What all connections use.
 pub struct Shared {
     /// The execution clients.
     pub core: Arc<Core>,
-    /// What the consensus client signs with.
-    pub secret: Secret,
+    /// What a reload may change.
+    pub(crate) live: ArcSwap<Live>,
     /// Counts calls without a good token.
     pub(crate) refusals: Refusals,
-    /// Largest request body in bytes.
-    pub max_body: usize,
     /// The role's own metrics, for scrapers of the engine port.
     pub registry: Registry,
 }
@@ -50,12 +58,13 @@ impl Service {
 
     async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         // Before the body is read: strangers get no memory.
-        let claims = match self.authorize(request.headers(), peer) {
+        let live = self.shared.live.load_full();
+        let claims = match self.authorize(&live.secret, request.headers(), peer) {
             Ok(claims) => claims,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
         let caller = Caller::new(claims.id, claims.clv, None);
-        match read_body(request.into_body(), self.shared.max_body).await {
+        match read_body(request.into_body(), live.max_body).await {
             Ok(body) => {
                 let (status, reply) = self.body(&body, &caller).await;
                 json(status, reply)
@@ -69,8 +78,13 @@ impl Service {
         answer_body(&Calls { core: &self.shared.core, caller }, body).await
     }
 
-    fn authorize(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Claims, TokenError> {
-        let verify = |token| jwt::verify(&self.shared.secret, token, mainstay_execution::clock::wall());
+    fn authorize(
+        &self,
+        secret: &Secret,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+    ) -> Result<Claims, TokenError> {
+        let verify = |token| jwt::verify(secret, token, mainstay_execution::clock::wall());
         let verified = jwt::bearer(headers.get(AUTHORIZATION)).and_then(verify);
         verified.inspect_err(|error| self.shared.refusals.refused(peer, error))
     }
@@ -81,7 +95,8 @@ impl Service {
             HttpMethod::POST => local::is_own_process(peer.ip(), request.uri(), request.headers()),
             _ => peer.ip().to_canonical().is_loopback(),
         };
-        if !open && let Err(error) = self.authorize(request.headers(), peer) {
+        let live = self.shared.live.load_full();
+        if !open && let Err(error) = self.authorize(&live.secret, request.headers(), peer) {
             return text(StatusCode::UNAUTHORIZED, error.to_string());
         }
         dropin::answer(&self.shared, request).await

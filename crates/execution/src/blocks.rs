@@ -86,6 +86,9 @@ pub struct Blocks {
     unproved: Shelf,
 }
 
+/// One of the shelves.
+type Place = fn(&mut Blocks) -> &mut Shelf;
+
 impl Blocks {
     /// Keeps at most `max_blocks` payloads and `max_bytes` bytes of them.
     #[must_use]
@@ -105,6 +108,20 @@ impl Blocks {
         }
     }
 
+    /// Other bounds from now on; what is over them goes.
+    pub fn set_limits(&mut self, max_blocks: usize, max_bytes: usize) {
+        let shelves: [(Place, usize); 3] = [
+            (|blocks| &mut blocks.relied, 1),
+            (|blocks| &mut blocks.proved, OTHERS_PART),
+            (|blocks| &mut blocks.unproved, OTHERS_PART),
+        ];
+        for (of, part) in shelves {
+            let shelf = of(self);
+            (shelf.max_blocks, shelf.max_bytes) = (max_blocks.div_ceil(part), max_bytes / part);
+            self.make_room(of);
+        }
+    }
+
     /// Keeps a payload; one known already keeps its place.
     pub fn keep(&mut self, payload: Payload) {
         if self.by_hash.contains_key(&payload.hash) {
@@ -120,6 +137,10 @@ impl Blocks {
         let shelf = of(self);
         shelf.order.push_back(hash);
         shelf.bytes += size;
+        self.make_room(of);
+    }
+
+    fn make_room(&mut self, of: fn(&mut Self) -> &mut Shelf) {
         while of(self).is_over() {
             let Some(least) = self.least(of) else { break };
             let Some(gone) = self.by_hash.remove(&least) else { break };

@@ -285,7 +285,7 @@ pub fn node(
     Ok(NodeConfig { spec, secret })
 }
 
-fn same_endpoint(a: &Url, b: &Url) -> bool {
+pub(crate) fn same_endpoint(a: &Url, b: &Url) -> bool {
     let key = |u: &Url| {
         (
             u.scheme().to_owned(),

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
 use mainstay_wire::client::{self, Attestation, Client, Transport};
@@ -102,8 +104,12 @@ pub type Nodes = Arc<Vec<Arc<Node>>>;
 
 /// Shared state of one role.
 pub struct Core {
-    /// Settings.
-    pub config: Config,
+    /// The role's name.
+    pub name: String,
+    /// Who judges nodes that are to prove what they run.
+    pub attest: Option<Attestation>,
+    /// Settings, of this moment.
+    config: ArcSwap<Config>,
     /// Metrics and events.
     pub telemetry: Telemetry,
     /// Who said INVALID of what.
@@ -180,16 +186,52 @@ impl Core {
             standing_primary: RwLock::default(),
             next_id: AtomicU64::new(1),
             next_round: AtomicU64::new(1),
-            config,
+            name: config.name.clone(),
+            attest: config.attest.clone(),
+            config: ArcSwap::from_pointee(config),
         });
-        core.add(core.config.nodes.clone())?;
+        let nodes = core.config().nodes.clone();
+        core.add(nodes)?;
         Ok(core)
+    }
+
+    /// The settings of this moment. Whoever needs several keys that belong together asks once.
+    #[must_use]
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The same, to be kept for as long as a round goes on.
+    #[must_use]
+    pub(crate) fn config_of_now(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// From now on these settings hold; nodes are not touched.
+    pub(crate) fn set_config(&self, config: Config) {
+        lock(&self.blocks).set_limits(config.replay_blocks, config.replay_bytes);
+        let now = Instant::now().into_std();
+        for node in self.nodes().iter() {
+            node.state().health.set_rules(config.health, now);
+            node.probe.notify_one();
+        }
+        self.config.store(Arc::new(config));
+    }
+
+    /// From now on an earlier node has to be fit for so long until it is the primary again.
+    pub(crate) fn set_failback_after(&self, failback_after: Duration) {
+        lock(&self.primary).set_failback_after(failback_after);
     }
 
     /// How the next round is decided.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        let rules = self.config.rules;
+        self.rules_by(&self.config())
+    }
+
+    /// How a round is decided by these settings.
+    pub(crate) fn rules_by(&self, config: &Config) -> Rules {
+        let rules = config.rules;
         match *lock(&self.majority) {
             Some(Majority { share, instead_of }) if instead_of == rules.majority => {
                 Rules { majority: share, ..rules }
@@ -200,7 +242,7 @@ impl Core {
 
     /// From the next round on another share makes a majority.
     pub fn set_majority(&self, share: f64) {
-        let instead_of = self.config.rules.majority;
+        let instead_of = self.config().rules.majority;
         *lock(&self.majority) = Some(Majority { share, instead_of });
     }
 
@@ -210,7 +252,7 @@ impl Core {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn replace_nodes(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
+    pub(crate) fn replace_nodes(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
         let mut guard = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = guard.as_ref().clone();
         change(&mut list);
@@ -228,20 +270,50 @@ impl Core {
     /// # Errors
     /// A node's URL that no client can be made for.
     pub fn add(self: &Arc<Self>, configs: Vec<NodeConfig>) -> Result<(), String> {
+        let fresh = self.make(configs, self.config().health)?;
+        self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
+        self.start_tasks(fresh);
+        Ok(())
+    }
+
+    /// Nodes that are on no list yet.
+    ///
+    /// # Errors
+    /// A node's URL that no client can be made for.
+    pub(crate) fn make(
+        &self,
+        configs: Vec<NodeConfig>,
+        rules: health::Rules,
+    ) -> Result<Vec<Arc<Node>>, String> {
         let mut fresh = Vec::new();
         for config in configs {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let transport = (self.connect)(Endpoint::Node(&config.spec))?;
-            let (feed, removed) = (Feed::default(), self.stop.child_token());
-            let (rules, passed) = (self.config.health, self.passed.clone());
-            fresh.push(Arc::new(Node::new(id, config, rules, feed, removed, passed, transport)));
+            let (feed, given_up) = (Feed::default(), self.stop.child_token());
+            fresh.push(Arc::new(Node::new(
+                id,
+                config,
+                rules,
+                feed,
+                given_up,
+                self.passed.clone(),
+                transport,
+            )));
         }
-        self.replace_nodes(|list| list.extend(fresh.iter().cloned()));
+        Ok(fresh)
+    }
+
+    /// Starts the tasks of nodes that are on the list now.
+    pub(crate) fn start_tasks(self: &Arc<Self>, fresh: Vec<Arc<Node>>) {
         for node in fresh {
             tokio::spawn(feed::run(self.clone(), node.clone()));
             tokio::spawn(probe::run(self.clone(), node));
         }
-        Ok(())
+    }
+
+    /// Held while nodes are added, so that none is added twice.
+    pub(crate) fn adding(&self) -> std::sync::MutexGuard<'_, ()> {
+        lock(&self.adding)
     }
 
     /// Reads and adds nodes given as text, all or none.
@@ -256,19 +328,32 @@ impl Core {
         for text in texts {
             let mut others: Vec<&NodeSpec> = nodes.iter().map(|n| &n.spec).collect();
             others.extend(fresh.iter().map(|c| &c.spec));
-            let config = crate::config::node(text, None, &self.config.signing, &others)?;
+            let config = crate::config::node(text, None, &self.config().signing, &others)?;
             fresh.push(config);
         }
         self.add(fresh).map_err(NodeError::Spec)
     }
 
-    /// Takes a node out.
+    /// Takes a node out, and gives up the call that it has in hand: a round that waits for it alone ends.
     pub fn remove(&self, node: &Arc<Node>) {
         self.replace_nodes(|list| list.retain(|n| n.id != node.id));
+        self.part_with(node);
+        node.given_up.cancel();
+        self.primary();
+    }
+
+    /// A node is on the list no more: it ends what it has in hand, and nobody speaks of it any longer.
+    pub(crate) fn part_with(&self, node: &Node) {
         node.removed.cancel();
         lock(&self.memory).forget_node(node.id);
-        self.telemetry.forget(node.name());
-        self.primary();
+        self.forget(node);
+    }
+
+    /// What a node that was taken out still did has been told under its name: that goes too, unless another has the name now.
+    pub(crate) fn forget(&self, node: &Node) {
+        if node.removed.is_cancelled() && self.node(node.name()).is_none() {
+            self.telemetry.forget(node.name());
+        }
     }
 
     /// Chooses the primary: where calls for a single node go. `None` if no node is fit. Called when a node changes, and after
@@ -284,12 +369,7 @@ impl Core {
                 let state = node.state();
                 let fit = *state.health.condition() == Condition::Fit && state.standing.may_serve();
                 let fit_since = fit.then(|| state.health.since());
-                Candidate {
-                    id: node.id,
-                    tier: node.spec.tier,
-                    fit_since,
-                    never_left: !state.health.ever_left(),
-                }
+                Candidate { id: node.id, tier: node.tier(), fit_since, never_left: !state.health.ever_left() }
             })
             .collect();
         let named = |id: Option<u64>| nodes.iter().find(|n| Some(n.id) == id);
@@ -335,7 +415,7 @@ impl Core {
                 Condition::Unfit(_) => 5,
                 Condition::Misconfigured { .. } => return None,
             };
-            Some((fitness, node.spec.tier == Tier::Backup))
+            Some((fitness, node.tier() == Tier::Backup))
         };
         let mut ranked: Vec<_> =
             self.nodes().iter().filter_map(|node| Some((rank(node)?, node.clone()))).collect();

@@ -40,6 +40,8 @@ pub struct Job {
     pub method: Method,
     /// Who calls.
     pub caller: Caller,
+    /// How long a node may take, by the settings that its round began with.
+    pub timeout: Duration,
     /// The node's place on the ballot.
     pub index: usize,
     /// Where the reply goes.
@@ -167,7 +169,7 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
     let serve = async {
         let mut not_before = Instant::now();
         let mut is_back = false;
-        loop {
+        while !node.removed.is_cancelled() {
             if node.feed.at_once.swap(false, Ordering::Relaxed) {
                 is_back = true;
                 not_before = Instant::now();
@@ -176,7 +178,8 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
             let wanted = node.feed.replay.load(Ordering::Relaxed);
             if wanted && Instant::now() >= not_before {
                 node.feed.replay.store(false, Ordering::Relaxed);
-                let end = replay(&core, &node, is_back).await;
+                let replaying = node.removed.run_until_cancelled(replay(&core, &node, is_back));
+                let Some(end) = replaying.await else { break };
                 is_back &= matches!(end, Replayed::Failed);
                 let in_vain = count_in_vain(&node, &end);
                 if in_vain > 0 {
@@ -188,21 +191,22 @@ pub async fn run(core: Arc<Core>, node: Arc<Node>) {
                 continue;
             }
             match node.feed.pop() {
-                Some(job) => deliver(&core, &node, job).await,
+                // Its reply may be the one that is waited for, even if it is taken out meanwhile.
+                Some(job) => {
+                    node.given_up.run_until_cancelled(deliver(&core, &node, job)).await;
+                }
                 None => tokio::select! {
                     biased;
+                    () = node.removed.cancelled() => {}
                     () = node.feed.wake.notified() => {}
                     () = tokio::time::sleep_until(not_before), if wanted => {}
                 },
             }
         }
     };
-    tokio::select! {
-        biased;
-        () = node.removed.cancelled() => {}
-        () = serve => {}
-    }
+    serve.await;
     node.feed.close();
+    core.forget(&node);
 }
 
 async fn deliver(core: &Arc<Core>, node: &Arc<Node>, job: Job) {
@@ -211,7 +215,7 @@ async fn deliver(core: &Arc<Core>, node: &Arc<Node>, job: Job) {
         return;
     }
     let started = Instant::now();
-    let limit = node.within(core.config.timeout.min(job.method.patience()));
+    let limit = node.within(job.timeout.min(job.method.patience()));
     let outcome = node.call(job.request.clone(), &job.caller, started + limit).await;
     let took = started.elapsed();
     if let Some(before) = node.traffic(&outcome) {
@@ -287,7 +291,7 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>, is_back: bool) -> Replayed {
         return Replayed::Followed;
     }
     let Some(head) = lock(&core.head).clone() else { return Replayed::Followed };
-    let limit = node.within(core.config.timeout);
+    let limit = node.within(core.config().timeout);
     let Some((hash, number)) = own_head(node, &head.caller, limit).await else {
         core.telemetry.replayed(node.name(), 0, "its head can't be read");
         return Replayed::Failed;
@@ -364,7 +368,7 @@ async fn follow(core: &Arc<Core>, node: &Arc<Node>, head: &Head) -> Replayed {
 }
 
 async fn send(core: &Arc<Core>, node: &Arc<Node>, request: Bytes, method: Method, caller: &Caller) -> Heard {
-    let limit = node.within(core.config.timeout.min(method.patience()));
+    let limit = node.within(core.config().timeout.min(method.patience()));
     let outcome = node.call(request, caller, Instant::now() + limit).await;
     if let Some(before) = node.traffic(&outcome) {
         core.changed(node, &before);

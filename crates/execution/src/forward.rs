@@ -29,7 +29,7 @@ pub async fn forward(
     caller: &Caller,
     started: Instant,
 ) -> Answer {
-    let deadline = started + core.config.answer_within.min(method.patience());
+    let deadline = started + core.config().answer_within.min(method.patience());
     // Nearly always the primary answers: the others aren't looked for before it has failed.
     let primary = core.standing_primary();
     if let Some(node) = &primary {
@@ -111,6 +111,7 @@ pub async fn ask(
     let started = Instant::now();
     let outcome = node.call(request.clone(), caller, deadline).await;
     core.telemetry.forwarded(node, method, &outcome, started.elapsed());
+    core.forget(node);
     if let Some(before) = node.traffic(&outcome) {
         core.changed(node, &before);
     }

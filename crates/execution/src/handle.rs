@@ -87,7 +87,7 @@ impl Handle {
     /// The role's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.core.config.name
+        &self.core.name
     }
 
     /// The primary's name.
@@ -106,7 +106,7 @@ impl Handle {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeView> {
         let best = self.core.others().best_head;
-        let attest = self.core.config.attest.as_ref();
+        let attest = self.core.attest.as_ref();
         self.core.nodes().iter().map(|n| view(n, best, attest)).collect()
     }
 
@@ -361,7 +361,7 @@ fn view(node: &Node, best: Option<u64>, attest: Option<&Attestation>) -> NodeVie
     NodeView {
         name: node.name().to_owned(),
         url: node.spec.shown_url(),
-        tier: node.spec.tier,
+        tier: node.tier(),
         condition: condition.word(),
         reason: condition.to_string(),
         since_seconds: Instant::now().into_std().saturating_duration_since(state.health.since()).as_secs(),

@@ -32,6 +32,7 @@ pub mod probe;
 pub mod queue;
 pub mod reads;
 pub mod records;
+pub mod reload;
 pub mod reply;
 pub mod round;
 pub mod standing;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use mainstay_node::{Cause, Condition, Health, NodeSpec};
+use mainstay_node::{Cause, Condition, Health, NodeSpec, Tier};
 use mainstay_wire::client::{CallError, Delivered, Transport};
 use mainstay_wire::envelope::{self, Reply};
 use mainstay_wire::jwt::{self, Claims, Secret};
@@ -117,19 +118,38 @@ pub struct State {
     pub replays_in_vain: u32,
 }
 
+/// What of a node's settings may change while it serves.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Its tier.
+    pub tier: Tier,
+    /// Lowers the deadline of calls to it.
+    pub timeout: Option<Duration>,
+    /// What calls to it are signed with.
+    pub secret: Option<Secret>,
+}
+
+impl From<&NodeConfig> for Tuning {
+    fn from(config: &NodeConfig) -> Self {
+        Self { tier: config.spec.tier, timeout: config.spec.timeout, secret: config.secret.clone() }
+    }
+}
+
 /// An execution client.
 pub struct Node {
     /// Stable identity.
     pub id: u64,
-    /// Address and options.
+    /// Address and name. What else it says is of the start, see [`Node::tune`].
     pub spec: NodeSpec,
     /// Its queue of voted calls.
     pub feed: Feed,
     /// Wakes its prober.
     pub probe: Notify,
-    /// Ends its tasks.
+    /// Ends its tasks, once the call that it has in hand is over.
     pub removed: CancellationToken,
-    secret: Option<Secret>,
+    /// Ends that call too.
+    pub given_up: CancellationToken,
+    tuning: ArcSwap<Tuning>,
     passed: Passed,
     /// It has answered a call without a token, and refused none since.
     open: AtomicBool,
@@ -156,7 +176,7 @@ impl Node {
         config: NodeConfig,
         health: mainstay_node::Rules,
         feed: Feed,
-        removed: CancellationToken,
+        given_up: CancellationToken,
         passed: Passed,
         transport: Arc<dyn Transport>,
     ) -> Self {
@@ -173,16 +193,38 @@ impl Node {
             gap: None,
             replays_in_vain: 0,
         };
-        let (spec, secret) = (config.spec, config.secret);
+        let tuning = ArcSwap::from_pointee(Tuning::from(&config));
+        let spec = config.spec;
         let (probe, state) = (Notify::new(), Mutex::new(state));
         let open = AtomicBool::new(false);
-        Self { id, spec, feed, probe, removed, secret, passed, open, transport, state }
+        let removed = given_up.child_token();
+        Self { id, spec, feed, probe, removed, given_up, tuning, passed, open, transport, state }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    /// Its tier.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tuning.load().tier
+    }
+
+    /// From the next call on another tier, timeout and secret hold, and its vote counts or doesn't.
+    pub(crate) fn tune(&self, config: &NodeConfig) {
+        self.tuning.store(Arc::new(Tuning::from(config)));
+        self.state().standing.do_not_use = config.spec.do_not_use;
+    }
+
+    /// A secret that it shares with others is another one from the next call on.
+    pub(crate) fn replace_secret(&self, old: &Secret, new: &Secret) {
+        let tuning = self.tuning.load_full();
+        if tuning.secret.as_ref() == Some(old) {
+            self.tuning.store(Arc::new(Tuning { secret: Some(new.clone()), ..Tuning::clone(&tuning) }));
+        }
     }
 
     /// Its state; hold it for a few lines only.
@@ -220,19 +262,19 @@ impl Node {
     /// The shorter of its own timeout and `limit`.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Duration {
-        self.spec.timeout.map_or(limit, |own| own.min(limit))
+        self.tuning.load().timeout.map_or(limit, |own| own.min(limit))
     }
 
     /// Whether calls to it are signed here; else they carry the caller's token.
     #[must_use]
     pub fn signs(&self) -> bool {
-        self.secret.is_some()
+        self.tuning.load().secret.is_some()
     }
 
     /// Whether it can be asked without a caller: calls are signed for it, there is a caller's token that it took, or it wants none.
     #[must_use]
     pub fn takes_probes(&self) -> bool {
-        self.secret.is_some() || self.open.load(Ordering::Relaxed) || self.passed.get().is_some()
+        self.signs() || self.open.load(Ordering::Relaxed) || self.passed.get().is_some()
     }
 
     /// Calls it and reads the reply's envelope. Health is not touched: see [`Node::traffic`].
@@ -240,8 +282,10 @@ impl Node {
     /// # Errors
     /// [`Failed`]: no reply by `deadline`, or one that isn't JSON-RPC.
     pub async fn call(&self, body: Bytes, caller: &Caller, deadline: Instant) -> Result<Reply, Failed> {
-        let kept = if self.secret.is_none() && caller.is_mainstay { self.passed.get() } else { None };
-        let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(self.secret.as_ref()));
+        let tuning = self.tuning.load_full();
+        let secret = tuning.secret.as_ref();
+        let kept = if secret.is_none() && caller.is_mainstay { self.passed.get() } else { None };
+        let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(secret));
         let reply =
             self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
         let status = reply.status.as_u16();
@@ -253,7 +297,7 @@ impl Node {
             self.open.store(false, Ordering::Relaxed);
             return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
         }
-        if let (None, Some(token)) = (&self.secret, &caller.token) {
+        if let (None, Some(token)) = (secret, &caller.token) {
             self.passed.took(token);
         }
         if token.is_none() {
@@ -274,7 +318,7 @@ impl Node {
                 return None;
             }
             // The caller's token, not the node, is no good.
-            Err(failed) if self.secret.is_none() && failed.cause == Cause::Unauthorized => return None,
+            Err(failed) if !self.signs() && failed.cause == Cause::Unauthorized => return None,
             Err(failed) => failed,
         };
         let change = self.state().health.call_failed(&failed.cause, Instant::now().into_std());

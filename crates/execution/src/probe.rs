@@ -49,7 +49,7 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
             || *state.health.condition() != Condition::Fit
     };
     let probe =
-        if node.takes_probes() { Some(ask(node, needs_chain, core.config.timeout).await) } else { None };
+        if node.takes_probes() { Some(ask(node, needs_chain, core.config().timeout).await) } else { None };
     let Some(probe) = probe.filter(|probe| node.signs() || *probe != Err(Cause::Unauthorized)) else {
         // The token, not the node, is no good.
         node.state().health.put_off(started.into_std());
@@ -63,7 +63,7 @@ pub async fn once(core: &Arc<Core>, node: &Arc<Node>) {
         if let Some(head) = seen.head {
             core.telemetry.head(node.name(), head);
         }
-        if core.config.node_timings {
+        if core.config().node_timings {
             tracing::info!(
                 role = %core.telemetry.role(),
                 node = node.name(),

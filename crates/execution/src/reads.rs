@@ -30,7 +30,7 @@ fn ask_all(
         let (core, caller, send) = (core.clone(), caller.clone(), send.clone());
         let method = method.to_owned();
         tokio::spawn(async move {
-            let deadline = deadline.min(Instant::now() + node.within(core.config.timeout));
+            let deadline = deadline.min(Instant::now() + node.within(core.config().timeout));
             let reply = ask(&core, &node, &method, &request, &caller, deadline).await;
             // Whoever asked may have enough already.
             let _ = send.send((place, reply)).await;
@@ -53,7 +53,7 @@ async fn gather(
 }
 
 fn deadline(core: &Core, method: Method) -> Instant {
-    Instant::now() + core.config.answer_within.min(method.patience())
+    Instant::now() + core.config().answer_within.min(method.patience())
 }
 
 /// Fit nodes, or whoever may be up if there is none.
@@ -83,14 +83,14 @@ pub async fn get_payload(core: &Arc<Core>, call: &Call, method: Method, caller: 
         let id = builders.iter().find(|(n, _)| *n == node.id);
         if let Some((_, id)) = id.filter(|_| node.may_be_asked()) {
             asked.push((node.clone(), with_id(call, &elements, id)));
-            places.push((place, node.spec.tier == Tier::Backup));
+            places.push((place, node.tier() == Tier::Backup));
         }
     }
     if asked.is_empty() {
         return unknown();
     }
     let last = deadline(core, method);
-    let enough = last.min(Instant::now() + core.config.getpayload_wait);
+    let enough = last.min(Instant::now() + core.config().getpayload_wait);
     let mut replies = ask_all(core, &call.method, asked, caller, last);
     let mut built: Vec<(Built, Reply)> = Vec::new();
     let mut error: Option<Reply> = None;
@@ -262,7 +262,7 @@ pub async fn client_version(core: &Arc<Core>, call: &Call, method: Method, calle
 
 /// exchangeCapabilities: what all fit voters offer, or the primary, never the method itself.
 pub async fn capabilities(core: &Arc<Core>, call: &Call, method: Method, caller: &Caller) -> Answer {
-    if !core.config.common_capabilities {
+    if !core.config().common_capabilities {
         let answer = forward(core, call, method, caller, Instant::now()).await;
         return without_itself(answer);
     }

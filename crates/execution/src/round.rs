@@ -106,10 +106,11 @@ pub fn begin(
 ) -> oneshot::Receiver<Told> {
     let started = Instant::now();
     let (tell, told) = oneshot::channel();
-    let nodes = core.nodes();
-    let (report, reports) = mpsc::channel(nodes.len().max(1));
-    let subject = {
+    let (config, nodes, subject, reports) = {
         let _order = lock(&core.order);
+        // Under it, as a reload changes both at once.
+        let (config, nodes) = (core.config_of_now(), core.nodes());
+        let (report, reports) = mpsc::channel(nodes.len().max(1));
         let Read { kind, subject, request } = read(core, call, method, caller, keep);
         for (index, node) in nodes.iter().enumerate() {
             let job = Job {
@@ -117,14 +118,15 @@ pub fn begin(
                 name: call.method.clone(),
                 method,
                 caller: caller.clone(),
+                timeout: config.timeout,
                 index,
                 report: report.clone(),
             };
             node.feed.push(kind.clone(), job);
         }
-        subject
+        (config, nodes, subject, reports)
     };
-    let conductor = Conductor::new(core.clone(), nodes, call, method, subject, started);
+    let conductor = Conductor::new((core.clone(), config), nodes, call, method, subject, started);
     tokio::spawn(conductor.conduct(reports, tell));
     told
 }
@@ -180,7 +182,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
         *lock(&core.head) = Some(Head { hash, request, method, caller: caller.clone() });
     }
     let (attributes, request) = match attributes {
-        Some(attributes) if core.config.allow_building => (Some(attributes), call.raw.clone()),
+        Some(attributes) if core.config().allow_building => (Some(attributes), call.raw.clone()),
         _ => (None, bare),
     };
     let build = attributes.zip(hash.as_ref()).map(|(attributes, head)| payload_id(head, attributes));

@@ -14,6 +14,7 @@ use crate::explain;
 use crate::healthcheck;
 use crate::man;
 use crate::relay;
+use crate::reload;
 use crate::roles::{self, RoleKind};
 use crate::sections::{ADMIN, ATTEST, LOG, TOP};
 use crate::status;
@@ -71,6 +72,7 @@ pub(crate) fn command(name: &'static str) -> Command {
         .subcommand(evidence::subcommand())
         .subcommand(explain::subcommand())
         .subcommand(status::subcommand())
+        .subcommand(reload::subcommand())
         .subcommand(healthcheck::subcommand())
         .subcommand(Command::new("schema").about("Print the JSON Schema of the config file"))
         .subcommand(completions::subcommand())

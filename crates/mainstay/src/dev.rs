@@ -110,6 +110,7 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
         metrics.registry,
         GRACE,
         &alone,
+        None,
     );
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();

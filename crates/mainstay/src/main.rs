@@ -26,6 +26,7 @@ mod plan;
 mod probe;
 mod process;
 mod relay;
+mod reload;
 mod roles;
 mod run;
 mod sections;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Some(("relay", matches)) => relay::command(matches, &environment),
         Some(("explain", matches)) => explain::command(matches),
         Some(("status", matches)) => status::command(matches, &environment),
+        Some(("reload", matches)) => reload::command(matches, &environment),
         Some(("healthcheck", matches)) => healthcheck::command(matches, &environment),
         Some(("doctor", matches)) => doctor::command(matches, &environment),
         Some(("schema", _)) => show::schema(),

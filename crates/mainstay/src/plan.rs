@@ -27,6 +27,7 @@ const CONFIG_VARIABLE: &str = "MAINSTAY_CONFIG";
 const DEFAULT_FILE: &str = "mainstay.toml";
 
 /// What is taken of the process's environment.
+#[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) variables: Variables,
     /// Variables of ours whose value is not UTF-8.

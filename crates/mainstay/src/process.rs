@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_admin::{Admin, Lifecycle, Token};
+use mainstay_admin::{Admin, Lifecycle, Reload, Token};
 use mainstay_wire::server::Tls;
 use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
@@ -60,6 +60,23 @@ impl Signals {
     }
 }
 
+/// The signal that asks the process to read its settings anew.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// From now on it no longer kills the process; one that comes before [`Hangup::next`] is kept. Fails with what to tell the user.
+    pub(crate) fn listen() -> Result<Self, String> {
+        signal(SignalKind::hangup()).map(Self).map_err(|why| format!("cannot wait for signals: {why}"))
+    }
+
+    /// Waits for one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// The admin listener and what only it needs.
 pub(crate) struct AdminPart {
     pub(crate) listener: Listener,
@@ -80,7 +97,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts serving. `metrics`: for a page of them alone, and what it is served TLS with. `grace`: how long calls in flight may take once it ends. `alone`: from when on
-    /// there is no process before this one.
+    /// there is no process before this one. `reload` reads the settings anew, if there are any.
     pub(crate) fn start(
         roles: Vec<Ready>,
         admin: Option<AdminPart>,
@@ -88,6 +105,7 @@ impl Process {
         mut registry: Registry,
         grace: Duration,
         alone: &CancellationToken,
+        reload: Option<Arc<dyn Reload>>,
     ) -> Self {
         vitals::register(&mut registry);
         let registry = Arc::new(registry);
@@ -123,6 +141,7 @@ impl Process {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lifecycle: lifecycle.clone(),
                 explain: Some(crate::explain::for_admin()),
+                reload,
             };
             tokio::spawn(mainstay_admin::serve(listener, tls, admin, stop_admin.clone()))
         });

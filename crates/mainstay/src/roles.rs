@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_execution::config::NodeConfig;
+use mainstay_node::Prepared;
 use mainstay_settings::{Listen, Problem, Section, Settings};
 use mainstay_wire::Watched;
 use mainstay_wire::client::{Attestation, BadEndpoint, asks_to_attest};
@@ -49,7 +50,7 @@ pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
 }
 
 /// A role whose configuration holds.
-pub(crate) trait Configured {
+pub(crate) trait Configured: Send {
     /// What tells it from others of its kind.
     fn name(&self) -> &str;
     /// Where it listens; one place at least.
@@ -76,6 +77,8 @@ pub(crate) trait Configured {
     }
     /// Who judges those of them that are to prove what they run. Until it is told it refuses them.
     fn attest_by(&mut self, attest: Attestation);
+    /// As what it is, for the role of its kind that runs, see [`Built::reloads`].
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
     /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
 }
@@ -115,8 +118,13 @@ pub(crate) struct Built {
     pub(crate) shown: Arc<dyn Role>,
     /// Two of it at once do harm: it serves only when the process that this one takes over from has ended.
     pub(crate) is_alone: bool,
+    /// Takes other settings while it runs.
+    pub(crate) prepare: Prepare,
     serve: Box<Serve>,
 }
+
+/// Checks whether a role that runs can take these settings, and prepares it; fails with every reason why not.
+pub(crate) type Prepare = Arc<dyn Fn(Box<dyn Configured>) -> Result<Prepared, Vec<String>> + Send + Sync>;
 
 type Serve = dyn FnOnce(Vec<Listener>, CancellationToken, Duration) -> BoxFuture<'static, ()> + Send;
 
@@ -142,7 +150,20 @@ impl Built {
         let serve = Box::new(move |listeners, stop, grace| -> BoxFuture<'static, ()> {
             Box::pin(serve(listeners, stop, grace))
         });
-        Self { shown: Arc::new(handle), is_alone: false, serve }
+        let prepare: Prepare = Arc::new(|_| Ok(Prepared::new(Vec::new(), || {})));
+        Self { shown: Arc::new(handle), is_alone: false, prepare, serve }
+    }
+
+    /// The same, and its handle takes other settings while it runs. Without this no key of it may be live.
+    pub(crate) fn reloads<C: Any>(
+        self,
+        prepare: impl Fn(C) -> Result<Prepared, Vec<String>> + Send + Sync + 'static,
+    ) -> Self {
+        let of_kind = move |config: Box<dyn Configured>| match config.into_any().downcast::<C>() {
+            Ok(config) => prepare(*config),
+            Err(_) => Err(vec!["these are the settings of a role of another kind".to_owned()]),
+        };
+        Self { prepare: Arc::new(of_kind), ..self }
     }
 
     /// The same, never beside another of it.

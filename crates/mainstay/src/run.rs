@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_admin::{Role, Token};
+use mainstay_admin::{Reload, Role, Token};
 use mainstay_node::Level;
 use mainstay_settings::{Origin, Problem};
 use mainstay_wire::socket::Listener;
@@ -22,7 +22,8 @@ use crate::handover::{self, Offer, Predecessor};
 use crate::listeners::Inherited;
 use crate::logging;
 use crate::plan::{Environment, Plan, PlannedRole};
-use crate::process::{AdminPart, Process, Ready, Signals};
+use crate::process::{AdminPart, Hangup, Process, Ready, Signals};
+use crate::reload::{self, Reloader, Running};
 use crate::roles::{Metrics, RoleKind};
 use crate::supervisor;
 
@@ -44,7 +45,8 @@ pub(crate) fn command(
         Ok(runtime) => runtime,
         Err(status) => return status,
     };
-    let status = runtime.block_on(serve(plan));
+    let source = reload::Source { role, matches: matches.clone(), environment: environment.clone() };
+    let status = runtime.block_on(serve(plan, source));
     // A name being looked up blocks a thread; nobody waits for it.
     runtime.shutdown_background();
     status
@@ -199,13 +201,17 @@ async fn fit(roles: &[Arc<dyn Role>]) {
     }
 }
 
-async fn serve(mut plan: Plan) -> ExitCode {
+async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     let failed = |why: String| {
         eprintln!("error: {why}");
         ExitCode::FAILURE
     };
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
+        Err(why) => return failed(why),
+    };
+    let mut hangup = match Hangup::listen() {
+        Ok(hangup) => hangup,
         Err(why) => return failed(why),
     };
     let (mut inherited, predecessor) = match inherit(&plan) {
@@ -221,7 +227,8 @@ async fn serve(mut plan: Plan) -> ExitCode {
         warn!(address, "a listener that was passed on is nobody's by the configuration, closing it");
     }
     let files = inherited.into_files();
-    let handles = match plan.handover().map(|_| bound.handles()).transpose() {
+    let handover = plan.handover().map(ToOwned::to_owned);
+    let handles = match handover.as_ref().map(|_| bound.handles()).transpose() {
         Ok(handles) => handles.unwrap_or_default(),
         Err(why) => return failed(format!("cannot keep listeners for a handover: {why}")),
     };
@@ -232,6 +239,8 @@ async fn serve(mut plan: Plan) -> ExitCode {
         tokio::spawn(mock_node::serve(listener, stop_mock));
     }
     let mut metrics = Metrics::default();
+    let of_reloads = reload::Metrics::register(&mut metrics.registry);
+    let attest = plan.attest();
     if let Some(keeper) = plan.keeper.take() {
         keeper.register(&mut metrics.registry);
         tokio::spawn(keeper.run());
@@ -239,8 +248,8 @@ async fn serve(mut plan: Plan) -> ExitCode {
     certificates.register(&mut metrics.registry);
     tokio::spawn(certificates.keep());
     let (token, tls) = plan.admin_config.take().map(|config| (config.token, config.tls)).unwrap_or_default();
-    let roles = match build(bound.roles, &mut metrics, token.as_ref()) {
-        Ok(roles) => roles,
+    let (roles, running) = match build(bound.roles, &mut metrics, token.as_ref()) {
+        Ok(built) => built,
         Err(problems) => return refuse(&problems),
     };
     let shown: Vec<Arc<dyn Role>> = roles.iter().map(|(role, _)| role.shown.clone()).collect();
@@ -267,9 +276,22 @@ async fn serve(mut plan: Plan) -> ExitCode {
     let admin = bound.admin.map(|listener| AdminPart { listener, tls: tls.clone(), token });
     let page = bound.metrics.map(|listener| (listener, tls));
     let grace = plan.shutdown_grace();
-    let mut process = Process::start(roles, admin, page, metrics.registry, grace, &alone);
+    let reloader = {
+        let shared = vec![plan.top, plan.log, plan.admin, plan.attestation];
+        Reloader::new(source, attest, of_reloads, shared, running)
+    };
+    let reload: Arc<dyn Reload> = Arc::new(reloader);
+    let registry = metrics.registry;
+    let mut process = Process::start(roles, admin, page, registry, grace, &alone, Some(reload.clone()));
     supervisor::ready(taken_over);
-    let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
+    let stop_reloads = CancellationToken::new();
+    let _reloads_end = stop_reloads.clone().drop_guard();
+    tokio::spawn(async move {
+        while stop_reloads.run_until_cancelled(hangup.next()).await.is_some() {
+            reload.reload("SIGHUP".to_owned()).await;
+        }
+    });
+    let offer = match handover.as_deref().map(|path| Offer::make(path, handles)).transpose() {
         Ok(offer) => offer,
         Err(why) => {
             // What serves goes on serving.
@@ -323,16 +345,22 @@ fn build(
     roles: Vec<(PlannedRole, Vec<Listener>)>,
     metrics: &mut Metrics,
     token: Option<&Token>,
-) -> Result<Vec<Ready>, Vec<Problem>> {
+) -> Result<(Vec<Ready>, Vec<Running>), Vec<Problem>> {
     let mut built = Vec::new();
+    let mut running = Vec::new();
     let mut problems = Vec::new();
     for (role, listeners) in roles {
         let Some(config) = role.config else { continue };
-        let key = format!("[{}] {}", role.kind.section.name, config.name());
+        let name = config.name().to_owned();
+        let key = format!("[{}] {name}", role.kind.section.name);
         match config.build(metrics, token) {
-            Ok(role) => built.push((role, listeners)),
+            Ok(one) => {
+                let (kind, settings, prepare) = (role.kind, role.settings, one.prepare.clone());
+                running.push(Running { kind, name, settings, prepare });
+                built.push((one, listeners));
+            }
             Err(what) => problems.push(Problem { origin: Origin::Default, key, what }),
         }
     }
-    if problems.is_empty() { Ok(built) } else { Err(problems) }
+    if problems.is_empty() { Ok((built, running)) } else { Err(problems) }
 }

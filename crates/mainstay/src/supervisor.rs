@@ -24,6 +24,19 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// It reads its settings anew.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(why) => warn!(%why, "cannot tell the service manager of a reload"),
+    }
+}
+
+/// It has read them; what came of it, for `systemctl status`.
+pub(crate) fn reloaded(what: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(what)]);
+}
+
 fn tell(what: &[NotifyState<'_>]) {
     if let Err(why) = sd_notify::notify(what) {
         warn!(%why, "cannot tell the service manager");

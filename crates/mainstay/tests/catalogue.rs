@@ -48,8 +48,10 @@ fn the_process_tells_of_itself_and_that_is_what_the_golden_file_says() {
     let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let mut running = Place::new().start(&[&flags[..], &ports, &tls].concat(), &[]);
     let admin = running.address("admin");
-    let page =
-        only(&ask(&admin, "GET", "/metrics", "").fine(), &["process_", "mainstay_build", "mainstay_tls_"]);
+    let page = only(
+        &ask(&admin, "GET", "/metrics", "").fine(),
+        &["process_", "mainstay_build", "mainstay_config", "mainstay_tls_"],
+    );
     let value = |name: &str| {
         let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse::<f64>().unwrap()

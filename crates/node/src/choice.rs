@@ -36,6 +36,11 @@ impl Primary {
         Self { current: None, failback_after }
     }
 
+    /// Another time from now on.
+    pub fn set_failback_after(&mut self, failback_after: Duration) {
+        self.failback_after = failback_after;
+    }
+
     /// The primary at `now`; `None` if no candidate is fit.
     pub fn choose(&mut self, candidates: &[Candidate], now: Instant) -> Option<u64> {
         let best = |ready: &dyn Fn(&Candidate) -> bool| {

@@ -224,6 +224,13 @@ impl Health {
         }
     }
 
+    /// Other numbers from now on. What was seen is judged by them when the next probe comes, which is due within the new interval.
+    pub fn set_rules(&mut self, rules: Rules, now: Instant) {
+        self.rules = rules;
+        self.pause = self.pause.min(rules.interval);
+        self.probe_at = self.probe_at.min(now + rules.interval);
+    }
+
     /// Takes a probe's outcome. Returns the former condition if it changed.
     pub fn probed(&mut self, probe: &Probe, others: Others, now: Instant) -> Option<Condition> {
         match probe {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mainstay_antelope::{Frame, Id, Kind, Message, Mode, Name, Slot};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -17,7 +18,7 @@ use crate::clock::{self, Wall};
 use crate::config::Config;
 use crate::egress::{Block, Leg, Step, begins};
 use crate::filter::{Dropped, Filter, Inward, Outward};
-use crate::outers::Outers;
+use crate::outers::{Outer, Outers};
 use crate::spread::Spread;
 use crate::state::State;
 use crate::telemetry::{self, Alarm, Telemetry};
@@ -32,7 +33,7 @@ const ASK_WITHIN: Duration = Duration::from_secs(1);
 
 /// A relay without its listener.
 pub(crate) struct Core {
-    pub(crate) config: Config,
+    config: ArcSwap<Config>,
     pub(crate) telemetry: Telemetry,
     pub(crate) stop: CancellationToken,
     /// Places for inner connections.
@@ -70,13 +71,14 @@ impl Core {
             lagging: watch::Sender::default(),
             stop: CancellationToken::new(),
             spread: config.fan_inward.then(Arc::default),
-            config,
+            config: ArcSwap::from_pointee(config),
             telemetry,
             claims,
             audit,
             wall,
         });
-        if let Some(chain) = core.config.chain_id {
+        let chain = core.config().chain_id;
+        if let Some(chain) = chain {
             core.clone().prepare(chain);
         }
         core.clone().look_at_outers();
@@ -90,19 +92,30 @@ impl Core {
             let mut looks = every(LOOK);
             loop {
                 looks.tick().await;
-                let outers = self.config.outer.len();
+                let config = self.config();
+                let outers = config.outer.len();
                 let mut behind = vec![0; outers];
                 let (lagging, shared) = {
                     let mut state = self.state();
                     for (leg, known) in state.legs() {
-                        behind[known.outer] = state.lag.behind(*leg).max(behind[known.outer]);
+                        // One that has come since isn't in this list yet.
+                        if let Some(behind) = behind.get_mut(known.outer) {
+                            *behind = state.lag.behind(*leg).max(*behind);
+                        }
                     }
-                    let shared = |outer| state.shared_with(&self.config, outer).is_some();
+                    let shared = |outer| state.shared_with(&config, outer).is_some();
                     let shared: Vec<bool> = (0..outers).map(shared).collect();
                     (state.lag.judge(clock::now()), shared)
                 };
-                for ((name, blocks), is_shared) in self.config.outer.iter().zip(behind).zip(shared) {
-                    self.telemetry.outer(name, blocks, is_shared);
+                let used: Vec<bool> = self.outers().view().map(Outer::is_used).collect();
+                for (((name, blocks), is_shared), used) in
+                    config.outer.iter().zip(behind).zip(shared).zip(used)
+                {
+                    if used {
+                        self.telemetry.outer(name, blocks, is_shared);
+                    } else {
+                        self.telemetry.forget_outer(name);
+                    }
                 }
                 self.lagging.send_replace(lagging);
             }
@@ -115,6 +128,21 @@ impl Core {
         let behind = lagging.wait_for(|lagging| lagging.contains_key(&leg)).await;
         // The sender is there as long as this is.
         behind.ok().and_then(|behind| behind.get(&leg).copied()).unwrap_or_default()
+    }
+
+    /// The settings of this moment. Outer peers keep their places in it for ever.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// From now on these settings hold; legs go on. Places in `config.outer` are those of before, with new ones behind them; of which `used` are
+    /// those that new legs may go to.
+    pub(crate) fn set_config(&self, config: Config, used: &[Arc<str>]) {
+        let config = Arc::new(config);
+        // Whoever gets a place finds its name.
+        self.config.store(config.clone());
+        self.outers().set(config.outer.iter().map(|name| used.contains(name)));
+        self.state().reconfigure(&config);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -144,7 +172,7 @@ impl Core {
         }
         let mut state = self.state();
         if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake) {
-            state.greeted_inside(&self.config, leg, frame, &handshake);
+            state.greeted_inside(&self.config(), leg, frame, &handshake);
         }
         filter.outward_shared(frame, &mut state.shared, clock::both(self.wall))
     }
@@ -158,7 +186,7 @@ impl Core {
         let mut state = self.state();
         let mut foreign = None;
         if let Ok(Message::Handshake(handshake)) = of_kind(frame, Kind::Handshake) {
-            if state.greeted_outside(&self.config, leg, &handshake) {
+            if state.greeted_outside(&self.config(), leg, &handshake) {
                 self.telemetry.chain(handshake.chain_id);
                 self.clone().prepare(handshake.chain_id);
             }
@@ -168,7 +196,7 @@ impl Core {
         if let Some(chain) = foreign {
             let outer = state.legs().get(&leg).map_or(0, |known| known.outer);
             drop(state);
-            self.alarm("chain", self.config.outer[outer].clone(), format!("is on another chain, {chain}"));
+            self.alarm("chain", self.config().outer[outer].clone(), format!("is on another chain, {chain}"));
             return done;
         }
         if let Some(Ok(header)) = frame.block_header() {
@@ -180,7 +208,7 @@ impl Core {
             let gaps = self.public(&mut state, header.producer, header.slot, None);
             drop(state);
             self.missed(&gaps);
-            if self.config.rules.producers.contains(&header.producer) {
+            if self.config().rules.producers.contains(&header.producer) {
                 self.decided.send_replace(());
             }
         } else {
@@ -203,7 +231,7 @@ impl Core {
 
     /// Whether a slot is about now.
     fn is_live(&self, slot: Slot) -> bool {
-        let (late, now, begins) = (self.config.rules.late, (self.wall)(), begins(slot));
+        let (late, now, begins) = (self.config().rules.late, (self.wall)(), begins(slot));
         let away = now.duration_since(begins).or_else(|_| begins.duration_since(now));
         away.is_ok_and(|away| away <= late)
     }
@@ -247,9 +275,9 @@ impl Core {
             let _ = ready.wait_for(|ready| *ready).await;
             self.claims.claim(bid).await
         };
-        let answer = match timeout(self.config.claims_timeout, asking).await {
+        let answer = match timeout(self.config().claims_timeout, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(Unavailable(format!("no answer within {:?}", self.config.claims_timeout))),
+            Err(_) => Err(Unavailable(format!("no answer within {:?}", self.config().claims_timeout))),
         };
         self.telemetry.claimed(&answer, asked.elapsed());
         if let Err(why) = &answer {
@@ -339,7 +367,7 @@ impl Core {
     fn prepare(self: Arc<Self>, chain: Id) {
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            for producer in &self.config.rules.producers {
+            for producer in &self.config().rules.producers {
                 while let Err(why) = self.learn(chain, *producer).await {
                     self.telemetry.waits_for_claims(&why);
                     tokio::time::sleep(ASK_AGAIN).await;

@@ -181,6 +181,11 @@ impl Egress {
         }
     }
 
+    /// Other rules from now on, for the same producers.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = Rules { producers: std::mem::take(&mut self.rules.producers), ..rules };
+    }
+
     /// The first half: steps 1 to 4. `now` is the time of day.
     pub fn before_claim(&mut self, leg: Leg, block: &Block, now: SystemTime) -> Step {
         let Some(ours) = self.ours.get(&block.producer) else {

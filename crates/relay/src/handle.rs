@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mainstay_node::{Action, Figure, Level, Operated, Refused};
+use mainstay_node::{Action, Figure, Level, Operated, Prepared, Refused};
 use serde::Serialize;
 
 use crate::clock;
-use crate::config::SECTION;
+use crate::config::{Config, SECTION};
 use crate::core::Core;
 use crate::egress::Leg;
 use crate::outers::Outer;
@@ -143,6 +143,7 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub struct Handle {
     core: Arc<Core>,
+    name: Arc<str>,
 }
 
 impl Operated for Handle {
@@ -153,22 +154,24 @@ impl Operated for Handle {
     }
 
     fn name(&self) -> &str {
-        &self.core.config.name
+        &self.name
     }
 
     fn snapshot(&self) -> Snapshot {
         let now = clock::now();
         let outers: Vec<Outer> = self.core.outers().view().cloned().collect();
         let state = self.core.state();
-        let outer = outers.iter().enumerate().map(|(place, outer)| OuterView {
-            name: self.core.config.outer[place].to_string(),
+        let config = self.core.config();
+        let used = outers.iter().enumerate().filter(|(_, outer)| outer.is_used());
+        let outer = used.map(|(place, outer)| OuterView {
+            name: config.outer[place].to_string(),
             legs: outer.legs,
             trouble: outer.trouble(now).unwrap_or_default().to_owned(),
-            shared_with: state.shared_with(&self.core.config, place).unwrap_or_default().to_owned(),
+            shared_with: state.shared_with(&config, place).unwrap_or_default().to_owned(),
         });
         let outer = outer.collect();
         Snapshot {
-            name: self.core.config.name.clone(),
+            name: self.name.to_string(),
             chain_id: state.chain().map(|chain| chain.to_string()),
             preferred: state.preferred().map(|name| name.to_string()),
             nodes: state.legs().iter().map(|(leg, known)| self.leg(&state, *leg, known)).collect(),
@@ -183,7 +186,7 @@ impl Operated for Handle {
         let seen = self.snapshot();
         let mut reasons = Vec::new();
         let fit = seen.nodes.iter().filter(|node| node.fit).count();
-        for node in &self.core.config.nodes {
+        for node in &self.core.config().nodes {
             if !seen.nodes.iter().any(|leg| leg.name == *node.name) {
                 reasons.push(format!("{} is not connected", node.name));
             }
@@ -256,7 +259,25 @@ impl Operated for Handle {
 
 impl Handle {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        let name = core.config().name.as_str().into();
+        Self { core, name }
+    }
+
+    /// Checks whether these settings can hold from now on, and prepares it. What they say of keys that aren't live is passed over.
+    ///
+    /// Legs go on, those too that go to an outer peer which is named no more: that gets no new ones.
+    ///
+    /// # Errors
+    /// Every reason why not; there is none today.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Vec<String>> {
+        let used = config.outer.clone();
+        let before = self.core.config();
+        let mut outer = before.outer.clone();
+        outer.extend(used.iter().filter(|name| !before.outer.contains(name)).cloned());
+        // How long it waits for claims is fixed: what asks them was made with it.
+        let config = Config { outer, claims_timeout: before.claims_timeout, ..config };
+        let core = self.core.clone();
+        Ok(Prepared::new(Vec::new(), move || core.set_config(config, &used)))
     }
 
     /// Prefers a node from the next round on, whatever the ranks of the settings; `None`: as these have it again.
@@ -264,7 +285,7 @@ impl Handle {
     /// # Errors
     /// No node that is connected, or in the settings, is called so.
     pub fn prefer(&self, node: Option<&str>) -> Result<(), Refused> {
-        let config = &self.core.config;
+        let config = self.core.config();
         let mut state = self.core.state();
         if let Some(name) = node {
             let connected = state.legs().values().any(|known| &*known.name == name);
@@ -272,12 +293,13 @@ impl Handle {
                 return Err(Refused::NoSuchNode(name.to_owned()));
             }
         }
-        state.prefer(config, node.map(Arc::from));
+        state.prefer(&config, node.map(Arc::from));
         Ok(())
     }
 
     fn claims(&self, state: &State, now: Instant) -> ClaimsView {
-        let place = &self.core.config.claims;
+        let config = self.core.config();
+        let place = &config.claims;
         let failed = state.claims_failed.as_ref();
         ClaimsView {
             place: place.to_string(),
@@ -298,7 +320,7 @@ impl Handle {
             since_seconds: clock::now().saturating_duration_since(known.since).as_secs(),
             head: known.inner.version.map(|_| known.inner.head),
             peer: known.peer.to_string(),
-            outer: self.core.config.outer[known.outer].to_string(),
+            outer: self.core.config().outer[known.outer].to_string(),
             rank: known.rank,
             inner: side(&known.inner),
             outside: side(&known.outside),

@@ -20,7 +20,7 @@ impl Core {
                 user.beat += 1;
                 if let Err(why) = self.look_at_siblings(&user).await {
                     // Nothing hangs on it, and where claims don't answer that is an alarm already.
-                    tracing::debug!(relay = self.config.name, %why, "can't see whether other relays use the same outer peers");
+                    tracing::debug!(relay = self.config().name, %why, "can't see whether other relays use the same outer peers");
                 }
             }
         }));
@@ -30,10 +30,11 @@ impl Core {
         let (chain, peers) = {
             let state = self.state();
             let Some(chain) = state.chain() else { return Ok(()) };
-            let peers = (0..self.config.outer.len()).flat_map(|outer| state.known_as(&self.config, outer));
+            let peers =
+                (0..self.config().outer.len()).flat_map(|outer| state.known_as(&self.config(), outer));
             (chain, peers.collect::<BTreeSet<String>>())
         };
-        let producers = &self.config.rules.producers;
+        let producers = &self.config().rules.producers;
         let what = peers.iter().flat_map(|peer| producers.iter().map(|producer| (*producer, peer.clone())));
         let uses = Uses { chain, user: user.clone(), what: what.collect() };
         let answer = self.claims.using(uses).await?;
@@ -49,13 +50,13 @@ impl Core {
         for (peer, sibling) in news {
             let outer = {
                 let state = self.state();
-                (0..self.config.outer.len())
-                    .find(|outer| state.known_as(&self.config, *outer).contains(&peer))
+                (0..self.config().outer.len())
+                    .find(|outer| state.known_as(&self.config(), *outer).contains(&peer))
             };
             let Some(outer) = outer.filter(|outer| told.insert(*outer)) else { continue };
             let what =
                 format!("is used by another relay too, {sibling}: give each relay outer peers of its own");
-            self.alarm("shared_outer", self.config.outer[outer].clone(), what);
+            self.alarm("shared_outer", self.config().outer[outer].clone(), what);
         }
         Ok(())
     }
@@ -63,7 +64,7 @@ impl Core {
     /// What other relays' operators know this one by.
     fn called(&self) -> String {
         let host = rustix::system::uname();
-        format!("{} on {}", self.config.name, host.nodename().to_string_lossy())
+        format!("{} on {}", self.config().name, host.nodename().to_string_lossy())
     }
 }
 

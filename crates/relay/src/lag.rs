@@ -43,6 +43,11 @@ impl Lag {
         Self { blocks, time, legs: BTreeMap::new() }
     }
 
+    /// As in [`Lag::of`], from now on.
+    pub fn set(&mut self, blocks: u32, time: Duration) {
+        (self.blocks, self.time) = (blocks, time);
+    }
+
     /// A leg is there.
     pub fn opened(&mut self, leg: Leg) {
         self.legs.insert(leg, Shown::default());

@@ -133,9 +133,9 @@ where
 {
     let stop = core.stop.clone();
     let (reader, writer) = split(stream);
-    let mut inner = Ends::new(reader, writer, core.config.stall_timeout);
+    let mut inner = Ends::new(reader, writer, core.config().stall_timeout);
     let opening = async {
-        let first = match inner.intake.first(core.config.first_frame_timeout).await {
+        let first = match inner.intake.first(core.config().first_frame_timeout).await {
             Ok(first) => first,
             Err(ended) => {
                 let (word, what) = refusal(&ended);
@@ -154,14 +154,14 @@ where
         return;
     };
     let (reader, writer) = stream.into_split();
-    let mut outer = Ends::new(reader, writer, core.config.stall_timeout);
+    let mut outer = Ends::new(reader, writer, core.config().stall_timeout);
     let (leg, filter) = {
         let mut state = core.state();
-        state.open(&core.config, peer.clone(), placed.outer, clock::now())
+        state.open(&core.config(), peer.clone(), placed.outer, clock::now())
     };
     let line = core.spread.as_ref().map(|spread| spread.opened(leg));
     let open = Open { core: core.clone(), leg };
-    let name = core.config.outer[placed.outer].clone();
+    let name = core.config().outer[placed.outer].clone();
     core.telemetry.opened(leg, &peer, &name);
     let pass = Passage { core: &core, leg, filter: Mutex::new(filter), line, outer: placed.outer };
     let end = tokio::select! {
@@ -197,15 +197,15 @@ async fn dial(core: &Arc<Core>) -> Option<(Placed, TcpStream)> {
     loop {
         let outer = core.outers().take(&tried, clock::now())?;
         let placed = Placed { core: core.clone(), outer };
-        let name = &core.config.outer[outer];
-        let why = match timeout(core.config.connect_timeout, TcpStream::connect(&**name)).await {
+        let name = &core.config().outer[outer];
+        let why = match timeout(core.config().connect_timeout, TcpStream::connect(&**name)).await {
             Ok(Ok(stream)) => {
                 // Only latency is lost where it cannot be set.
                 let _ = stream.set_nodelay(true);
                 return Some((placed, stream));
             }
             Ok(Err(why)) => why.to_string(),
-            Err(_) => format!("no connection within {:?}", core.config.connect_timeout),
+            Err(_) => format!("no connection within {:?}", core.config().connect_timeout),
         };
         core.telemetry.unreachable(name, &why);
         core.outers().failed(outer, why, clock::now());
@@ -251,7 +251,7 @@ impl Passage<'_> {
         let inner = |ended| End { side: Side::Inner, why: Why::Ended(ended) };
         let mut decided = self.core.watch_decided();
         let mut next = Some(first);
-        let mut shown = Shown::new(self.core.config.peer_keys.clone());
+        let mut shown = Shown::new(self.core.config().peer_keys.clone());
         // When the blocks of ours were here that wait to be written.
         let mut here = Vec::new();
         loop {
@@ -303,7 +303,7 @@ impl Passage<'_> {
             if let Err(end) = self.write(to, &mut here).await {
                 return end;
             }
-            next = match from.more(self.core.config.silence_timeout).await.and_then(|_| from.here()) {
+            next = match from.more(self.core.config().silence_timeout).await.and_then(|_| from.here()) {
                 Ok(next) => next,
                 Err(ended) => return inner(ended),
             };
@@ -357,7 +357,7 @@ impl Passage<'_> {
             if let Err(end) = self.write_in(to).await {
                 return end;
             }
-            let config = &self.core.config;
+            let config = &self.core.config();
             let within = if greeted { config.silence_timeout } else { config.first_frame_timeout };
             let until = Instant::now() + within;
             loop {

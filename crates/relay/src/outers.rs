@@ -17,6 +17,8 @@ pub struct Outer {
     /// Legs that it has, or is being connected to for.
     pub legs: usize,
     failed: Option<Failure>,
+    /// The settings have it no more: its legs go on, and it gets no other.
+    is_left: bool,
 }
 
 /// How an outer peer failed.
@@ -35,10 +37,16 @@ impl Outer {
         (now.saturating_duration_since(failure.at) < avoided).then_some(failure.at)
     }
 
+    /// Whether the settings have it, or a leg still goes to it.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        !self.is_left || self.legs > 0
+    }
+
     /// Why it is avoided, if it is.
     #[must_use]
     pub fn trouble(&self, now: Instant) -> Option<&str> {
-        let failure = self.failed.as_ref()?;
+        let failure = self.failed.as_ref().filter(|_| !self.is_left)?;
         self.avoided(now).map(|_| failure.why.as_str())
     }
 }
@@ -50,9 +58,25 @@ impl Outers {
         Self(vec![Outer::default(); peers])
     }
 
+    /// Says of each place whether new legs may go there; there may be more places than before, never fewer.
+    pub fn set(&mut self, used: impl IntoIterator<Item = bool>) {
+        for (place, used) in used.into_iter().enumerate() {
+            if place == self.0.len() {
+                self.0.push(Outer::default());
+            }
+            if let Some(outer) = self.0.get_mut(place) {
+                if outer.is_left && used {
+                    outer.failed = None;
+                }
+                outer.is_left = !used;
+            }
+        }
+    }
+
     /// The peer to try next for a leg, whose it then is until [`Outers::left`]; of those that failed lately the one that did so first.
     pub fn take(&mut self, tried: &[usize], now: Instant) -> Option<usize> {
-        let free = self.0.iter().enumerate().filter(|(place, _)| !tried.contains(place));
+        let free =
+            self.0.iter().enumerate().filter(|(place, outer)| !tried.contains(place) && !outer.is_left);
         let (place, _) = free.min_by_key(|(_, outer)| (outer.avoided(now), outer.legs))?;
         self.0[place].legs += 1;
         Some(place)
@@ -131,6 +155,25 @@ mod tests {
     }
 
     /// One that is behind says something as soon as it is connected to, and is behind still.
+    #[test]
+    fn who_is_named_no_more_keeps_its_place_and_gets_no_leg() {
+        let (mut outers, now) = (Outers::new(2), Instant::now());
+        assert_eq!(outers.take(&[], now), Some(0));
+        outers.set([false, true, true]);
+        let taken: Vec<Option<usize>> = (0..3).map(|_| outers.take(&[], now)).collect();
+        assert_eq!(taken, [Some(1), Some(2), Some(1)]);
+        outers.failed(0, "refused".to_owned(), now);
+        let used = |outers: &Outers| outers.view().map(Outer::is_used).collect::<Vec<_>>();
+        assert_eq!(
+            (used(&outers), outers.view().filter_map(|outer| outer.trouble(now)).count()),
+            (vec![true; 3], 0)
+        );
+        outers.left(0);
+        assert_eq!(used(&outers), [false, true, true]);
+        outers.set([true, true, false]);
+        assert_eq!(outers.take(&[], now), Some(0), "back, and what it did before is forgotten");
+    }
+
     #[test]
     fn who_was_behind_is_taken_last_for_longer_whatever_it_says() {
         let (mut outers, start) = (Outers::new(2), Instant::now());

@@ -61,7 +61,7 @@ impl Relay {
     /// of `unix` if there is one.
     pub async fn serve(self, listeners: Vec<Listener>, stop: CancellationToken, grace: Duration) {
         let mut legs = Legs { core: self.core.clone(), serving: JoinSet::new() };
-        let config = &self.core.config;
+        let config = self.core.config();
         let mut inner =
             Inner::new(listeners, config.admission.clone(), config.tls.clone(), config.first_frame_timeout);
         loop {

@@ -211,7 +211,18 @@ impl State {
         self.rank(config);
     }
 
-    /// The node that an operator prefers.
+    /// Other settings from now on: legs get other names and ranks, blocks are judged by other rules.
+    pub(crate) fn reconfigure(&mut self, config: &Config) {
+        self.shared.egress.set_rules(config.rules.clone());
+        self.lag.set(config.outer_lag, config.outer_lag_time);
+        for known in self.legs.values_mut() {
+            let told = (!known.inner.agent.is_empty()).then_some(&known.inner);
+            known.name = name(config, &known.peer, told);
+        }
+        self.rank(config);
+    }
+
+    /// Which node is preferred.
     pub(crate) fn preferred(&self) -> Option<&Arc<str>> {
         self.preferred.as_ref()
     }

@@ -277,6 +277,12 @@ impl Telemetry {
         self.metrics.outer_shared.get_or_create(&labels).set(is_shared.into());
     }
 
+    /// The settings have an outer peer no more, and no leg goes to it.
+    pub(crate) fn forget_outer(&self, outer: &str) {
+        let labels = OuterLabels { relay: self.relay.clone(), outer: outer.to_owned() };
+        self.metrics.outer_behind.remove(&labels);
+    }
+
     /// An outer peer couldn't be reached.
     pub(crate) fn unreachable(&self, outer: &str, why: &str) {
         tracing::warn!(relay = self.relay, node = outer, why, "outer peer can't be reached");

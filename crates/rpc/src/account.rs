@@ -139,7 +139,7 @@ impl Account {
         // The names are those of prio-load-balancer's lines, those of its README too.
         tracing::info!(
             rpc = core.telemetry.name(),
-            service = core.config.log_service.as_deref(),
+            service = core.fixed.log_service.as_deref(),
             reqID = self.id.to_str().ok(),
             requestIsHighPrio = self.lane == Lane::High,
             requestIsFastTrack = self.lane == Lane::FastTrack,

@@ -58,7 +58,7 @@ pub(crate) async fn answer(
                 continue;
             }
         };
-        let job = whole.part(core, path, given, id, call.raw);
+        let job = whole.part(path, given, id, call.raw);
         let mut account = Account::new(core.clone(), job.lane, job.since, job.body.len(), id.clone());
         // All of them enter in their order, before any of them is waited for.
         let place = tries::enter(core, &job, &mut account);

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use arc_swap::{ArcSwap, Guard};
 use mainstay_node::{Condition, Health, health};
 use mainstay_wire::client;
+use mainstay_wire::server::Tls;
 use tokio_util::sync::CancellationToken;
 
+use crate::classify::Rule;
 use crate::clock;
 use crate::config::Config;
 use crate::gauges::{NodeGauges, Shown, Source};
@@ -27,17 +30,73 @@ pub type Verify = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// The nodes in the order of the list.
 pub(crate) type Nodes = Arc<Vec<Arc<Node>>>;
 
+/// Settings that hold until a reload, and what hangs on them. A request goes on with those that it began with.
+pub(crate) struct Live {
+    pub(crate) config: Config,
+    /// The buckets of the rules that have a rate.
+    pub(crate) rates: Vec<Option<Arc<Mutex<Limits>>>>,
+}
+
+impl Live {
+    /// A rule that was there before, whatever its place, keeps its buckets.
+    fn new(config: Config, before: Option<&Self>) -> Self {
+        let now = clock::now();
+        let kept = |nth: usize, rule: &Rule| {
+            let before = before?;
+            let rules = &before.config.rules;
+            let same_place = rules.get(nth).filter(|old| *old == rule).map(|_| nth);
+            let at = same_place.or_else(|| rules.iter().position(|old| old == rule))?;
+            before.rates.get(at)?.clone()
+        };
+        let of = |(nth, rule): (usize, &Rule)| {
+            let fresh = |rate| Arc::new(Mutex::new(Limits::new(rate, now)));
+            rule.rate.map(|rate| kept(nth, rule).unwrap_or_else(|| fresh(rate)))
+        };
+        let rates = config.rules.iter().enumerate().map(of).collect();
+        Self { config, rates }
+    }
+}
+
+/// Settings of the start, for the keys that need a restart.
+pub(crate) struct Fixed {
+    pub(crate) name: String,
+    pub(crate) listen: String,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) log_service: Option<String>,
+    pub(crate) max_connections: usize,
+    /// How connections to nodes are kept.
+    pub(crate) client: client::Options,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            name: config.name.clone(),
+            listen: config.listen.to_string(),
+            tls: config.tls.clone(),
+            log_service: config.log_service.clone(),
+            max_connections: config.max_connections,
+            client: client::Options {
+                max_idle: config.node_max_idle,
+                idle_timeout: config.node_idle_timeout,
+                attest: config.attest.clone(),
+                tls: config.node_tls.clone(),
+                ..client::Options::default()
+            },
+        }
+    }
+}
+
 /// Shared state of one role.
 pub(crate) struct Core {
-    pub(crate) config: Config,
+    pub(crate) fixed: Fixed,
+    live: ArcSwap<Live>,
     pub(crate) queue: Queue,
     pub(crate) telemetry: Telemetry,
     /// The list of nodes, and what makes nodes of it.
     pub(crate) members: Members,
     /// Who may change nodes from elsewhere; `None`: nobody.
     pub(crate) verify: Option<Verify>,
-    /// The buckets of the rules that have a rate.
-    pub(crate) rates: Vec<Option<Mutex<Limits>>>,
     pub(crate) own_headers: OwnHeaders,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
@@ -58,23 +117,40 @@ impl Core {
         members: Members,
         verify: Option<Verify>,
     ) -> Self {
-        let now = clock::now();
-        let rates = config
-            .rules
-            .iter()
-            .map(|rule| rule.rate.map(|rate| Mutex::new(Limits::new(rate, now))))
-            .collect();
         Self {
             queue: Queue::new(config.queue),
             telemetry,
             members,
             verify,
-            rates,
             own_headers: OwnHeaders::new(),
             stop: CancellationToken::new(),
             nodes: RwLock::default(),
             ids: Ids { process: RandomState::new().build_hasher().finish(), next: AtomicU64::new(1) },
-            config,
+            fixed: Fixed::of(&config),
+            live: ArcSwap::from_pointee(Live::new(config, None)),
+        }
+    }
+
+    /// The settings of this moment.
+    pub(crate) fn live(&self) -> Guard<Arc<Live>> {
+        self.live.load()
+    }
+
+    /// The same, to be kept for as long as a request goes on.
+    pub(crate) fn live_of_now(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// From now on these settings hold; the list of nodes is not touched.
+    pub(crate) fn set_config(&self, config: Config) {
+        let (queue, health) = (config.queue, config.health);
+        let before = self.live_of_now();
+        self.live.store(Arc::new(Live::new(config, Some(&before))));
+        let now = clock::now();
+        self.queue.set_options(queue, now);
+        for node in self.nodes().iter() {
+            node.state().health.set_rules(health, now);
+            node.probe.notify_one();
         }
     }
 
@@ -107,13 +183,7 @@ impl Core {
 
     /// How connections to nodes are kept.
     pub(crate) fn client_options(&self) -> client::Options {
-        client::Options {
-            max_idle: self.config.node_max_idle,
-            idle_timeout: self.config.node_idle_timeout,
-            attest: self.config.attest.clone(),
-            tls: self.config.node_tls.clone(),
-            ..client::Options::default()
-        }
+        self.fixed.client.clone()
     }
 
     /// What every node works on and may work on. Nobody looks at the clock while nobody waits, so it is brought up to date.

@@ -82,6 +82,14 @@ impl<T> Dispatch<T> {
         Self { lanes: Lanes::new(rules), pool: Pool::new(slow_start), refuse_when_unfit, arrivals: 0 }
     }
 
+    /// Other options from now on. Who waits stays, beyond a lane's limit too. Ask [`Dispatch::next`].
+    pub fn set_options(&mut self, options: Options, now: Instant) {
+        let Options { rules, slow_start, refuse_when_unfit } = options;
+        self.lanes.set_rules(rules);
+        self.pool.set_slow_start(slow_start, now);
+        self.refuse_when_unfit = refuse_when_unfit;
+    }
+
     /// A new request, which gets its place in the order of arrival; `waiter` makes who waits for it, if it has to wait. Asks
     /// nothing of [`Dispatch::next`].
     #[inline]

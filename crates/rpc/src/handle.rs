@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_node::{Action, Condition, Figure, Level, Operated, Refused};
+use mainstay_node::{Action, Condition, Figure, Level, Operated, Prepared, Refused, node_change};
 use mainstay_store::Reach;
 use mainstay_wire::client::Attestation;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock;
-use crate::config::SECTION;
+use crate::config::{Config, SECTION};
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::node::{self, Node};
@@ -107,7 +107,7 @@ impl Operated for Handle {
     }
 
     fn name(&self) -> &str {
-        &self.core.config.name
+        &self.core.fixed.name
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -118,7 +118,7 @@ impl Operated for Handle {
         let reach = core.members.reach();
         Snapshot {
             name: self.name().to_owned(),
-            listen: core.config.listen.to_string(),
+            listen: core.fixed.listen.clone(),
             lanes: Lane::ALL
                 .map(|lane| LaneView {
                     lane: lane.word(),
@@ -129,7 +129,7 @@ impl Operated for Handle {
             nodes: core
                 .nodes()
                 .iter()
-                .filter_map(|node| view(node, &loads, core.config.attest.as_ref()))
+                .filter_map(|node| view(node, &loads, core.fixed.client.attest.as_ref()))
                 .collect(),
             store: StoreView {
                 place: core.members.place().to_owned(),
@@ -214,6 +214,39 @@ impl Operated for Handle {
 impl Handle {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core }
+    }
+
+    /// Checks whether these settings can hold from now on, and prepares it. What they say of keys that aren't live is passed over.
+    ///
+    /// Nodes that they have and the ones before hadn't are put on the list, those that they have no more are taken off it, for all
+    /// instances that share it; as long as it can't be reached this instance goes by them alone.
+    ///
+    /// # Errors
+    /// Every reason why not.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Vec<String>> {
+        let before = self.core.live_of_now();
+        let running = self.core.nodes();
+        let change = node_change(
+            &before.config.nodes,
+            &config.nodes,
+            &running,
+            Upstream::is_same,
+            |old, new| old.workers == new.workers,
+            |node, upstream| node.uris().upstream.is_same(upstream),
+        );
+        let unusable = |upstream: &Upstream| {
+            let why = node::client(upstream, &self.core.client_options()).err()?;
+            Some(format!("{}: {why}", upstream.shown()))
+        };
+        let problems: Vec<String> = change.added.iter().filter_map(unusable).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let core = self.core.clone();
+        Ok(Prepared::new(Vec::new(), move || {
+            core.set_config(config);
+            core.members.reload(&core, change);
+        }))
     }
 
     /// Adds a node, for all instances that share the list. One that is there already is left as it is.

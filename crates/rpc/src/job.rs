@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay_wire::client::Lines;
 
 use crate::classify::{Class, Request, Rule, classify};
-use crate::core::Core;
+use crate::core::{Core, Live};
 use crate::lane::Lane;
 use crate::limits::Exceeded;
 use crate::nature::{Methods, Nature};
@@ -31,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) body: Bytes,
     /// What the node gets.
     pub(crate) lines: Lines,
+    /// The settings that it began with.
+    pub(crate) live: Arc<Live>,
     /// Read from the body when it is asked for, which is when a try has failed.
     nature: OnceLock<Nature>,
 }
@@ -41,34 +43,28 @@ impl Job {
     /// # Errors
     /// A rule's rate is used up.
     pub(crate) fn new(
-        core: &Core,
+        live: Arc<Live>,
         path: &str,
         given: &HeaderMap,
         id: &HeaderValue,
         body: Bytes,
         since: Instant,
     ) -> Result<Self, (Lane, Exceeded)> {
-        let class = class(core, path, given, &body);
-        count(core, &class, since).map_err(|exceeded| (class.lane, exceeded))?;
-        let lines = lines(core, given, id, given.get_all(ACCEPT_ENCODING));
-        let deadline = since + core.config.request_timeout;
-        Ok(Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature) })
+        let class = class(&live, path, given, &body);
+        count(&live, &class, since).map_err(|exceeded| (class.lane, exceeded))?;
+        let lines = lines(&live, given, id, given.get_all(ACCEPT_ENCODING));
+        let deadline = since + live.config.request_timeout;
+        Ok(Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature), live })
     }
 
     /// One call of it, as a request of its own; its rate has been counted. The answer will be read, so it has to come as it is:
     /// without the client's `Accept-Encoding`.
-    pub(crate) fn part(
-        &self,
-        core: &Core,
-        path: &str,
-        given: &HeaderMap,
-        id: &HeaderValue,
-        body: Bytes,
-    ) -> Self {
-        let class = class(core, path, given, &body);
-        let lines = lines(core, given, id, []);
+    pub(crate) fn part(&self, path: &str, given: &HeaderMap, id: &HeaderValue, body: Bytes) -> Self {
+        let live = self.live.clone();
+        let class = class(&live, path, given, &body);
+        let lines = lines(&live, given, id, []);
         let (since, deadline) = (self.since, self.deadline);
-        Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature) }
+        Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature), live }
     }
 
     /// What may be done with it.
@@ -77,8 +73,8 @@ impl Job {
     }
 }
 
-fn class(core: &Core, path: &str, given: &HeaderMap, body: &Bytes) -> Class {
-    let rules = &core.config.rules;
+fn class(live: &Live, path: &str, given: &HeaderMap, body: &Bytes) -> Class {
+    let rules = &live.config.rules;
     let asked = rules.iter().any(Rule::asks_for_methods);
     let methods = if asked { Methods::read(body) } else { Methods::default() };
     classify(rules, &Request { path, headers: given, methods: &methods })
@@ -97,13 +93,13 @@ pub(crate) fn id(core: &Arc<Core>, given: &HeaderMap) -> HeaderValue {
 /// What the node gets of a request's headers: encodings that its client can read, id, and those that the operator wants. Its body
 /// is called JSON unless the type is among those: `curl -d` says that it is a form, which nodes refuse.
 fn lines<'a>(
-    core: &Core,
+    live: &Live,
     given: &'a HeaderMap,
     id: &HeaderValue,
     encodings: impl IntoIterator<Item = &'a HeaderValue>,
 ) -> Lines {
     let mut lines = Lines::new();
-    let forwarded = &core.config.forward_headers;
+    let forwarded = &live.config.forward_headers;
     for name in [CONTENT_TYPE, ACCEPT] {
         if !(forwarded.contains(&name) && given.contains_key(&name)) {
             lines.add(&name, &JSON);
@@ -118,9 +114,9 @@ fn lines<'a>(
 }
 
 /// Counts it for every rate that it falls under.
-fn count(core: &Core, class: &Class, now: Instant) -> Result<(), Exceeded> {
+fn count(live: &Live, class: &Class, now: Instant) -> Result<(), Exceeded> {
     for counted in &class.limits {
-        if let Some(Some(limits)) = core.rates.get(counted.rule) {
+        if let Some(Some(limits)) = live.rates.get(counted.rule) {
             lock(limits).take(&counted.key, counted.times, now)?;
         }
     }

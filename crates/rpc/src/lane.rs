@@ -95,6 +95,11 @@ impl Turn {
         Self { ratio, fast: 0, aged: false }
     }
 
+    /// Another ratio from the next turn on.
+    pub fn set_ratio(&mut self, ratio: Ratio) {
+        self.ratio = ratio;
+    }
+
     /// The lane whose first request goes now, which counts as its turn; `None` if none waits.
     #[inline]
     pub fn next(&mut self, waiting: Waiting) -> Option<Lane> {

@@ -107,6 +107,12 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Other rules from now on. Only new requests are refused for its limits.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.turn.set_ratio(rules.ratio);
+    }
+
     /// Whether a new request may wait.
     ///
     /// # Errors

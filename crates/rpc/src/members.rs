@@ -12,8 +12,9 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use mainstay_node::NodeChange;
 use mainstay_store::{Fleet, Listed, NodeList, Portion, Reach, Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::core::Core;
@@ -30,13 +31,17 @@ pub(crate) struct Members {
     store: Arc<dyn Store>,
     list: OnceLock<NodeList>,
     opened: watch::Sender<bool>,
+    /// There is something to put on the list, or to take off it.
+    owes: Notify,
     /// Held while the pool is made what the list says.
     state: Mutex<State>,
 }
 
 struct State {
-    /// Nodes of the settings that aren't on the list yet.
+    /// Nodes of the settings that aren't on the list yet, or with other workers.
     pending: Vec<Upstream>,
+    /// Nodes that the settings have no more and that are on the list still.
+    dropping: Vec<Upstream>,
     /// It was said that they aren't.
     told: bool,
     /// Texts on the list that are no nodes, of which that was said.
@@ -45,6 +50,13 @@ struct State {
     leaving: Vec<(Upstream, NodeId)>,
     /// This instance's part of all slots.
     portion: Portion,
+}
+
+impl State {
+    /// Whether the list isn't yet what the settings want of it.
+    fn owes(&self) -> bool {
+        !self.pending.is_empty() || !self.dropping.is_empty()
+    }
 }
 
 /// Whether two URIs mean one node.
@@ -58,8 +70,21 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 impl Members {
     pub(crate) fn new(store: Arc<dyn Store>, nodes: Vec<Upstream>, shared: bool) -> Self {
         let portion = if shared { Portion::NONE } else { Portion::ALL };
-        let state = State { pending: nodes, told: false, left_out: Vec::new(), leaving: Vec::new(), portion };
-        Self { store, list: OnceLock::new(), opened: watch::Sender::new(false), state: Mutex::new(state) }
+        let state = State {
+            pending: nodes,
+            dropping: Vec::new(),
+            told: false,
+            left_out: Vec::new(),
+            leaving: Vec::new(),
+            portion,
+        };
+        Self {
+            store,
+            list: OnceLock::new(),
+            opened: watch::Sender::new(false),
+            owes: Notify::new(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Whether the list can be reached.
@@ -129,8 +154,9 @@ impl Members {
         // The store has lost the list, and couldn't be given it again.
         let mut is_owed = false;
         loop {
-            let waits = is_owed || !lock(&members.state).pending.is_empty();
+            let waits = is_owed || lock(&members.state).owes();
             tokio::select! {
+                () = members.owes.notified() => members.store_pending(list).await,
                 changed = watch.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if waits => members.store_pending(list).await,
                 () = core.stop.cancelled() => return,
@@ -147,7 +173,8 @@ impl Members {
 
     /// Names the nodes that are on the list and not in the settings: one that was taken out of those stays.
     fn tell_kept(&self, core: &Core, listed: &Listed) {
-        let others = |upstream: &Upstream| !core.config.nodes.iter().any(|other| other.is_same(upstream));
+        let live = core.live();
+        let others = |upstream: &Upstream| !live.config.nodes.iter().any(|other| other.is_same(upstream));
         let kept = listed.nodes.iter().filter_map(|text| Upstream::parse(text).ok()).filter(others);
         let kept: Vec<String> = kept.map(|upstream| upstream.shown()).collect();
         if !kept.is_empty() {
@@ -186,12 +213,17 @@ impl Members {
 
     /// Puts the nodes of the settings on the list. Where it has one already, with other workers, the settings' are right.
     async fn store_pending(&self, list: &NodeList) {
-        let pending = lock(&self.state).pending.clone();
-        if pending.is_empty() {
-            return;
-        }
+        let (pending, dropping) = {
+            let state = lock(&self.state);
+            if !state.owes() {
+                return;
+            }
+            (state.pending.clone(), state.dropping.clone())
+        };
         let edited = list.edit(|nodes| {
             let before = nodes.clone();
+            let drops = |text: &String| dropping.iter().any(|upstream| same(upstream.stored(), text));
+            nodes.retain(|text| !drops(text));
             for upstream in &pending {
                 let is_it =
                     |text: &&mut String| Upstream::parse(text).is_ok_and(|other| other.is_same(upstream));
@@ -205,7 +237,13 @@ impl Members {
             *nodes != before
         });
         match edited.await {
-            Ok(_) => lock(&self.state).pending.clear(),
+            Ok(_) => {
+                let mut state = lock(&self.state);
+                // What another reload has asked for meanwhile is owed still.
+                state.pending.retain(|upstream| !pending.contains(upstream));
+                state.dropping.retain(|upstream| !dropping.contains(upstream));
+                state.told = false;
+            }
             Err(error) if !std::mem::replace(&mut lock(&self.state).told, true) => {
                 tracing::warn!(%error, "the nodes of the settings are served, and not on the shared list yet");
             }
@@ -232,9 +270,12 @@ impl Members {
             }
         }
         state.left_out = left_out;
+        wanted.retain(|upstream| !state.dropping.iter().any(|dropped| dropped.is_same(upstream)));
         for upstream in &state.pending {
-            if !wanted.iter().any(|other| other.is_same(upstream)) {
-                wanted.push(upstream.clone());
+            match wanted.iter_mut().find(|other| other.is_same(upstream)) {
+                Some(listed) if listed.workers != upstream.workers => *listed = upstream.clone(),
+                Some(_) => {}
+                None => wanted.push(upstream.clone()),
             }
         }
         let before = core.nodes();
@@ -282,10 +323,35 @@ impl Members {
         core.queue.change(now, |pool| pool.set_workers(node.id, workers, now));
     }
 
+    /// The settings have other nodes than before: that holds here at once, and for others as soon as it is on the list.
+    pub(crate) fn reload(&self, core: &Arc<Core>, change: NodeChange<Upstream>) {
+        {
+            let mut state = lock(&self.state);
+            let NodeChange { added, removed, changed } = change;
+            for upstream in added.into_iter().chain(changed) {
+                state.pending.retain(|other| !other.is_same(&upstream));
+                state.dropping.retain(|other| !other.is_same(&upstream));
+                state.pending.push(upstream);
+            }
+            for upstream in removed {
+                state.pending.retain(|other| !other.is_same(&upstream));
+                state.dropping.push(upstream);
+            }
+        }
+        if let Some(list) = self.list.get() {
+            self.apply(core, &list.current());
+        }
+        // Those without workers of their own may have others now.
+        let portion = lock(&self.state).portion;
+        self.share(core, portion);
+        self.owes.notify_one();
+    }
+
     /// Puts a node on the list.
     pub(crate) async fn add(&self, core: &Arc<Core>, text: &str) -> Result<(), StoreError> {
         let list = self.opened().await;
         list.add(text).await?;
+        lock(&self.state).dropping.retain(|upstream| !same(upstream.stored(), text));
         self.apply(core, &list.current());
         Ok(())
     }
@@ -324,12 +390,12 @@ fn make(core: &Core, state: &mut State, name: String, uris: Arc<Uris>) -> Option
     state.leaving.retain(|(_, other)| *other != id);
     let metrics = core.telemetry.node(&name);
     let parts = Parts { name, uris, client, id, metrics, removed: core.stop.child_token() };
-    Some(Arc::new(Node::new(parts, core.config.health, now)))
+    Some(Arc::new(Node::new(parts, core.live().config.health, now)))
 }
 
 /// How many slots of a node this instance has.
 fn workers(core: &Core, upstream: &Upstream, portion: Portion) -> u32 {
-    portion.slots(upstream.workers.unwrap_or(core.config.node_workers), upstream.url.as_str())
+    portion.slots(upstream.workers.unwrap_or_else(|| core.live().config.node_workers), upstream.url.as_str())
 }
 
 /// A name that no other node has.

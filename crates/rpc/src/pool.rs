@@ -89,6 +89,12 @@ impl Pool {
         Self { members, slow_start, configured: 0, usable: 0, free: 0, turn: 0, freed: 0, next_change: None }
     }
 
+    /// Over another time nodes that come back get their slots, those too that are about to.
+    pub fn set_slow_start(&mut self, slow_start: Duration, now: Instant) {
+        self.slow_start = slow_start;
+        self.look_at_clock(now);
+    }
+
     /// Adds a node.
     pub fn add(&mut self, workers: u32, fit: bool) -> NodeId {
         let slots = Slots::new(workers, fit);

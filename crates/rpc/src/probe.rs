@@ -35,7 +35,7 @@ pub(crate) async fn run(core: Arc<Core>, node: Arc<Node>) {
                 let state = node.state();
                 (state.health.probe_at(), *state.health.condition() == Condition::Fit)
             };
-            let is_asked = core.config.probes != Probes::None || !is_fit;
+            let is_asked = core.live().config.probes != Probes::None || !is_fit;
             tokio::select! {
                 () = tokio::time::sleep_until(Instant::from_std(at)), if is_asked => once(&core, &node).await,
                 () = node.probe.notified() => {}
@@ -52,9 +52,9 @@ pub(crate) async fn run(core: Arc<Core>, node: Arc<Node>) {
 pub(crate) async fn once(core: &Core, node: &Node) {
     let upstream = &node.uris().upstream;
     let limit = if upstream.proves.is_some() { ATTESTED_CONNECT } else { LIMIT };
-    let limit = limit.min(core.config.retry.try_timeout);
+    let limit = limit.min(core.live().config.retry.try_timeout);
     let began = Instant::now();
-    let probe = match core.config.probes {
+    let probe = match core.live().config.probes {
         Probes::Ethereum => ethereum(&node.client, limit).await,
         Probes::NetVersion => net_version(&node.client, limit).await,
         Probes::None => connects(&node.client, upstream, limit).await,
@@ -65,7 +65,7 @@ pub(crate) async fn once(core: &Core, node: &Node) {
     let others = core.others(node, probe.as_ref().copied().unwrap_or_default());
     core.observe(node, |health, now| health.probed(&probe, others, now));
     let is_unknown = node.state().client.is_none();
-    if core.config.probes == Probes::Ethereum && probe.is_ok() && is_unknown {
+    if core.live().config.probes == Probes::Ethereum && probe.is_ok() && is_unknown {
         let version = question(&node.client, CLIENT_VERSION, limit).await;
         let version = version.ok().flatten().and_then(|version| envelope::string(&version));
         node.state().client = version.filter(|version| version.len() <= LONGEST_VERSION);
@@ -77,9 +77,9 @@ pub(crate) async fn once(core: &Core, node: &Node) {
 /// # Errors
 /// What is wrong, without its URL.
 pub(crate) async fn check(core: &Core, upstream: &Upstream) -> Result<(), String> {
-    let limit = core.config.retry.try_timeout;
+    let limit = core.live().config.retry.try_timeout;
     let client = node::client(upstream, &core.client_options())?;
-    let probe = match core.config.probes {
+    let probe = match core.live().config.probes {
         Probes::Ethereum | Probes::NetVersion => net_version(&client, limit).await,
         Probes::None => connects(&client, upstream, limit).await,
     };

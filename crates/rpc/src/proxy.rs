@@ -42,7 +42,8 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     let id = job::id(core, &parts.headers);
     let account =
         |lane: Lane, since: Instant, size: usize| Account::new(core.clone(), lane, since, size, id.clone());
-    let body = match intake::read(body, core.config.payload_max).await {
+    let live = core.live_of_now();
+    let body = match intake::read(body, live.config.payload_max).await {
         Ok(body) => body,
         Err(failure) => {
             let account = account(lane_of_headers(&parts.headers), clock::now(), 0);
@@ -51,11 +52,11 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     };
     let path = parts.uri.path();
     let now = clock::now();
-    let job = match Job::new(core, path, &parts.headers, &id, body.clone(), now) {
+    let job = match Job::new(live, path, &parts.headers, &id, body.clone(), now) {
         Ok(job) => job,
         Err((lane, wait)) => return fail(account(lane, now, body.len()), Failure::RateLimited(wait), &body),
     };
-    if core.config.split_batches
+    if job.live.config.split_batches
         && let Some(calls) = batch::calls(&body)
     {
         return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, calls)).await;

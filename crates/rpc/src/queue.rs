@@ -111,6 +111,11 @@ impl Queue {
         self.done(self.inner.shared.change(now, change))
     }
 
+    /// Other options from now on, for those that wait too.
+    pub fn set_options(&self, options: Options, now: Instant) {
+        self.done(self.inner.shared.set_options(options, now));
+    }
+
     /// Answers those whose deadline has passed, and opens slots that open by the clock. Ends only by being dropped.
     pub async fn keep_time(&self) {
         loop {

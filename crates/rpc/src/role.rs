@@ -57,8 +57,8 @@ impl Rpc {
     pub async fn serve(mut self, listener: impl Into<Listener>, stop: CancellationToken, grace: Duration) {
         self.core.members.opened().await;
         let options = server::Options {
-            max_connections: self.core.config.max_connections,
-            tls: self.core.config.tls.clone(),
+            max_connections: self.core.fixed.max_connections,
+            tls: self.core.fixed.tls.clone(),
             ..server::Options::default()
         };
         server::serve(listener, Service::new(self.core.clone()), options, stop, grace).await;

@@ -33,13 +33,13 @@ impl Handler for Service {
             ("/", &Method::GET) => plain(StatusCode::OK, "prio-load-balancer\n"),
             ("/", _) => not_allowed("GET, POST"),
             ("/sim", _) => not_allowed("POST"),
-            ("/nodes", method) if self.core.config.api == Api::Open => match *method {
+            ("/nodes", method) if self.core.live().config.api == Api::Open => match *method {
                 Method::GET | Method::POST | Method::DELETE => {
                     Box::pin(api::nodes(&self.core, request, peer)).await
                 }
                 _ => not_allowed("GET, POST, DELETE"),
             },
-            ("/debug/testLogLevels", &Method::GET) if self.core.config.error_test_api => {
+            ("/debug/testLogLevels", &Method::GET) if self.core.live().config.error_test_api => {
                 one_line_of_each_level()
             }
             (path, _) => elsewhere(path, request.uri().query()),

@@ -141,6 +141,11 @@ impl<W> Shared<W> {
         self.step(now, |dispatch| change(dispatch.pool_mut()))
     }
 
+    /// As [`Dispatch::set_options`].
+    pub fn set_options(&self, options: Options, now: Instant) -> Done<(), W> {
+        self.step(now, |dispatch| dispatch.set_options(options, now))
+    }
+
     /// Does what is due by the clock.
     pub fn tick(&self, now: Instant) -> Events<W> {
         self.state.with(|state| Events::of(&mut state.dispatch, now))

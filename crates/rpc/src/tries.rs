@@ -51,7 +51,7 @@ pub(crate) async fn run(
     place: Place,
     account: &mut Account,
 ) -> Result<Answer, Failure> {
-    let rules = &core.config.retry;
+    let rules = &job.live.config.retry;
     let mut slot = match place {
         Place::Now(slot) => slot,
         Place::Later(ticket) => ticket.await?,
@@ -155,7 +155,7 @@ async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &m
 
 /// Sends a request to a node, and takes what that shows of the node.
 async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
-    let rules = &core.config.retry;
+    let rules = &job.live.config.retry;
     let post = Post { target: &node.target, lines: &job.lines, body: &job.body };
     let deadline = retry::try_deadline(rules, job.deadline, began);
     let told = node.client.open(post, deadline.into(), rules.try_timeout).await;
@@ -186,7 +186,7 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
         Err(error) => {
             node.metrics.tried(node::try_end(error), took);
             // A request that had little time left says nothing of the node.
-            let enough = rules.try_timeout.min(core.config.request_timeout) / 2;
+            let enough = rules.try_timeout.min(job.live.config.request_timeout) / 2;
             if error.fault != Fault::Timeout || took >= enough {
                 core.observe(node, |health, now| health.call_failed(&error.into(), now));
             }

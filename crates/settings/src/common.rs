@@ -14,18 +14,21 @@ pub const MAX_LAG: Key = Key::new(
     Kind::Integer { min: 0, max: 1_000_000 },
     "Blocks that a node may be behind the best one",
 )
-.default("2");
+.default("2")
+.live();
 /// `rise`.
 pub const RISE: Key =
     Key::new("rise", Kind::Integer { min: 1, max: 1000 }, "Good probes in a row that make a node fit again")
-        .default("2");
+        .default("2")
+        .live();
 /// `fall`.
 pub const FALL: Key = Key::new(
     "fall",
     Kind::Integer { min: 1, max: 1000 },
     "Timeouts and HTTP errors in a row that make a node unfit",
 )
-.default("3");
+.default("3")
+.live();
 /// `probe_interval`; longer than nothing.
 pub const PROBE_INTERVAL: Key =
-    Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s");
+    Key::new("probe_interval", Kind::Duration, "Time between probes of a node").default("2s").live();

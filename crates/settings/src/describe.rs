@@ -8,7 +8,7 @@ use crate::settings::{Entry, Settings};
 use crate::table::{Key, Scope};
 
 /// What stands in the place of a value that is not shown.
-const HIDDEN: &str = "<set>";
+pub(crate) const HIDDEN: &str = "<set>";
 
 /// Every key of the section as `{"value": …, "origin": "mainstay.toml:7"}`; a key that is not set has
 /// the value null.
@@ -52,7 +52,7 @@ pub fn describe_toml(settings: &Settings, many: bool) -> String {
     text
 }
 
-fn shown(key: &Key, entry: &Entry) -> Json {
+pub(crate) fn shown(key: &Key, entry: &Entry) -> Json {
     let item = |value: &Value, text: &str| match value {
         _ if key.sensitive => json!(HIDDEN),
         Value::Integer(number) => json!(number),

@@ -36,6 +36,7 @@
 
 pub mod common;
 mod describe;
+mod difference;
 mod file;
 mod kind;
 mod listen;
@@ -49,6 +50,7 @@ pub mod tls;
 mod units;
 
 pub use describe::{describe_json, describe_toml};
+pub use difference::{Difference, difference};
 pub use file::{File, Instance, ReadError, read_text};
 pub use kind::Kind;
 pub use listen::{Listen, SOCKET_MODE};

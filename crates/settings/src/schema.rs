@@ -61,7 +61,8 @@ fn property(section: &Section, key: &Key) -> Json {
     let mut property = kind(&key.kind);
     if let Json::Object(fields) = &mut property {
         let required = if key.required { "Required. " } else { "" };
-        let mut description = format!("{required}{}", key.help);
+        let changes = if key.live { ". Changed by a reload" } else { "" };
+        let mut description = format!("{required}{}{changes}", key.help);
         if section.plain_keys().any(|plain| plain.name == key.name) {
             let (flag, variable) = (section.flag(key.name), section.variable(key.name));
             description.push_str(&format!(". Flag --{flag}, variable {variable}"));

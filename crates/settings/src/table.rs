@@ -21,6 +21,9 @@ pub struct Key {
     pub required: bool,
     /// Its value is never shown, neither in a listing nor in a message.
     pub sensitive: bool,
+    /// A reload gives it another value while its section runs; any other key needs a restart. Of [`Kind::Tables`]: tables may
+    /// come and go; their own keys say for themselves.
+    pub live: bool,
     /// One sentence without a full stop, for `--help` and the schema.
     pub help: &'static str,
 }
@@ -28,7 +31,7 @@ pub struct Key {
 impl Key {
     /// An optional key without a default.
     pub const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { name, short: None, kind, default: None, required: false, sensitive: false, help }
+        Self { name, short: None, kind, default: None, required: false, sensitive: false, live: false, help }
     }
 
     /// Gives the flag a one-letter form.
@@ -46,6 +49,12 @@ impl Key {
     /// Nothing starts without it.
     pub const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// A reload changes it.
+    pub const fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 

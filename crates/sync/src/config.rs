@@ -40,13 +40,13 @@ pub static SECTION: Section = Section::role(
             "File with the secret (64 hex digits) that consensus clients sign with, and calls to every node without one of its \
              own; without it nobody's token is verified, and nodes without a secret get the caller's",
         )
-        .short('j'),
+        .short('j').live(),
         Key::new(
             "answer",
             Kind::OneOf(&["first", "majority"]),
             "Who answers the leader: the first node with something to say, or all by vote",
         )
-        .default("first"),
+        .default("first").live(),
         Key::new(
             "mirror_mode",
             Kind::Switch,
@@ -56,9 +56,9 @@ pub static SECTION: Section = Section::role(
             "allow_building",
             Kind::Switch,
             "Let the leader start builds: else attributes of forkchoiceUpdated are taken out",
-        ),
+        ).live(),
         Key::new("request_timeout", Kind::DurationMs, "Longest wait until a consensus client is answered")
-            .default("2s"),
+            .default("2s").live(),
         Key::new("proxy_request_timeout", Kind::DurationMs, "Longest time for a copy to one of the proxies")
             .default("2s"),
         Key::new("proxy_ca", Kind::Path, "PEM file of the authorities that proxies over https are trusted by, instead of the system's"),
@@ -83,7 +83,7 @@ pub static SECTION: Section = Section::role(
             Kind::List(&Kind::Text),
             "Addresses and networks whose X-Forwarded-For is believed",
         )
-        .default("127.0.0.0/8,::1"),
+        .default("127.0.0.0/8,::1").live(),
         Key::new(
             "network",
             Kind::OneOf(&["mainnet", "hoodi", "sepolia", "gnosis"]),
@@ -99,18 +99,18 @@ pub static SECTION: Section = Section::role(
             "leader_timeout",
             Kind::Duration,
             "How long the leader may send nothing [default: 2 slots]",
-        ),
+        ).live(),
         Key::new(
             "leader_max_lag",
             Kind::Integer { min: 1, max: 1000 },
             "Slots that the leader may be behind the best consensus client for 2 slots",
         )
-        .default("1"),
+        .default("1").live(),
         Key::new(
             "agreement",
             Kind::Switch,
             "With three or more consensus clients follow the head that most of them name",
-        ),
+        ).live(),
         keys::MAJORITY,
         keys::TIMEOUT,
         keys::MIN_VOTES,
@@ -129,7 +129,7 @@ pub static SECTION: Section = Section::role(
             Kind::Duration,
             "How long an earlier node, or a consensus client that is preferred, has to be fit until it is used again",
         )
-        .default("30s"),
+        .default("30s").live(),
         keys::REPLAY_BLOCKS,
         keys::REPLAY_BYTES,
         keys::EVIDENCE_DIR,

@@ -31,6 +31,11 @@ impl Connections {
         Self { kept_for, open: HashMap::new(), away: HashSet::new(), closers: HashSet::new() }
     }
 
+    /// As in [`Connections::new`], from now on.
+    pub fn set_kept_for(&mut self, kept_for: Duration) {
+        self.kept_for = kept_for;
+    }
+
     /// A CL called on this connection.
     pub fn called(&mut self, peer: SocketAddr, who: &Client, now: Instant) {
         if self.away.remove(who) && self.closers.len() < CLOSERS {

@@ -183,7 +183,7 @@ impl Core {
     }
 
     fn may_build(&self, client: &Client) -> bool {
-        self.execution.config.allow_building && lock(&self.leader).leads(client)
+        self.execution.config().allow_building && lock(&self.leader).leads(client)
     }
 
     fn tell_newest(&self, call: &Call, timestamp: u64, who: &Who) {
@@ -204,6 +204,16 @@ impl Core {
 
     fn heard(self: &Arc<Self>, who: &Who, heard: leader::Heard) {
         self.change(|leader, now| leader.heard(&who.client, heard, now));
+    }
+
+    /// Other figures for who leads, from now on.
+    pub(crate) fn set_rules(self: &Arc<Self>, rules: leader::Rules) {
+        lock(&self.connections).set_kept_for(rules.leader_timeout);
+        self.change(|leader, now| {
+            leader.set_rules(rules);
+            leader.look(now)
+        });
+        self.wake.notify_one();
     }
 
     /// Lets something happen to the leader, and does what follows of a change.

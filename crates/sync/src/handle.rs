@@ -4,14 +4,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use mainstay_execution::NodeView;
-use mainstay_node::{Action, Figure, Level, Operated, Refused};
+use mainstay_execution::reload;
+use mainstay_node::{Action, Figure, Level, Operated, Prepared, Refused};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::config::SECTION;
+use crate::config::{Config, SECTION};
 use crate::core::Core;
 use crate::leader::{Leader, State};
+use crate::service::{Live, Shared};
 
 /// A consensus client (CL) as the outside sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -58,12 +60,28 @@ pub struct Snapshot {
 pub struct Handle {
     execution: mainstay_execution::Handle,
     core: Arc<Core>,
+    shared: Arc<Shared>,
     listen: String,
 }
 
 impl Handle {
-    pub(crate) fn new(core: Arc<Core>, listen: String) -> Self {
-        Self { execution: mainstay_execution::Handle::new(core.execution.clone()), core, listen }
+    pub(crate) fn new(shared: Arc<Shared>, listen: String) -> Self {
+        let core = shared.core.clone();
+        Self { execution: mainstay_execution::Handle::new(core.execution.clone()), core, shared, listen }
+    }
+
+    /// Checks whether these settings can hold from now on, and prepares it. What they say of keys that aren't live is passed over.
+    ///
+    /// # Errors
+    /// Every reason why not.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Vec<String>> {
+        let Config { secret, trusted_proxies, max_body, leader, execution, .. } = config;
+        let prepared = reload::prepare(&self.core.execution, execution)?;
+        let (core, shared) = (self.core.clone(), self.shared.clone());
+        Ok(prepared.and(move || {
+            shared.live.store(Arc::new(Live { secret, trusted_proxies, max_body }));
+            core.set_rules(leader);
+        }))
     }
 
     fn clients(&self, leader: &Leader) -> Vec<ClientView> {

@@ -138,11 +138,15 @@ pub struct Leader {
 }
 
 impl Leader {
+    /// Other figures from the next look on.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules.clamped();
+    }
+
     /// Nobody was heard yet.
     #[must_use]
     pub fn new(rules: Rules, now: Now) -> Self {
-        let rules =
-            Rules { max_lag: rules.max_lag.max(1), max_strangers: rules.max_strangers.max(1), ..rules };
+        let rules = rules.clamped();
         Self {
             rules,
             now,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
 use mainstay_execution::clock::wall;
@@ -18,7 +19,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::core::{Core, Who};
 use crate::handle::Handle;
-use crate::service::{MIRRORED, Service, Shared};
+use crate::service::{Live, MIRRORED, Service, Shared};
 use crate::telemetry::{Metrics, Telemetry};
 
 /// The role, built.
@@ -63,10 +64,12 @@ impl Sync {
         tokio::spawn(stop.run_until_cancelled_owned(core.clone().learn_slots()));
         let shared = Shared {
             core,
-            secret: config.secret,
-            trusted_proxies: config.trusted_proxies,
+            live: ArcSwap::from_pointee(Live {
+                secret: config.secret,
+                trusted_proxies: config.trusted_proxies,
+                max_body: config.max_body,
+            }),
             tokens: config.tokens,
-            max_body: config.max_body,
             mirror_mode: config.mirror_mode,
             mirrored: Arc::new(Semaphore::new(MIRRORED)),
         };
@@ -105,7 +108,7 @@ impl Sync {
     /// A handle for whoever watches and operates it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.service.shared.core.clone(), self.listen.clone())
+        Handle::new(self.service.shared.clone(), self.listen.clone())
     }
 }
 

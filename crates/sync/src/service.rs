@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, StatusCode};
@@ -34,13 +35,19 @@ pub struct Service {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What of the listener's settings a reload may change.
+pub(crate) struct Live {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) trusted_proxies: Proxies,
+    pub(crate) max_body: usize,
+}
+
 /// What all connections use.
 pub(crate) struct Shared {
     pub(crate) core: Arc<Core>,
-    pub(crate) secret: Option<Secret>,
-    pub(crate) trusted_proxies: Proxies,
+    /// What a reload may change.
+    pub(crate) live: ArcSwap<Live>,
     pub(crate) tokens: Option<Tokens>,
-    pub(crate) max_body: usize,
     pub(crate) mirror_mode: bool,
     /// Who is treated in mirror mode.
     pub(crate) mirrored: Arc<Semaphore>,
@@ -61,7 +68,8 @@ impl Answers for Calls<'_> {
 impl Service {
     async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let shared = &self.shared;
-        let mut who = match self.who(request.headers(), peer) {
+        let live = shared.live.load_full();
+        let mut who = match who(&live, request.headers(), peer) {
             Ok(who) => who,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
@@ -71,7 +79,7 @@ impl Service {
             let (target, headers) = (head.uri.into_parts().path_and_query, head.headers);
             who.arrived = Some(Arc::new(Arrived { target, headers, peer: peer.ip() }));
         }
-        let body = match read_body(body, shared.max_body).await {
+        let body = match read_body(body, live.max_body).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
@@ -103,21 +111,20 @@ impl Service {
         }
         empty(StatusCode::OK)
     }
+}
 
-    /// Who calls: by a verified token's claim, else by address.
-    fn who(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Who, TokenError> {
-        let forwarded = headers.get_all(X_FORWARDED_FOR);
-        let forwarded: Vec<&[u8]> = forwarded.iter().map(http::HeaderValue::as_bytes).collect();
-        let client =
-            |id: Option<&str>| self.shared.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
-        let Some(secret) = &self.shared.secret else {
-            let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
-            return Ok(Who::new(client(None), Caller::new(None, None, token)));
-        };
-        let token = jwt::bearer(headers.get(AUTHORIZATION))?;
-        let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
-        Ok(Who::new(client(id.as_deref()), Caller::new(id, clv, None)))
-    }
+/// Who calls: by a verified token's claim, else by address.
+fn who(live: &Live, headers: &HeaderMap, peer: SocketAddr) -> Result<Who, TokenError> {
+    let forwarded = headers.get_all(X_FORWARDED_FOR);
+    let forwarded: Vec<&[u8]> = forwarded.iter().map(http::HeaderValue::as_bytes).collect();
+    let client = |id: Option<&str>| live.trusted_proxies.client(id, peer.ip(), forwarded.iter().copied());
+    let Some(secret) = &live.secret else {
+        let token = jwt::bearer(headers.get(AUTHORIZATION)).ok().map(Arc::from);
+        return Ok(Who::new(client(None), Caller::new(None, None, token)));
+    };
+    let token = jwt::bearer(headers.get(AUTHORIZATION))?;
+    let Claims { id, clv, .. } = jwt::verify(secret, token, wall())?;
+    Ok(Who::new(client(id.as_deref()), Caller::new(id, clv, None)))
 }
 
 /// Lets work begin; whether it is done already.

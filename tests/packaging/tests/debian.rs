@@ -78,9 +78,11 @@ fn it_is_installed_into_a_clean_root_and_runs_and_goes() {
         assert_eq!(about.permissions().mode() & 0o777, mode, "{path}");
     }
 
-    let completions = std::fs::read_to_string(clean.join("usr/share/bash-completion/completions/mainstay")).unwrap();
+    let completions =
+        std::fs::read_to_string(clean.join("usr/share/bash-completion/completions/mainstay")).unwrap();
     assert!(completions.contains("complete -F _mainstay "), "{completions}");
-    let page = fine(Command::new("gzip").arg("-dc").arg(clean.join("usr/share/man/man1/mainstay-engine.1.gz")));
+    let page =
+        fine(Command::new("gzip").arg("-dc").arg(clean.join("usr/share/man/man1/mainstay-engine.1.gz")));
     assert!(page.contains(".TH MAINSTAY"), "{page}");
 
     // As it comes it has no role, and says so; with one it serves.

@@ -170,3 +170,46 @@ proptest! {
         prop_assert_eq!(guard.grade(now + WARM_UP), Grade::Good);
     }
 }
+
+#[test]
+fn other_checks_before_the_same_node_leave_the_guard_as_it_is() {
+    let start = Instant::now();
+    let at = |s| seconds(start, s);
+    let rules = Rules { rise: 1, fall: 2 };
+    let mut guard = guard(3, start);
+    for check in 0..3 {
+        guard.observe(check, Finding::good("a"), at(0));
+    }
+    guard.observe(1, Finding::soft("few peers"), at(1));
+    // The first goes, the failing one stays, a new one comes.
+    guard.renew(&[(rules, Some(1)), (rules, None), (rules, Some(2))], rules, Duration::from_secs(3), at(2));
+    assert_eq!(guard.checks().len(), 4);
+    assert_eq!(guard.grade(at(2)), Grade::Soft(1));
+    assert_eq!(guard.failing().map(|(place, _)| place).collect::<Vec<_>>(), [0]);
+    assert_eq!(guard.turns().filter_map(|turn| turn.check).collect::<Vec<_>>(), [0, 2, 0]);
+    guard.observe(0, Finding::good("a"), at(3));
+    assert_eq!(guard.grade(at(3)), Grade::Warming { until: at(6) }, "rise and warm_up are the new ones");
+    assert_eq!(guard.grade(at(6)), Grade::Good);
+    guard.observe(1, Finding::hard("b"), at(7));
+    assert_eq!(guard.grade(at(7)), Grade::Good, "fall is 2");
+    guard.observe(1, Finding::hard("b"), at(8));
+    assert_eq!(guard.grade(at(8)), Grade::Hard);
+    // Traffic's own check is the last still.
+    assert!(guard.broke("reset", at(9)).is_some());
+    assert_eq!(guard.failing().map(|(place, _)| place).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn before_another_node_it_begins_anew_but_for_the_operators_word() {
+    let now = Instant::now();
+    let rules = Rules { rise: 1, fall: 1 };
+    let mut guard = guard(1, now);
+    guard.observe(0, Finding::good("a"), now);
+    guard.set_drained(true);
+    guard.restart(&[rules], rules, WARM_UP, now);
+    assert!(guard.is_drained());
+    guard.set_drained(false);
+    assert_eq!(guard.grade(now), Grade::Hard, "not yet checked");
+    guard.observe(0, Finding::good("a"), now);
+    assert_eq!(guard.grade(now), Grade::Good);
+}

@@ -94,7 +94,7 @@ impl Bed {
     async fn ask(&self, guard: usize) -> (StatusCode, String) {
         let core = &self.role.core;
         let request = Request::get("/eth/v1/beacon/headers").body(Full::new(Bytes::new())).unwrap();
-        let response = proxy::request(core, &core.posts[guard], request).await;
+        let response = proxy::request(core, &core.post(guard), request).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();

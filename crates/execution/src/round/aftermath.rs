@@ -105,7 +105,7 @@ impl Conductor {
                 if voters.len() > 1 {
                     state.standing.agreed(block);
                 }
-            } else if state.standing.dissented(block, self.core.config.quarantine_after) {
+            } else if state.standing.dissented(block, self.config.quarantine_after) {
                 changed = true;
                 self.core.telemetry.standing(
                     node.name(),
@@ -122,7 +122,7 @@ impl Conductor {
             let Some(node) = self.nodes.get(index) else { continue };
             let mut state = node.state();
             if vote != *common {
-                state.standing.dissented(block, self.core.config.quarantine_after);
+                state.standing.dissented(block, self.config.quarantine_after);
             } else if state.standing.agreed(block) {
                 changed = true;
                 self.core.telemetry.standing(node.name(), "votes", "it agrees again");

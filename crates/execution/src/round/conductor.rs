@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Keep, Subject, Told};
 use crate::ballot::{Answer, Ballot, Entry, Next, Part};
-use crate::config::{Answering, OnShortfall, StragglerWait};
+use crate::config::{Answering, Config, OnShortfall, StragglerWait};
 use crate::core::{Core, Nodes};
 use crate::feed::Report;
 use crate::method::{Family, Method};
@@ -22,6 +22,8 @@ use crate::verdict::Vote;
 
 pub(super) struct Conductor {
     pub(super) core: Arc<Core>,
+    /// What the settings were when it began.
+    pub(super) config: Arc<Config>,
     pub(super) nodes: Nodes,
     pub(super) name: String,
     method: Method,
@@ -45,7 +47,7 @@ pub(super) struct Conductor {
 
 impl Conductor {
     pub(super) fn new(
-        core: Arc<Core>,
+        (core, config): (Arc<Core>, Arc<Config>),
         nodes: Nodes,
         call: &Call,
         method: Method,
@@ -57,16 +59,17 @@ impl Conductor {
             .iter()
             .map(|node| {
                 let said_invalid = objectors.contains(&node.id);
-                Entry { said_invalid, ..Entry::new(node.part(), straggler_wait(&core, node, method, true)) }
+                Entry { said_invalid, ..Entry::new(node.part(), straggler_wait(&config, node, method, true)) }
             })
             .collect();
-        let deadline = core.config.answer_within.min(method.patience());
+        let deadline = config.answer_within.min(method.patience());
         let said = vec![None; nodes.len()];
-        let ballot = Ballot::new(core.rules(), deadline, entries).answered_by(core.config.answer);
+        let ballot = Ballot::new(core.rules_by(&config), deadline, entries).answered_by(config.answer);
         let ballot = if subject.build.is_some() { ballot.building() } else { ballot };
         Self {
             ballot,
             core,
+            config,
             nodes,
             name: call.method.clone(),
             method,
@@ -153,7 +156,7 @@ impl Conductor {
             state.forkchoice_latency.add(took);
         }
         if let Some(stands) = self.ballot.stands_since() {
-            let wait = straggler_wait_of(&self.core, &state, self.method, false);
+            let wait = straggler_wait_of(&self.config, &state, self.method, false);
             state.standing.arrived(at <= stands.saturating_add(wait));
         } else {
             state.standing.arrived(true);
@@ -279,7 +282,7 @@ impl Conductor {
                 && !node.signs()
         });
         let status = match self.method.family {
-            _ if self.core.config.on_shortfall == OnShortfall::Error && !replaced => None,
+            _ if self.config.on_shortfall == OnShortfall::Error && !replaced => None,
             Family::NewPayload => unvoted::status(&self.params).await,
             _ => Some(PayloadStatus::SYNCING),
         };
@@ -287,12 +290,12 @@ impl Conductor {
     }
 }
 
-fn straggler_wait(core: &Core, node: &Node, method: Method, mind_straggling: bool) -> Duration {
-    straggler_wait_of(core, &node.state(), method, mind_straggling)
+fn straggler_wait(config: &Config, node: &Node, method: Method, mind_straggling: bool) -> Duration {
+    straggler_wait_of(config, &node.state(), method, mind_straggling)
 }
 
-fn straggler_wait_of(core: &Core, state: &State, method: Method, mind_straggling: bool) -> Duration {
-    match core.config.straggler_wait {
+fn straggler_wait_of(config: &Config, state: &State, method: Method, mind_straggling: bool) -> Duration {
+    match config.straggler_wait {
         StragglerWait::Timeout => Duration::MAX,
         _ if mind_straggling && state.standing.straggling() => Duration::ZERO,
         StragglerWait::Fixed(wait) => wait,

@@ -107,7 +107,8 @@ fn path(relay: &str, node: Option<&str>) -> Result<String, String> {
     Ok(url.path().to_owned())
 }
 
-fn token(path: &Path) -> Result<String, String> {
+/// The admin listener's token, from a file.
+pub(crate) fn token(path: &Path) -> Result<String, String> {
     match read_text(path, LONGEST_TOKEN) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(ReadError::Io(why)) => Err(format!("{}: {why}", path.display())),

@@ -1,5 +1,7 @@
 //! Fits the `beacon` role into the process.
 
+use std::any::Any;
+
 use mainstay_admin::Token;
 use mainstay_beacon::config::Guarded;
 use mainstay_beacon::{Beacon, Config, Listeners};
@@ -82,10 +84,15 @@ impl Configured for Config {
         self.attest = Some(attest);
     }
 
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let agents: Vec<bool> = self.guards.iter().map(|guard| guard.agent_check.is_some()).collect();
         let beacon = Beacon::build(*self, &metrics.of(mainstay_beacon::Metrics::new))?;
-        Ok(Built::with_many(beacon.handle(), move |listeners, stop, grace| {
+        let handle = beacon.handle();
+        let built = Built::with_many(beacon.handle(), move |listeners, stop, grace| {
             let mut listeners = listeners.into_iter();
             let of_guard = |has_agent: bool| {
                 let clients = listeners.next()?;
@@ -94,6 +101,7 @@ impl Configured for Config {
             };
             let listeners = agents.into_iter().filter_map(of_guard).collect();
             beacon.serve(listeners, stop, grace)
-        }))
+        });
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

@@ -1,5 +1,7 @@
 //! Fits the `engine` role into the process.
 
+use std::any::Any;
+
 use mainstay_admin::Token;
 use mainstay_engine::{Config, Engine};
 use mainstay_settings::{Listen, Problem, Settings};
@@ -56,8 +58,14 @@ impl Configured for Config {
         self.execution.attest = Some(attest);
     }
 
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let engine = Engine::build(*self, &metrics.of(mainstay_engine::Metrics::new))?;
-        Ok(Built::new(engine.handle(), |listener, stop, grace| engine.serve(listener, stop, grace)))
+        let (shown, handle) = (engine.handle(), engine.handle());
+        let built = Built::new(shown, |listener, stop, grace| engine.serve(listener, stop, grace));
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

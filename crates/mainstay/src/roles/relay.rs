@@ -1,5 +1,6 @@
 //! Fits the `relay` role into the process.
 
+use std::any::Any;
 use std::time::Duration;
 
 use mainstay_admin::Token;
@@ -77,10 +78,16 @@ impl Configured for Config {
 
     fn attest_by(&mut self, _: Attestation) {}
 
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
         // Legs of both would ask claims of their own, if those are in memory.
-        Ok(Built::with_many(relay.handle(), |listeners, stop, grace| relay.serve(listeners, stop, grace))
-            .alone())
+        let handle = relay.handle();
+        let serve = |listeners, stop, grace| relay.serve(listeners, stop, grace);
+        let built = Built::with_many(handle.clone(), serve).alone();
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

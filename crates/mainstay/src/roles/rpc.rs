@@ -1,5 +1,6 @@
 //! Fits the `rpc` role into the process.
 
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -93,10 +94,16 @@ impl Configured for Config {
         self.attest = Some(attest);
     }
 
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {
         let metrics = metrics.of(mainstay_rpc::Metrics::new);
         let rpc = Rpc::build(*self, &metrics, token.cloned().map(verify))?;
-        Ok(Built::new(rpc.handle(), |listener, stop, grace| rpc.serve(listener, stop, grace)))
+        let (shown, handle) = (rpc.handle(), rpc.handle());
+        let built = Built::new(shown, |listener, stop, grace| rpc.serve(listener, stop, grace));
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }
 

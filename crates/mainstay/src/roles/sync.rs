@@ -1,5 +1,7 @@
 //! Fits the `sync` role into the process.
 
+use std::any::Any;
+
 use mainstay_admin::Token;
 use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_sync::{Config, Sync};
@@ -55,8 +57,14 @@ impl Configured for Config {
         self.execution.attest = Some(attest);
     }
 
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let sync = Sync::build(*self, &metrics.of(mainstay_sync::Metrics::new))?;
-        Ok(Built::new(sync.handle(), |listener, stop, grace| sync.serve(listener, stop, grace)))
+        let (shown, handle) = (sync.handle(), sync.handle());
+        let built = Built::new(shown, |listener, stop, grace| sync.serve(listener, stop, grace));
+        Ok(built.reloads(move |config: Self| handle.prepare(config)))
     }
 }

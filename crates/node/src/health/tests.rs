@@ -152,3 +152,20 @@ proptest! {
         prop_assert_eq!(health.condition(), &Condition::Fit);
     }
 }
+
+#[test]
+fn other_rules_hold_from_now_on_for_what_is_known_already() {
+    let (mut health, t) = fit();
+    for _ in 0..2 {
+        assert_eq!(health.call_failed(&Cause::Timeout, t), None);
+    }
+    assert_eq!(health.probe_at(), t + Rules::default().interval);
+    let rules = Rules { fall: 2, max_lag: 9, interval: STEP * 5, ..Rules::default() };
+    health.set_rules(rules, t + STEP);
+    assert_eq!(health.probe_at(), t + STEP * 6, "the next probe is due within the new interval");
+    assert_eq!(health.condition(), &Condition::Fit, "nothing changes by itself");
+    health.call_answered();
+    assert_eq!(health.probed(&up(10), others(19), t), None, "nine behind is allowed now");
+    assert_eq!(health.call_failed(&Cause::Timeout, t), None);
+    assert_eq!(health.call_failed(&Cause::Timeout, t), Some(Condition::Fit));
+}

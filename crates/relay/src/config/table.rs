@@ -15,7 +15,7 @@ pub static SECTION: Section = Section::role(
             Kind::List(&Kind::Text),
             "Nodes on the public side, HOST:PORT, your own; each inner node gets a connection to one of them",
         )
-        .required(),
+        .required().live(),
         Key::new("producer", Kind::List(&Kind::Text), "Producers whose blocks are decided about").required(),
         Key::new(
             "allow",
@@ -53,21 +53,21 @@ pub static SECTION: Section = Section::role(
             "fail_open",
             Kind::Switch,
             "Let blocks out while claims can't be asked: several relays may then publish two for a slot",
-        ),
+        ).live(),
         Key::new(
             "chain_id",
             Kind::Text,
             "The chain, 64 hex digits; without it that of the first outer node that answers",
         ),
-        Key::new("early", Kind::DurationMs, "How long before its slot a block may come").default("1500ms"),
-        Key::new("late", Kind::Duration, "How long after its slot a block may come").default("60s"),
+        Key::new("early", Kind::DurationMs, "How long before its slot a block may come").default("1500ms").live(),
+        Key::new("late", Kind::Duration, "How long after its slot a block may come").default("60s").live(),
         Key::new(
             "rank_hold",
             Kind::DurationMs,
             "How long the first block of a round waits for one of a node with a better rank",
         )
-        .default("30ms"),
-        Key::new("connect_timeout", Kind::Duration, "Longest wait for a connection to an outer node").default("2s"),
+        .default("30ms").live(),
+        Key::new("connect_timeout", Kind::Duration, "Longest wait for a connection to an outer node").default("2s").live(),
         Key::new(
             "first_frame_timeout",
             Kind::Duration,
@@ -81,14 +81,14 @@ pub static SECTION: Section = Section::role(
             Kind::Duration,
             "How long a side may say nothing; nodes say something every p2p-keepalive-interval-ms, 10 s",
         )
-        .default("30s"),
+        .default("30s").live(),
         Key::new(
             "outer_lag",
             Kind::Integer { min: 0, max: 1_000_000 },
             "How many blocks an outer node may be behind another one before its legs end; 0: any",
         )
-        .default("10"),
-        Key::new("outer_lag_time", Kind::Duration, "For how long it may be").default("3s"),
+        .default("10").live(),
+        Key::new("outer_lag_time", Kind::Duration, "For how long it may be").default("3s").live(),
         Key::new(
             "fan_inward",
             Kind::Switch,
@@ -103,7 +103,7 @@ pub static SECTION: Section = Section::role(
         ),
         Key::new("audit_bytes", Kind::Size, "When that file is so long it becomes FILE.1, in place of the one before")
             .default("64MiB"),
-        Key::new("node", Kind::Tables(&NODE), "Names and ranks of inner nodes"),
+        Key::new("node", Kind::Tables(&NODE), "Names and ranks of inner nodes").live(),
     ],
 );
 
@@ -112,15 +112,16 @@ pub static NODE: Section = Section::nested(
     "relay.node",
     "An inner node: what it is called, and its rank; by address, certificate or agent, or what tells it apart",
     &[
-        Key::new("name", Kind::Text, "What it is called in logs, metrics and the API").required(),
-        Key::new("address", Kind::Text, "Address or network that it connects from"),
-        Key::new("certificate", Kind::Text, "Name in its certificate, where it connects over TLS"),
-        Key::new("agent", Kind::Text, "What it calls itself, nodeos's agent-name"),
+        Key::new("name", Kind::Text, "What it is called in logs, metrics and the API").required().live(),
+        Key::new("address", Kind::Text, "Address or network that it connects from").live(),
+        Key::new("certificate", Kind::Text, "Name in its certificate, where it connects over TLS").live(),
+        Key::new("agent", Kind::Text, "What it calls itself, nodeos's agent-name").live(),
         Key::new(
             "rank",
             Kind::Integer { min: 0, max: 255 },
             "The lowest is the best: others' first block of a round waits rank_hold for its one",
         )
-        .default("0"),
+        .default("0")
+        .live(),
     ],
 );

@@ -272,3 +272,33 @@ fn a_node_that_comes_back_gets_its_slots_one_after_the_other() {
     bench.now += SECOND * 3;
     assert_eq!(bench.told().len(), 2);
 }
+
+#[test]
+fn other_options_hold_for_new_ones_and_for_those_that_wait() {
+    let (mut bench, node) = Bench::busy(Options::default());
+    for number in 0..6 {
+        for (lane, base) in [(Lane::High, 200), (Lane::FastTrack, 100)] {
+            assert_eq!(bench.submit(lane, base + number), Ok(None));
+        }
+    }
+    let ratio = Ratio { fast_per_high: 1, drain_first: false };
+    let limits = Limits { lanes: [2, 0, 0], ..Limits::default() };
+    let rules = Rules { ratio, limits, ..Rules::default() };
+    bench.dispatch.set_options(Options { rules, refuse_when_unfit: true, ..Options::default() }, bench.now);
+    assert_eq!(bench.submit(Lane::FastTrack, 1), Err(Refusal::Full(Full::Lane(Lane::FastTrack))));
+    assert_eq!(bench.submit(Lane::High, 206), Ok(None));
+    let served = bench.order(node);
+    assert_eq!(served, [100, 200, 101, 201, 102, 202, 103, 203, 104, 204, 105, 205, 206], "who waited stays");
+    bench.dispatch.pool_mut().set_fit(node, false, bench.now);
+    assert_eq!(bench.submit(Lane::High, 1), Err(Refusal::NoneFit));
+}
+
+#[test]
+fn another_slow_start_holds_for_a_node_that_is_coming_back() {
+    let mut bench = Bench::new(Options { slow_start: SECOND * 10, ..Options::default() });
+    let node = bench.dispatch.add_node(10, false);
+    bench.dispatch.pool_mut().set_fit(node, true, bench.now);
+    assert_eq!(bench.dispatch.pool().load(node).unwrap().open, 1);
+    bench.dispatch.set_options(Options { slow_start: Duration::ZERO, ..Options::default() }, bench.now);
+    assert_eq!(bench.dispatch.pool().load(node).unwrap().open, 10);
+}

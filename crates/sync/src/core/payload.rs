@@ -45,7 +45,7 @@ impl Core {
             (true, true) => Keep::Checked,
             (true, false) => Keep::Valid(sender(&who.client)),
         };
-        let limit = self.execution.config.answer_within.min(method.patience());
+        let limit = self.execution.config().answer_within.min(method.patience());
         let deadline = Instant::now() + if leads { limit } else { limit.min(OTHERS_WAIT) };
         loop {
             let step = lock(&self.verdicts).payload(hash, &who.client);

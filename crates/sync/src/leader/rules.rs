@@ -39,6 +39,11 @@ impl Rules {
         }
     }
 
+    /// What 0 is taken for.
+    pub(super) fn clamped(self) -> Self {
+        Self { max_lag: self.max_lag.max(1), max_strangers: self.max_strangers.max(1), ..self }
+    }
+
     /// How long a CL may be `max_lag` below the best.
     pub(super) fn lag_for(&self) -> Duration {
         self.slot * 2

@@ -145,10 +145,12 @@ fn files(place: &Place) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
         rcgen::CertificateParams::new(vec!["relay.example".to_owned()]).unwrap().self_signed(&key).unwrap();
-    for name in ["relay.pem", "ca.pem", "site.pem"] {
+    for name in
+        ["relay.pem", "ca.pem", "site.pem", "rpc.pem", "clients-ca.pem", "nodes-ca.pem", "to-nodes.pem"]
+    {
         place.file(name, &pem("CERTIFICATE", certificate.der()));
     }
-    for name in ["relay.key", "site.key"] {
+    for name in ["relay.key", "site.key", "rpc.key", "to-nodes.key"] {
         place.file(name, &pem("PRIVATE KEY", &key.serialize_der()));
     }
     place.file("admin.token", &"a1b2".repeat(8));

@@ -13,10 +13,10 @@ mod connections;
 mod greeting;
 #[path = "legs/inward.rs"]
 mod inward;
-#[path = "legs/votes.rs"]
-mod votes;
 #[path = "../../../tests/metrics.rs"]
 mod metrics;
+#[path = "legs/votes.rs"]
+mod votes;
 
 use bed::*;
 use mainstay_antelope::Slot;

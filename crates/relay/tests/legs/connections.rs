@@ -82,11 +82,13 @@ async fn an_outer_peer_that_never_says_anything_ends_its_leg() {
     let c = sentry("c").await;
     let settings = "first_frame_timeout = \"300ms\"\nsilence_timeout = \"1h\"";
     let mut plan = Plan::new(&[&c], settings);
-    plan.settings = plan.settings.replace(&c.address().to_string(), &silent.local_addr().unwrap().to_string());
+    plan.settings =
+        plan.settings.replace(&c.address().to_string(), &silent.local_addr().unwrap().to_string());
     let bed = plan.start().await;
     let _a = Nodeos::dial(NodeosConfig::new("a"), bed.address);
     let _kept = silent.accept().await.unwrap();
-    bed.until("it ends", |it| it.count("legs_ended_total", &["side=\"outer\"", "why=\"silent\""]) >= 1.0).await;
+    bed.until("it ends", |it| it.count("legs_ended_total", &["side=\"outer\"", "why=\"silent\""]) >= 1.0)
+        .await;
 }
 
 #[tokio::test]

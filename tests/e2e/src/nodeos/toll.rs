@@ -41,7 +41,9 @@ impl Toll {
         let chain = net.public.chain().since(first).await?;
         let Some(last) = chain.last() else { return Err(crate::Failure::new("no blocks")) };
         let cycles = (last.slot - first) / (ROUND * 5);
-        let is_ours = |slot: u32| slot >= first && (slot - first) / (ROUND * 5) < cycles && (slot - first) % (ROUND * 5) < ROUND;
+        let is_ours = |slot: u32| {
+            slot >= first && (slot - first) / (ROUND * 5) < cycles && (slot - first) % (ROUND * 5) < ROUND
+        };
         let mut kept = BTreeSet::new();
         for block in chain.iter().filter(|block| block.producer == PRODUCER && is_ours(block.slot)) {
             ensure!(kept.insert(block.slot), "the public chain has slot {} twice", block.slot);

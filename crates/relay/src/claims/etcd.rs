@@ -266,16 +266,21 @@ impl Shared {
 
 /// Asks one member for what isn't there, twice at a time: two nodes behind a relay have their blocks at the same time.
 async fn probe(shared: Arc<Shared>, member: Arc<Member>, limit: Duration) -> Result<(), Unavailable> {
-    let deadline = Instant::now() + limit;
+    let mut began = Instant::now();
+    let deadline = began + limit;
     let body: Bytes = api::probe(&shared.prefix);
     let ask = || member.ask(RANGE, &body, Again::IfItBreaks, deadline);
     let (one, other) = tokio::join!(ask(), ask());
     let asked = one.and(other).map(drop);
     let outcome = match asked {
-        Ok(()) => shared.renew(&member, deadline).await,
+        Ok(()) => {
+            // It answers questions; whether it writes too is another look.
+            began = Instant::now();
+            shared.renew(&member, deadline).await
+        }
         trouble => trouble,
     };
-    member.looked_at(&outcome);
+    member.looked_at(began, &outcome);
     outcome.map_err(|trouble| match trouble {
         Trouble::Other(why) => Unavailable(why),
         Trouble::NoLease => shared.unavailable("an answer to another question"),

@@ -1,6 +1,6 @@
 //! One member: connections to it, and the token that it takes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -40,7 +40,16 @@ pub(super) struct Member {
     client: Client,
     user: Option<User>,
     token: Mutex<Token>,
-    away: Mutex<Option<Trouble>>,
+    looks: Mutex<Looks>,
+}
+
+/// Whether it is of use.
+#[derive(Default)]
+struct Looks {
+    /// Why it wasn't, when it was last looked at.
+    away: Option<Trouble>,
+    /// When it last answered anybody.
+    answered: Option<Instant>,
 }
 
 /// What a member said.
@@ -52,7 +61,7 @@ enum Reply {
 
 impl Member {
     pub(super) fn new(place: String, client: Client, user: Option<User>) -> Self {
-        Self { place, client, user, token: Mutex::default(), away: Mutex::default() }
+        Self { place, client, user, token: Mutex::default(), looks: Mutex::default() }
     }
 
     /// How its client is to be made.
@@ -63,11 +72,23 @@ impl Member {
     /// Why it isn't to be asked, if it was of no use when it was last looked at: what asks for nothing goes on asking it, and claims don't
     /// wait for it.
     pub(super) fn away(&self) -> Option<Trouble> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.looks().away.clone()
     }
 
-    pub(super) fn looked_at<T>(&self, outcome: &Result<T, Trouble>) {
-        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
+    /// What came of a look that began then. If it failed, and the member has answered somebody since, it has come back in the meantime: claims are not to be
+    /// kept from it for what was before.
+    pub(super) fn looked_at<T>(&self, began: Instant, outcome: &Result<T, Trouble>) {
+        let mut looks = self.looks();
+        let has_answered = looks.answered.is_some_and(|at| at > began);
+        looks.away = outcome.as_ref().err().filter(|_| !has_answered).cloned();
+    }
+
+    fn has_answered(&self) {
+        self.looks().answered = Some(Instant::now());
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Posts to one of etcd's functions; authenticates where that has to be. All that is asked may be asked twice.
@@ -84,7 +105,10 @@ impl Member {
                 token = self.authenticate(again, deadline).await?;
             }
             match self.post(function, body, &token, again, deadline).await? {
-                Reply::Done(answer) => return Ok(answer),
+                Reply::Done(answer) => {
+                    self.has_answered();
+                    return Ok(answer);
+                }
                 Reply::WhoAsks => token = self.keep(Token::Unknown),
             }
         }
@@ -199,5 +223,39 @@ impl Member {
 
     pub(super) fn trouble(&self, why: &str) -> Trouble {
         Trouble::Other(format!("etcd {}: {why}", self.place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use url::Url;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_failed_says_nothing_of_a_member_that_has_answered_since() {
+        let client = Client::new(&Url::parse("http://127.0.0.1:9/").unwrap(), Member::options()).unwrap();
+        let member = Member::new("here".to_owned(), client, None);
+        let failed = Err::<(), _>(member.trouble("connection reset"));
+        let after = async |millis| {
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            Instant::now()
+        };
+        let began = after(10).await;
+        member.looked_at(began, &failed);
+        assert_eq!(member.away(), failed.clone().err());
+        // A claim that was under way is answered while it is looked at, and the look fails later.
+        let began = after(10).await;
+        after(10).await;
+        member.has_answered();
+        member.looked_at(began, &failed);
+        assert_eq!(member.away(), None);
+        let began = after(10).await;
+        member.looked_at(began, &failed);
+        assert_eq!(member.away(), failed.err());
+        member.looked_at(began, &Ok(()));
+        assert_eq!(member.away(), None);
     }
 }

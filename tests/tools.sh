@@ -2,8 +2,9 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm, promtool, Playwright, axe, Chromium
+#   tests/tools.sh           geth, h2spec, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm, promtool, Playwright, axe, Chromium
 #   tests/tools.sh nodeos    nodeos alone
+#   tests/tools.sh h2spec    h2spec alone
 #   tests/tools.sh ui        Playwright, axe and Chromium alone
 #   tests/tools.sh packaging what reads the book, scripts, containers and packages: mdBook, hadolint, actionlint, compose-spec, helm,
 #                            buildah, shellcheck
@@ -13,6 +14,7 @@
 set -euo pipefail
 
 geth_version=1.17.8
+h2spec_version=2.2.1
 mdbook_version=0.5.4
 deny_version=0.20.2
 fuzz_version=0.13.2
@@ -40,6 +42,17 @@ geth() {
   need go "install Go 1.24 or newer"
   say "building geth $geth_version (minutes of CPU)"
   GOBIN=$tools/geth-$geth_version go install "github.com/ethereum/go-ethereum/cmd/geth@v$geth_version"
+}
+
+# h2spec and what it is built of are pinned in tests/h2spec.
+h2spec() {
+  local bin=$tools/h2spec-$h2spec_version/h2spec pinned
+  pinned=$(cat "$here"/h2spec/go.{mod,sum} | sha256sum | cut -d' ' -f1)
+  if [[ -x $bin ]] && stamped h2spec "$pinned"; then return; fi
+  need go "install Go 1.24 or newer"
+  say "building h2spec $h2spec_version"
+  (cd "$here/h2spec" && go build -mod=readonly -trimpath -o "$bin" github.com/summerwind/h2spec/cmd/h2spec)
+  stamp h2spec "$pinned"
 }
 
 # npm_tool FROM FOLDER [PACKAGE…]: installs the lock file in FROM, here, into tools/FOLDER without running
@@ -176,6 +189,7 @@ tpm() { apt_tool swtpm "the tests of attestation take quotes of it"; }
 
 clients() {
   geth
+  h2spec
   npm_tool e2e/devnet/lodestar lodestar snappy
   npm_tool e2e/devnet/ethereumjs ejs
   nodeos
@@ -194,6 +208,7 @@ case ${1:-} in
     ;;
   packaging) packaging ;;
   nodeos) nodeos ;;
+  h2spec) h2spec ;;
   ui) ui ;;
   bench)
     proxies
@@ -201,5 +216,5 @@ case ${1:-} in
     ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
-  *) fail "unknown argument '$1': none, nodeos, ui, packaging, bench, deny or fuzz" ;;
+  *) fail "unknown argument '$1': none, nodeos, h2spec, ui, packaging, bench, deny or fuzz" ;;
 esac

@@ -82,7 +82,7 @@ fn rpc(nodes: &[&Node], more: &str) -> String {
 fn rpc_nodes_and_limits_change_under_load() {
     let (one, two) = (Node::start("one"), Node::start("two"));
     let (mut bed, address) = Bed::start(Place::new(), &rpc(&[&one], ""));
-    let load = Load::start(&address, CALL.as_bytes(), || String::new());
+    let load = Load::start(&address, CALL.as_bytes(), String::new);
     load.goes_on();
     assert_eq!(two.asked(), 0);
 
@@ -199,7 +199,7 @@ fn a_wrong_file_changes_nothing_and_says_where() {
     let (one, two) = (Node::start("one"), Node::start("two"));
     let good = rpc(&[&one], "");
     let (mut bed, address) = Bed::start(Place::new(), &good);
-    let load = Load::start(&address, CALL.as_bytes(), || String::new());
+    let load = Load::start(&address, CALL.as_bytes(), String::new);
     assert_eq!(bed.metric("mainstay_config_last_reload_successful"), 1.0);
     let since = bed.metric("mainstay_config_last_reload_success_timestamp_seconds");
     assert!(since > 1.7e9, "{since}");

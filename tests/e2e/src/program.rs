@@ -180,6 +180,14 @@ pub(crate) fn command(binary: &Path) -> Command {
     command
 }
 
+/// Runs the binary to its end, whatever its status.
+///
+/// # Errors
+/// If the binary is missing.
+pub fn run(arguments: &[&str]) -> Result<std::process::Output> {
+    Ok(command(&binary()?).args(arguments).output()?)
+}
+
 /// `$E2E_MAINSTAY`, else the binary that cargo has built beside the running test.
 pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("E2E_MAINSTAY") {

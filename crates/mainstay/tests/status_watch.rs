@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -178,13 +179,16 @@ impl Terminal {
 
     /// Waits for this on the screen; what came until then is looked at no more.
     #[track_caller]
+    #[allow(clippy::disallowed_methods, reason = "it waits for a process, with a deadline")]
     fn shows(&mut self, part: &str) -> String {
+        // It is drawn each second, so that something comes is no sign that this will.
+        let until = Instant::now() + SOON;
         loop {
             if let Some(at) = self.seen.find(part) {
                 let rest = self.seen.split_off(at + part.len());
                 return std::mem::replace(&mut self.seen, rest);
             }
-            match self.pieces.recv_timeout(SOON) {
+            match self.pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(piece) => self.seen.push_str(&String::from_utf8_lossy(&piece)),
                 Err(why) => panic!("{part:?} isn't shown ({why}), but {:?}", self.seen),
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use mainstay_admin::{Role, Token};
 use mainstay_node::Level;
+use mainstay_otel::Telemetry;
 use mainstay_settings::{Origin, Problem};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -231,6 +232,12 @@ async fn serve(mut plan: Plan) -> ExitCode {
         keeper.register(&mut metrics.registry);
         tokio::spawn(keeper.run());
     }
+    let mut otel =
+        match plan.otel.take().map(|asked| Telemetry::start(asked, &mut metrics.registry)).transpose() {
+            Ok(otel) => otel,
+            Err(why) => return failed(why),
+        };
+    metrics.tracer = otel.as_ref().map(Telemetry::tracer).unwrap_or_default();
     let token = plan.admin_config.take().and_then(|config| config.token);
     let roles = match build(bound.roles, &mut metrics, token.as_ref()) {
         Ok(roles) => roles,
@@ -259,6 +266,9 @@ async fn serve(mut plan: Plan) -> ExitCode {
     let admin = bound.admin.map(|listener| AdminPart { listener, token });
     let grace = plan.shutdown_grace();
     let mut process = Process::start(roles, admin, bound.metrics, metrics.registry, grace, &alone);
+    if let Some(otel) = &mut otel {
+        otel.push(process.registry());
+    }
     supervisor::ready(taken_over);
     let offer = match plan.handover().map(|path| Offer::make(path, handles)).transpose() {
         Ok(offer) => offer,
@@ -303,6 +313,9 @@ async fn serve(mut plan: Plan) -> ExitCode {
     process.end().await;
     if let Some(heir) = &mut heir {
         heir.tell(&shown).await;
+    }
+    if let Some(otel) = otel {
+        otel.end().await;
     }
     info!("stopped");
     status

@@ -1,5 +1,6 @@
 //! Spans that have ended, on their way out: a queue with a bound, and the task that empties it in batches.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,12 +91,7 @@ impl Exit {
                 gathered = self.gather(&mut batch, due) => gathered,
             };
             if !batch.is_empty() {
-                let until = Instant::now() + self.export_within;
-                tokio::select! {
-                    biased;
-                    // What is under way gets the rest of the time, not another try after it.
-                    () = self.export(&mut batch, until, &stop, flush) => {}
-                }
+                self.export(&mut batch, &stop, flush).await;
             }
             if !gathered {
                 return;
@@ -134,25 +130,17 @@ impl Exit {
     }
 
     /// Sends a batch; once the process stops it has no more time than a flush.
-    async fn export(
-        &mut self,
-        batch: &mut Vec<SpanData>,
-        until: Instant,
-        stop: &CancellationToken,
-        flush: Duration,
-    ) {
-        let count = batch.len();
-        let complaint_free = {
-            let sending = self.send(batch, until);
-            tokio::pin!(sending);
-            tokio::select! {
-                biased;
-                () = &mut sending => true,
-                () = stop.cancelled() => tokio::time::timeout(flush, sending).await.is_ok(),
+    async fn export(&mut self, batch: &mut Vec<SpanData>, stop: &CancellationToken, flush: Duration) {
+        let (count, counts) = (batch.len(), self.counts.clone());
+        let mut sending = pin!(self.send(batch, Instant::now() + self.export_within));
+        tokio::select! {
+            biased;
+            () = &mut sending => {}
+            () = stop.cancelled() => {
+                if tokio::time::timeout(flush, sending).await.is_err() {
+                    counts.spans(Fate::Undelivered, count);
+                }
             }
-        };
-        if !complaint_free {
-            self.counts.spans(Fate::Undelivered, count);
         }
     }
 

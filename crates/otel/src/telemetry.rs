@@ -1,7 +1,7 @@
 //! What is exported, from the process's start to its end.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -79,10 +79,9 @@ impl Telemetry {
         self.tracer.clone()
     }
 
-    /// Tells this registry from now on, if metrics are asked for. `since`: when its counters began to count.
-    pub fn push(&mut self, registry: &Arc<Registry>, since: Option<SystemTime>) {
-        if let Some(mut push) = self.push.take() {
-            push.since = since.unwrap_or(push.since);
+    /// Tells this registry from now on, if metrics are asked for. Its counters began to count with [`Telemetry::start`].
+    pub fn push(&mut self, registry: &Arc<Registry>) {
+        if let Some(push) = self.push.take() {
             self.tasks.spawn(push.run(registry.clone(), self.stop.clone(), FLUSH));
         }
     }

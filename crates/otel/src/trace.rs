@@ -90,7 +90,11 @@ impl Trace {
 
 impl Span {
     fn open(tracer: &Arc<SdkTracer>, name: Cow<'static, str>, kind: SpanKind, parent: SpanContext) -> Self {
-        let parent = Context::new().with_remote_span_context(parent);
+        // A parent that isn't one would count as one that isn't recorded.
+        let parent = match parent.is_valid() {
+            true => Context::new().with_remote_span_context(parent),
+            false => Context::new(),
+        };
         let span = tracer.build_with_context(SpanBuilder::from_name(name).with_kind(kind), &parent);
         Self(Some(Box::new(Open { tracer: tracer.clone(), span })))
     }

@@ -74,7 +74,7 @@ impl Configured for Config {
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {
-        let metrics = metrics.of(mainstay_rpc::Metrics::new);
+        let metrics = metrics.of(mainstay_rpc::Metrics::new).traced(metrics.tracer.clone());
         let rpc = Rpc::build(*self, &metrics, token.cloned().map(verify))?;
         Ok(Built::new(rpc.handle(), |listener, stop, grace| rpc.serve(listener, stop, grace)))
     }

@@ -30,7 +30,11 @@ impl Read<'_> {
 
     pub(super) fn wrong(&mut self, name: &str, what: impl Into<String>) {
         let origin = Origin::Variable(name.to_owned());
-        self.problems.push(Problem { origin, key: String::new(), what: what.into() });
+        let problem = Problem { origin, key: String::new(), what: what.into() };
+        // What is wrong for both signals is told once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     pub(super) fn flag(&mut self, name: &str) -> bool {

@@ -34,6 +34,7 @@ pub mod reads;
 pub mod records;
 pub mod reply;
 pub mod round;
+pub mod spans;
 pub mod standing;
 pub mod status;
 pub mod telemetry;

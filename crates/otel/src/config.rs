@@ -112,13 +112,11 @@ impl Read<'_> {
         let (sampler, by_parent) = self.sampler();
         let queue = self.count("OTEL_BSP_MAX_QUEUE_SIZE", 2048);
         let batch = self.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512);
-        if batch > queue {
-            if self.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_some() {
-                let what = format!(
-                    "{batch} spans are more than the queue of {queue} can hold (OTEL_BSP_MAX_QUEUE_SIZE)"
-                );
-                self.wrong("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", what);
-            }
+        if batch > queue && self.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_some() {
+            let what = format!(
+                "{batch} spans are more than the queue of {queue} can hold (OTEL_BSP_MAX_QUEUE_SIZE)"
+            );
+            self.wrong("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", what);
         }
         Traces {
             target,

@@ -78,13 +78,4 @@ impl Counts {
         let outcome = if is_taken { "taken" } else { "failed" };
         self.exports.get_or_create(&Export { signal, outcome }).inc();
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(&self, fate: Fate) -> u64 {
-        FATES
-            .iter()
-            .zip(&self.spans)
-            .find(|((one, _), _)| *one == fate)
-            .map_or(0, |(_, counter)| counter.get())
-    }
 }

@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    fn sample(line: &str) -> Option<(String, Vec<(String, String)>, String)> {
+    fn sample(line: &str) -> Option<(String, Vec<Label>, String)> {
         super::sample(line).map(|sample| (sample.name, sample.labels, sample.value))
     }
 

@@ -146,7 +146,8 @@ fn a_request_through_rpc_is_one_trace_with_its_retry_and_nodes_are_told_of_it() 
     let asked: Vec<Request> = nodes.iter().flat_map(Node::asked).collect();
     let mut parents: Vec<_> = asked.iter().map(|one| one.field("traceparent").unwrap().to_owned()).collect();
     let mut wanted: Vec<_> = tries.iter().map(|one| format!("00-{TRACE}-{}-01", id(&one.span_id))).collect();
-    (parents.sort(), wanted.sort());
+    parents.sort();
+    wanted.sort();
     assert_eq!(parents, wanted);
     for one in &asked {
         assert_eq!(one.head.matches("traceparent: ").count(), 1, "{}", one.head);
@@ -331,13 +332,8 @@ fn the_opentelemetry_collector_reads_spans_and_metrics() {
     let client = spans.iter().find(|span| span["kind"] == 3).unwrap();
     assert_eq!((&server["parentSpanId"], &server["traceState"]), (&CALLER.into(), &"vendor=1".into()));
     assert_eq!(client["parentSpanId"], server["spanId"]);
-    let requests = || {
-        otelcol
-            .all("metrics")
-            .into_iter()
-            .filter(|metric| metric["name"] == "mainstay_rpc_requests_total")
-            .last()
-    };
+    let requests =
+        || otelcol.all("metrics").into_iter().rfind(|metric| metric["name"] == "mainstay_rpc_requests_total");
     let is_counted = |metric: &Value| {
         let sum = &metric["sum"];
         let points = sum["dataPoints"].as_array().unwrap();

@@ -2,9 +2,11 @@
 # Installs the real clients that the end-to-end tests run, pinned, under target/tools (or $E2E_TOOLS).
 # What is there already is left alone: each tool has a stamp that names what it was built from.
 #
-#   tests/tools.sh           geth, h2spec, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm, promtool, Playwright, axe, Chromium
+#   tests/tools.sh           geth, h2spec, Lodestar, EthereumJS, nodeos, wharfkit, redis-server, etcd, haproxy, nginx, swtpm, promtool, an
+#                            OpenTelemetry Collector, Playwright, axe, Chromium
 #   tests/tools.sh nodeos    nodeos alone
 #   tests/tools.sh h2spec    h2spec alone
+#   tests/tools.sh collector the OpenTelemetry Collector alone
 #   tests/tools.sh ui        Playwright, axe and Chromium alone
 #   tests/tools.sh packaging what reads the book, scripts, containers and packages: mdBook, hadolint, actionlint, compose-spec, helm,
 #                            buildah, shellcheck
@@ -187,6 +189,18 @@ promtool() {
 }
 tpm() { apt_tool swtpm "the tests of attestation take quotes of it"; }
 
+
+# A collector of two parts, with what it is made of pinned by hash in collector/go.sum.
+collector() {
+  local pinned
+  pinned=$(cat "$here/collector/"{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
+  if [[ -x $tools/otelcol/otelcol ]] && stamped otelcol "$pinned"; then return; fi
+  need go "install Go 1.26 or newer"
+  say "building an OpenTelemetry Collector (two minutes of CPU)"
+  (cd "$here/collector" && GOFLAGS=-mod=readonly go build -trimpath -ldflags '-s -w' -o "$tools/otelcol/otelcol" .)
+  stamp otelcol "$pinned"
+}
+
 clients() {
   geth
   h2spec
@@ -197,6 +211,7 @@ clients() {
   stores
   tpm
   promtool
+  collector
   proxies
   ui
 }
@@ -209,6 +224,7 @@ case ${1:-} in
   packaging) packaging ;;
   nodeos) nodeos ;;
   h2spec) h2spec ;;
+  collector) collector ;;
   ui) ui ;;
   bench)
     proxies
@@ -216,5 +232,5 @@ case ${1:-} in
     ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
-  *) fail "unknown argument '$1': none, nodeos, h2spec, ui, packaging, bench, deny or fuzz" ;;
+  *) fail "unknown argument '$1': none, nodeos, h2spec, collector, ui, packaging, bench, deny or fuzz" ;;
 esac

@@ -10,6 +10,7 @@ use mainstay_execution::core::{Connect, over_http};
 use mainstay_execution::node::Caller;
 use mainstay_execution::telemetry::Telemetry;
 use mainstay_execution::{Core, telemetry};
+use mainstay_otel::Tracer;
 use mainstay_wire::server::{self, Tls};
 use mainstay_wire::socket::Listener;
 use prometheus_client::registry::Registry;
@@ -40,6 +41,12 @@ impl Metrics {
     fn register(&self, registry: &mut Registry) {
         self.execution.register(registry);
         self.tokens.register(registry);
+    }
+
+    /// The same, with calls and tries told as spans too.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { execution: self.execution.traced(tracer), ..self }
     }
 
     /// What the engine called `name` tells its events to.

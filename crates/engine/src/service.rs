@@ -13,6 +13,7 @@ use mainstay_execution::calls::{self, Answers, answer_body};
 use mainstay_execution::http::{empty, json, not_allowed, read_body, text};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::Answer;
+use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::local;
@@ -63,19 +64,26 @@ impl Service {
             Ok(claims) => claims,
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
-        let caller = Caller::new(claims.id, claims.clv, None);
+        let span = spans::Request::open(&self.shared.core, request.headers());
+        let mut caller = Caller::new(claims.id, claims.clv, None);
+        caller.trace = span.trace();
         match read_body(request.into_body(), live.max_body).await {
             Ok(body) => {
-                let (status, reply) = self.body(&body, &caller).await;
+                let calls = Calls { core: &self.shared.core, caller: &caller, span: &span };
+                let (status, reply) = answer_body(&calls, &body).await;
+                span.ended(status.as_u16());
                 json(status, reply)
             }
-            Err(refusal) => refusal,
+            Err(refusal) => {
+                span.ended(refusal.status().as_u16());
+                refusal
+            }
         }
     }
 
     /// Answers a body whose sender may call.
     pub async fn body(&self, body: &Bytes, caller: &Caller) -> (StatusCode, Bytes) {
-        answer_body(&Calls { core: &self.shared.core, caller }, body).await
+        answer_body(&Calls { core: &self.shared.core, caller, span: &spans::Request::default() }, body).await
     }
 
     fn authorize(
@@ -124,11 +132,14 @@ impl Handler for Service {
 struct Calls<'a> {
     core: &'a Arc<Core>,
     caller: &'a Caller,
+    span: &'a spans::Request,
 }
 
 impl Answers for Calls<'_> {
     async fn answer(&self, call: &Call) -> Answer {
         self.core.copy(call, self.caller, |_| {});
-        calls::ask(self.core, call, self.caller).await
+        let answer = calls::ask(self.core, call, self.caller).await;
+        self.span.answered(call, &answer);
+        answer
     }
 }

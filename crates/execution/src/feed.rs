@@ -16,6 +16,7 @@ use crate::core::{Core, Head};
 use crate::method::{Family, Method};
 use crate::node::{Caller, Failed, Node, lock};
 use crate::queue::{Fifo, Item, Kind};
+use crate::spans;
 use crate::standing::Hold;
 use crate::status::{Heard, Silence};
 use crate::verdict::Vote;
@@ -216,13 +217,17 @@ async fn deliver(core: &Arc<Core>, node: &Arc<Node>, job: Job) {
     }
     let started = Instant::now();
     let limit = node.within(job.timeout.min(job.method.patience()));
-    let outcome = node.call(job.request.clone(), &job.caller, started + limit).await;
+    let (mut span, caller) = spans::attempt(&job.caller, node, &job.name);
+    let outcome = node.call(job.request.clone(), &caller, started + limit).await;
+    spans::attempt_ended(&mut span, &outcome);
     let took = started.elapsed();
     if let Some(before) = node.traffic(&outcome) {
         core.changed(node, &before);
     }
     core.telemetry.forwarded(node, &job.name, &outcome, took);
     let heard = read(job.method, &outcome);
+    span.set("mainstay.vote", heard.word());
+    drop(span);
     let said = match outcome {
         Ok(reply) => Ok(reply.raw),
         Err(failed) => Err(failed.detail),

@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::method::Method;
 use crate::node::{Caller, Failed, Node};
 use crate::reply::Answer;
+use crate::spans;
 
 /// Told when every node failed.
 const NOBODY: &str = "no execution client answered";
@@ -109,7 +110,10 @@ pub async fn ask(
     deadline: Instant,
 ) -> Result<Reply, Failed> {
     let started = Instant::now();
-    let outcome = node.call(request.clone(), caller, deadline).await;
+    let (mut span, caller) = spans::attempt(caller, node, method);
+    let outcome = node.call(request.clone(), &caller, deadline).await;
+    spans::attempt_ended(&mut span, &outcome);
+    drop(span);
     core.telemetry.forwarded(node, method, &outcome, started.elapsed());
     core.forget(node);
     if let Some(before) = node.traffic(&outcome) {

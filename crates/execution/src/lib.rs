@@ -35,6 +35,7 @@ pub mod records;
 pub mod reload;
 pub mod reply;
 pub mod round;
+pub mod spans;
 pub mod standing;
 pub mod status;
 pub mod telemetry;

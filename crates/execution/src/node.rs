@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use mainstay_node::{Cause, Condition, Health, NodeSpec, Tier};
+use mainstay_otel::Trace;
 use mainstay_wire::client::{CallError, Delivered, Transport};
 use mainstay_wire::envelope::{self, Reply};
 use mainstay_wire::jwt::{self, Claims, Secret};
@@ -39,13 +42,21 @@ pub struct Caller {
     /// It is mainstay that asks: of nodes that calls aren't signed for with the last token that one of them took. To be lent to
     /// nobody.
     is_mainstay: bool,
+    /// Where its call stands in its trace; nothing for what outlives it.
+    pub trace: Trace,
 }
 
 impl Caller {
     /// A consensus client with these claims, if it has any, and this token.
     #[must_use]
     pub fn new(id: Option<String>, clv: Option<String>, token: Option<Arc<str>>) -> Self {
-        Self { id, clv, token, is_mainstay: false }
+        Self { id, clv, token, is_mainstay: false, trace: Trace::default() }
+    }
+
+    /// The same, for what is kept beyond the call.
+    #[must_use]
+    pub fn untraced(&self) -> Self {
+        Self { trace: Trace::default(), ..self.clone() }
     }
 
     /// mainstay itself: for probes.
@@ -286,8 +297,11 @@ impl Node {
         let secret = tuning.secret.as_ref();
         let kept = if secret.is_none() && caller.is_mainstay { self.passed.get() } else { None };
         let token = kept.as_deref().map(Cow::Borrowed).or_else(|| caller.token_for(secret));
-        let reply =
-            self.transport.post(body, token.as_deref(), deadline).await.map_err(|e| Failed::from(&e))?;
+        let reply = match self.traced(&body, token.as_deref(), &caller.trace) {
+            None => self.transport.post(body, token.as_deref(), deadline).await,
+            Some(request) => self.transport.send(request, deadline).await,
+        };
+        let reply = reply.map_err(|e| Failed::from(&e))?;
         let status = reply.status.as_u16();
         let failed = |cause: Cause| Failed { detail: cause.to_string(), cause, delivered: Delivered::Maybe };
         if matches!(status, 401 | 403) {
@@ -308,6 +322,26 @@ impl Node {
             Err(_) if status != 200 => Err(failed(Cause::Http(status))),
             Err(_) => Err(failed(Cause::Unreadable)),
         }
+    }
+
+    /// The call with the header fields of its trace, if it is in one.
+    fn traced(&self, body: &Bytes, token: Option<&str>, trace: &Trace) -> Option<Request<Bytes>> {
+        if !trace.is_on() {
+            return None;
+        }
+        let url = &self.spec.url;
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let mut request = Request::post(target).header(CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in trace.fields() {
+            request = request.header(name, value);
+        }
+        request.body(body.clone()).ok()
     }
 
     /// Takes what a call showed of the node's health. Returns the former condition if it changed.

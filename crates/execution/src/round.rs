@@ -179,7 +179,7 @@ fn read(core: &Core, call: &Call, method: Method, caller: &Caller, keep: Keep) -
     if let Some(hash) = &hash {
         let (request, hash, method) = (bare.clone(), hash.clone(), call.method.clone());
         lock(&core.blocks).follow(&hash);
-        *lock(&core.head) = Some(Head { hash, request, method, caller: caller.clone() });
+        *lock(&core.head) = Some(Head { hash, request, method, caller: caller.untraced() });
     }
     let (attributes, request) = match attributes {
         Some(attributes) if core.config().allow_building => (Some(attributes), call.raw.clone()),

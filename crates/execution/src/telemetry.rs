@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
+use mainstay_otel::Tracer;
 use mainstay_wire::envelope::Reply;
 use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -115,6 +116,7 @@ pub struct Metrics {
     evidence: Family<CauseLabels, Counter>,
     mirror_dropped: Family<NodeLabels, Counter>,
     forwards: Option<Forwards>,
+    tracer: Tracer,
 }
 
 impl Metrics {
@@ -138,9 +140,16 @@ impl Metrics {
             evidence: Family::default(),
             mirror_dropped: Family::default(),
             forwards: None,
+            tracer: Tracer::off(),
         };
         m.register(registry);
         m
+    }
+
+    /// The same, with calls and tries told as spans too.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// With calls to nodes under sync-proxy's names too, registered once a process.
@@ -347,6 +356,17 @@ impl Telemetry {
         self.metrics.node_head.remove(&labels);
         self.metrics.node_changes.remove(&labels);
         self.metrics.primary.remove(&labels);
+    }
+
+    /// What makes spans of calls.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.metrics.tracer
+    }
+
+    /// The role's kind and its name.
+    pub(crate) fn kind_and_name(&self) -> (&'static str, &str) {
+        (self.of.kind, self.of.name.as_ref())
     }
 
     /// The kind and name of the role, for events that others log.

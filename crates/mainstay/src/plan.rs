@@ -40,7 +40,9 @@ impl Environment {
         let mut environment = Self { variables: BTreeMap::new(), unreadable: Vec::new() };
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
-            let foreign = dropin::is_known_variable(&name) || attest::is_known_variable(&name);
+            let foreign = dropin::is_known_variable(&name)
+                || attest::is_known_variable(&name)
+                || mainstay_otel::is_known_variable(&name);
             if !name.starts_with("MAINSTAY_") && name != logging::RUST_LOG && !foreign {
                 continue;
             }
@@ -82,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) admin_config: Option<AdminConfig>,
     /// What verdicts on nodes that are to prove what they run rest on.
     pub(crate) keeper: Option<Arc<Keeper>>,
+    /// What is exported by OTLP.
+    pub(crate) otel: Option<mainstay_otel::Config>,
     /// Run prio-load-balancer's mock node too.
     pub(crate) mock_node: bool,
     /// The binary was called under another program's name, which has no admin listener.
@@ -158,6 +162,7 @@ impl Plan {
             log_config: log.validate(&mut problems, logging::configure),
             admin_config: admin.validate(&mut problems, admin::configure),
             keeper: attestation.validate(&mut problems, attest::configure),
+            otel: mainstay_otel::Config::read(&given.variables, &mut problems),
             top,
             log,
             admin,

@@ -93,6 +93,7 @@ pub(crate) struct Process {
     stop: CancellationToken,
     stop_admin: CancellationToken,
     lifecycle: Lifecycle,
+    registry: Arc<Registry>,
 }
 
 impl Process {
@@ -147,7 +148,12 @@ impl Process {
         });
         lifecycle.serving();
         let admin = metrics.into_iter().chain(admin).collect();
-        Self { roles: serving, admin, grace, stop, stop_admin, lifecycle }
+        Self { roles: serving, admin, grace, stop, stop_admin, lifecycle, registry }
+    }
+
+    /// All metrics.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// Waits for a role to end by itself, and says why it did. A role serves until it is told to stop; anything else is a

@@ -16,6 +16,7 @@ use std::time::Duration;
 use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_execution::config::NodeConfig;
 use mainstay_node::Prepared;
+use mainstay_otel::Tracer;
 use mainstay_settings::{Listen, Problem, Section, Settings};
 use mainstay_wire::Watched;
 use mainstay_wire::client::{Attestation, BadEndpoint, asks_to_attest};
@@ -95,6 +96,8 @@ pub(crate) struct Kept {
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
+    /// What makes spans, if they are asked for.
+    pub(crate) tracer: Tracer,
     /// One of each type.
     registered: Vec<Box<dyn Any>>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use mainstay_admin::{Reload, Role, Token};
 use mainstay_node::Level;
+use mainstay_otel::Telemetry;
 use mainstay_settings::{Origin, Problem};
 use mainstay_wire::socket::Listener;
 use tokio::net::TcpListener;
@@ -247,6 +248,12 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     }
     certificates.register(&mut metrics.registry);
     tokio::spawn(certificates.keep());
+    let mut otel =
+        match plan.otel.take().map(|asked| Telemetry::start(asked, &mut metrics.registry)).transpose() {
+            Ok(otel) => otel,
+            Err(why) => return failed(why),
+        };
+    metrics.tracer = otel.as_ref().map(Telemetry::tracer).unwrap_or_default();
     let (token, tls) = plan.admin_config.take().map(|config| (config.token, config.tls)).unwrap_or_default();
     let (roles, running) = match build(bound.roles, &mut metrics, token.as_ref()) {
         Ok(built) => built,
@@ -283,6 +290,9 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     let reload: Arc<dyn Reload> = Arc::new(reloader);
     let registry = metrics.registry;
     let mut process = Process::start(roles, admin, page, registry, grace, &alone, Some(reload.clone()));
+    if let Some(otel) = &mut otel {
+        otel.push(process.registry());
+    }
     supervisor::ready(taken_over);
     let stop_reloads = CancellationToken::new();
     let _reloads_end = stop_reloads.clone().drop_guard();
@@ -335,6 +345,9 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     process.end().await;
     if let Some(heir) = &mut heir {
         heir.tell(&shown).await;
+    }
+    if let Some(otel) = otel {
+        otel.end().await;
     }
     info!("stopped");
     status

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What crates of ours a crate may use; tests may use `sim` besides.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     (
         "mainstay",
         &[
@@ -19,6 +19,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "engine",
             "execution",
             "node",
+            "otel",
             "relay",
             "rpc",
             "settings",
@@ -34,15 +35,16 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("attested", &["attest", "settings", "wire"]),
     ("beacon", &["node", "settings", "wire"]),
     ("bench", &["antelope", "rpc", "wire"]),
-    ("engine", &["execution", "node", "settings", "wire"]),
-    ("execution", &["node", "settings", "wire"]),
+    ("engine", &["execution", "node", "otel", "settings", "wire"]),
+    ("execution", &["node", "otel", "settings", "wire"]),
     ("node", &["attest", "wire"]),
+    ("otel", &["settings", "wire"]),
     ("relay", &["antelope", "node", "settings", "store", "wire"]),
-    ("rpc", &["node", "settings", "store", "wire"]),
+    ("rpc", &["node", "otel", "settings", "store", "wire"]),
     ("settings", &[]),
     ("sim", &["antelope", "wire"]),
     ("store", &[]),
-    ("sync", &["execution", "node", "settings", "wire"]),
+    ("sync", &["execution", "node", "otel", "settings", "wire"]),
     ("wire", &[]),
 ];
 

@@ -15,13 +15,14 @@ use support::Place;
 use support::http::{Node, ask};
 
 /// What has a catalogue, in the page's order, and how its heading goes on.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("engine", "One consensus client, many execution clients"),
     ("sync", "Many consensus clients, many execution clients"),
     ("rpc", "JSON-RPC clients before many nodes"),
     ("beacon", "Guards before beacon nodes"),
     ("relay", "Nodes of an Antelope producer"),
     ("attest", "Nodes that prove what they run, whatever the role"),
+    ("otel", "Of what is exported by OTLP, where `OTEL_…` variables ask for it"),
     ("process", "Of the process, whatever its roles"),
 ];
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
+use mainstay_otel::{Span, Trace};
 
 use crate::clock;
 use crate::core::Core;
@@ -13,6 +14,7 @@ use crate::job::REQUEST_ID;
 use crate::lane::Lane;
 use crate::node::{Node, Uris};
 use crate::own_headers::{Shown, micros};
+use crate::spans;
 use crate::telemetry::Outcome;
 
 /// A request's account.
@@ -32,6 +34,9 @@ pub(crate) struct Account {
     tried: Option<Instant>,
     head: Option<Instant>,
     status: u16,
+    /// What is told of it to a tracing system.
+    span: Span,
+    trace: Trace,
     over: bool,
 }
 
@@ -51,8 +56,28 @@ impl Account {
             tried: None,
             head: None,
             status: 0,
+            span: Span::default(),
+            trace: Trace::default(),
             over: false,
         }
+    }
+
+    /// The same, with what is told of it to a tracing system.
+    pub(crate) fn traced(mut self, span: Span) -> Self {
+        self.trace = span.trace();
+        self.span = span;
+        self
+    }
+
+    /// The same, as a part of what has a span already.
+    pub(crate) fn within(mut self, trace: Trace) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Where its tries stand in its trace.
+    pub(crate) fn trace(&self) -> Trace {
+        self.trace.clone()
     }
 
     /// It was let in.
@@ -127,6 +152,7 @@ impl Account {
         let core = &self.core;
         let took = now.saturating_duration_since(self.since);
         core.telemetry.ended(self.lane, outcome, took);
+        spans::request_ended(&mut self.span, self.lane, outcome, self.status, self.tries);
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }

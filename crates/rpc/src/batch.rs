@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
+use mainstay_otel::Span;
 use mainstay_wire::envelope::{self, BadCall, Call, Message};
 use mainstay_wire::server::Response;
 use tokio::task::JoinSet;
@@ -20,6 +21,7 @@ use crate::job::{Job, REQUEST_ID};
 use crate::proxy::outcome;
 use crate::queue::Place;
 use crate::reply::{self, Failure};
+use crate::spans;
 use crate::telemetry::Outcome;
 use crate::tries;
 
@@ -44,8 +46,10 @@ pub(crate) async fn answer(
     path: &str,
     given: &HeaderMap,
     id: &HeaderValue,
+    mut span: Span,
     calls: Vec<Result<Call, BadCall>>,
 ) -> Response {
+    let trace = span.trace();
     let mut answers: Vec<Option<Bytes>> = vec![None; calls.len()];
     let left = Arc::new(AtomicUsize::new(MOST));
     let mut running = JoinSet::new();
@@ -59,7 +63,8 @@ pub(crate) async fn answer(
             }
         };
         let job = whole.part(path, given, id, call.raw);
-        let mut account = Account::new(core.clone(), job.lane, job.since, job.body.len(), id.clone());
+        let mut account =
+            Account::new(core.clone(), job.lane, job.since, job.body.len(), id.clone()).within(trace.clone());
         // All of them enter in their order, before any of them is waited for.
         let place = tries::enter(core, &job, &mut account);
         let (core, left) = (core.clone(), left.clone());
@@ -71,6 +76,7 @@ pub(crate) async fn answer(
             answers[index] = answer;
         }
     }
+    spans::batch_ended(&mut span, whole.lane);
     let mut body = BytesMut::from(&b"["[..]);
     for (n, answer) in answers.into_iter().flatten().enumerate() {
         if n > 0 {

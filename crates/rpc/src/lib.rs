@@ -43,6 +43,7 @@ pub mod role;
 mod service;
 pub mod shared;
 mod slots;
+mod spans;
 pub mod telemetry;
 mod tries;
 pub mod upstream;

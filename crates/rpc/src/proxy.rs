@@ -30,6 +30,7 @@ use crate::intake;
 use crate::job::{self, Job};
 use crate::lane::Lane;
 use crate::reply::Failure;
+use crate::spans;
 use crate::telemetry::Outcome;
 use crate::tries::{self, Answer};
 
@@ -40,6 +41,7 @@ const PASSED_ON: [http::HeaderName; 2] = [CONTENT_ENCODING, RETRY_AFTER];
 pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Response {
     let (parts, body) = request.into_parts();
     let id = job::id(core, &parts.headers);
+    let mut span = spans::request(core, parts.uri.path(), &parts.headers);
     let account =
         |lane: Lane, since: Instant, size: usize| Account::new(core.clone(), lane, since, size, id.clone());
     let live = core.live_of_now();
@@ -47,21 +49,25 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
         Ok(body) => body,
         Err(failure) => {
             let account = account(lane_of_headers(&parts.headers), clock::now(), 0);
-            return fail(account, failure, &bytes::Bytes::new());
+            return fail(account.traced(span), failure, &bytes::Bytes::new());
         }
     };
+    spans::request_read(&mut span, &body);
     let path = parts.uri.path();
     let now = clock::now();
     let job = match Job::new(live, path, &parts.headers, &id, body.clone(), now) {
         Ok(job) => job,
-        Err((lane, wait)) => return fail(account(lane, now, body.len()), Failure::RateLimited(wait), &body),
+        Err((lane, wait)) => {
+            let account = account(lane, now, body.len()).traced(span);
+            return fail(account, Failure::RateLimited(wait), &body);
+        }
     };
     if job.live.config.split_batches
         && let Some(calls) = batch::calls(&body)
     {
-        return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, calls)).await;
+        return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, span, calls)).await;
     }
-    let mut account = account(job.lane, now, body.len());
+    let mut account = account(job.lane, now, body.len()).traced(span);
     let answered = match tries::enter(core, &job, &mut account) {
         Ok(place) => tries::run(core, &job, place, &mut account).await,
         Err(failure) => Err(failure),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_node::Condition;
+use mainstay_otel::Tracer;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -140,6 +141,12 @@ impl TryEnd {
         "timeout",
         "protocol",
     ];
+
+    /// The word of labels and spans.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
 }
 
 fn seconds() -> Histogram {
@@ -161,6 +168,7 @@ pub struct Metrics {
     node_changes: Family<NodeLabels, Counter>,
     hedges: Family<RpcLabels, Counter>,
     gauges: Gauges,
+    tracer: Tracer,
 }
 
 impl Metrics {
@@ -175,6 +183,7 @@ impl Metrics {
             node_changes: Family::default(),
             hedges: Family::default(),
             gauges: Gauges::default(),
+            tracer: Tracer::off(),
         };
         let t = m.clone();
         let r = registry.sub_registry_with_prefix("mainstay_rpc");
@@ -192,6 +201,12 @@ impl Metrics {
         r.register("hedges", "Second copies sent because the first try took long", t.hedges);
         r.register_collector(Box::new(t.gauges));
         m
+    }
+
+    /// The same, with requests and tries told as spans too.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 }
 
@@ -269,6 +284,12 @@ impl Telemetry {
             seconds: self.metrics.node_seconds.get_or_create_owned(&labels),
             changes: self.metrics.node_changes.get_or_create_owned(&labels),
         }
+    }
+
+    /// What makes spans of requests.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.metrics.tracer
     }
 
     /// A request has waited for its first try.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use mainstay_node::Cause;
+use mainstay_otel::Trace;
 use mainstay_wire::client::{CallError, Fault, Post, StreamedReply};
 
 use crate::account::Account;
@@ -16,6 +17,7 @@ use crate::node::{self, Node};
 use crate::queue::{Place, Slot, Unserved};
 use crate::reply::Failure;
 use crate::retry::{self, Seen, Try};
+use crate::spans;
 use crate::telemetry::TryEnd;
 
 type Told = Result<StreamedReply, CallError>;
@@ -52,6 +54,7 @@ pub(crate) async fn run(
     account: &mut Account,
 ) -> Result<Answer, Failure> {
     let rules = &job.live.config.retry;
+    let trace = account.trace();
     let mut slot = match place {
         Place::Now(slot) => slot,
         Place::Later(ticket) => ticket.await?,
@@ -70,7 +73,7 @@ pub(crate) async fn run(
             .and_then(|_| retry::hedge_at(rules, job.nature(), account.tries(), now, job.deadline));
         let (leg, told) = match hedge_at {
             None => {
-                let told = send(core, job, &leg.node, leg.began).await;
+                let told = send(core, job, &trace, &leg.node, leg.began).await;
                 (leg, told)
             }
             Some(at) => Box::pin(hedged(core, job, leg, at, account)).await,
@@ -113,7 +116,8 @@ fn answer(leg: Leg, told: Told, account: &mut Account) -> Result<Answer, Failure
 /// with it its connection; if none is good, the last one's end counts.
 async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &mut Account) -> (Leg, Told) {
     let first_node = first.node.clone();
-    let mut one = Box::pin(send(core, job, &first_node, first.began));
+    let trace = account.trace();
+    let mut one = Box::pin(send(core, job, &trace, &first_node, first.began));
     if let Ok(told) = tokio::time::timeout_at(at.into(), &mut one).await {
         return (first, told);
     }
@@ -129,7 +133,7 @@ async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &m
     account.trying(&second.node, began);
     core.telemetry.hedged();
     let second_node = second.node.clone();
-    let mut two = Box::pin(send(core, job, &second_node, began));
+    let mut two = Box::pin(send(core, job, &trace, &second_node, began));
     let is_good =
         |told: &Told| told.as_ref().is_ok_and(|reply| !matches!(reply.status.as_u16(), 429 | 500..));
     // The slot of a try that was no good is free for others while the other one goes on.
@@ -154,9 +158,11 @@ async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &m
 }
 
 /// Sends a request to a node, and takes what that shows of the node.
-async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
+async fn send(core: &Core, job: &Job, trace: &Trace, node: &Node, began: Instant) -> Told {
     let rules = &job.live.config.retry;
-    let post = Post { target: &node.target, lines: &job.lines, body: &job.body };
+    let mut span = spans::attempt(trace, node, &job.body);
+    let lines = spans::lines(&job.lines, &span);
+    let post = Post { target: &node.target, lines: &lines, body: &job.body };
     let deadline = retry::try_deadline(rules, job.deadline, began);
     let told = node.client.open(post, deadline.into(), rules.try_timeout).await;
     let now = clock::now();
@@ -171,6 +177,7 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
                 500.. => TryEnd::ServerError,
             };
             node.metrics.tried(end, took);
+            spans::attempt_ended(&mut span, end, Some(status));
             if is_ill(reply) {
                 core.observe(node, |health, now| health.call_failed(&Cause::Http(status), now));
             } else {
@@ -184,7 +191,9 @@ async fn send(core: &Core, job: &Job, node: &Node, began: Instant) -> Told {
             }
         }
         Err(error) => {
-            node.metrics.tried(node::try_end(error), took);
+            let end = node::try_end(error);
+            node.metrics.tried(end, took);
+            spans::attempt_ended(&mut span, end, None);
             // A request that had little time left says nothing of the node.
             let enough = rules.try_timeout.min(job.live.config.request_timeout) / 2;
             if error.fault != Fault::Timeout || took >= enough {

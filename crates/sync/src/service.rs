@@ -16,6 +16,7 @@ use mainstay_execution::clock::wall;
 use mainstay_execution::http::{empty, json, read_body, text};
 use mainstay_execution::node::Caller;
 use mainstay_execution::reply::Answer;
+use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::server::{Handler, Response};
@@ -57,11 +58,14 @@ pub(crate) struct Shared {
 struct Calls<'a> {
     core: &'a Arc<Core>,
     who: Who,
+    span: &'a spans::Request,
 }
 
 impl Answers for Calls<'_> {
     async fn answer(&self, call: &Call) -> Answer {
-        self.core.answer(call, &self.who).await
+        let answer = self.core.answer(call, &self.who).await;
+        self.span.answered(call, &answer);
+        answer
     }
 }
 
@@ -74,6 +78,8 @@ impl Service {
             Err(error) => return text(StatusCode::UNAUTHORIZED, error.to_string()),
         };
         shared.core.called(peer, &who.client);
+        let span = spans::Request::open(&shared.core.execution, request.headers());
+        who.caller.trace = span.trace();
         let (head, body) = request.into_parts();
         if shared.core.has_links() {
             let (target, headers) = (head.uri.into_parts().path_and_query, head.headers);
@@ -84,25 +90,27 @@ impl Service {
             Err(refusal) => return refusal,
         };
         if shared.mirror_mode {
-            return self.mirror(body, who).await;
+            return self.mirror(body, who, span).await;
         }
-        let (status, reply) = self.body(&body, who).await;
+        let calls = Calls { core: &shared.core, who, span: &span };
+        let (status, reply) = answer_body(&calls, &body).await;
+        span.ended(status.as_u16());
         json(status, reply)
     }
 
     /// Answers a body.
     pub async fn body(&self, body: &Bytes, who: Who) -> (StatusCode, Bytes) {
-        answer_body(&Calls { core: &self.shared.core, who }, body).await
+        answer_body(&Calls { core: &self.shared.core, who, span: &spans::Request::default() }, body).await
     }
 
     /// Does what the body asks for, and answers before that is done.
-    async fn mirror(&self, body: Bytes, who: Who) -> Response {
+    async fn mirror(&self, body: Bytes, who: Who, span: spans::Request) -> Response {
         let Ok(permit) = self.shared.mirrored.clone().try_acquire_owned() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many calls are under way".into());
         };
         let service = self.clone();
         let mut work = Box::pin(async move {
-            service.body(&body, who).await;
+            answer_body(&Calls { core: &service.shared.core, who, span: &span }, &body).await;
             drop(permit);
         });
         // Begun here: calls of one connection stay in order.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mainstay_execution::{method, telemetry};
+use mainstay_otel::Tracer;
 use mainstay_wire::envelope::Call;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -54,6 +55,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// The same, with calls and tries told as spans too.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { execution: self.execution.traced(tracer), ..self }
+    }
+
     /// Registers the metrics. Once a process: a second registration would show each of them twice.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {

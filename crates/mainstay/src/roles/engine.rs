@@ -63,7 +63,8 @@ impl Configured for Config {
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
-        let engine = Engine::build(*self, &metrics.of(mainstay_engine::Metrics::new))?;
+        let traced = metrics.of(mainstay_engine::Metrics::new).traced(metrics.tracer.clone());
+        let engine = Engine::build(*self, &traced)?;
         let (shown, handle) = (engine.handle(), engine.handle());
         let built = Built::new(shown, |listener, stop, grace| engine.serve(listener, stop, grace));
         Ok(built.reloads(move |config: Self| handle.prepare(config)))

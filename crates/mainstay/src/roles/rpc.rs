@@ -99,7 +99,7 @@ impl Configured for Config {
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {
-        let metrics = metrics.of(mainstay_rpc::Metrics::new);
+        let metrics = metrics.of(mainstay_rpc::Metrics::new).traced(metrics.tracer.clone());
         let rpc = Rpc::build(*self, &metrics, token.cloned().map(verify))?;
         let (shown, handle) = (rpc.handle(), rpc.handle());
         let built = Built::new(shown, |listener, stop, grace| rpc.serve(listener, stop, grace));

@@ -62,7 +62,8 @@ impl Configured for Config {
     }
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
-        let sync = Sync::build(*self, &metrics.of(mainstay_sync::Metrics::new))?;
+        let traced = metrics.of(mainstay_sync::Metrics::new).traced(metrics.tracer.clone());
+        let sync = Sync::build(*self, &traced)?;
         let (shown, handle) = (sync.handle(), sync.handle());
         let built = Built::new(shown, |listener, stop, grace| sync.serve(listener, stop, grace));
         Ok(built.reloads(move |config: Self| handle.prepare(config)))

@@ -43,6 +43,17 @@ impl Lines {
         Self { text: Vec::with_capacity(256), ..Self::default() }
     }
 
+    /// The same without the fields of this name.
+    #[must_use]
+    pub fn without(&self, name: &HeaderName) -> Self {
+        let is_other = |line: &&[u8]| {
+            let rest = line.strip_prefix(name.as_str().as_bytes());
+            !rest.is_some_and(|rest| rest.starts_with(b": "))
+        };
+        let lines = self.text.split_inclusive(|byte| *byte == b'\n').filter(is_other);
+        Self { text: lines.flatten().copied().collect(), ..*self }
+    }
+
     /// Adds a field.
     pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
         if !is_of_the_connection(name) {
@@ -253,6 +264,19 @@ mod tests {
                 "{}"
             ]
         );
+    }
+
+    #[test]
+    fn fields_are_taken_out_by_their_whole_name() {
+        let (name, other) = (HeaderName::from_static("a"), HeaderName::from_static("a-b"));
+        let mut lines = Lines::new();
+        for (name, text) in [(&name, "1"), (&other, "a: 2"), (&name, "3")] {
+            lines.add(name, &HeaderValue::from_static(text));
+        }
+        let told = |lines: &Lines| String::from_utf8(lines.text.clone()).unwrap();
+        assert_eq!(told(&lines.without(&name)), "a-b: a: 2\r\n");
+        assert_eq!(told(&lines.without(&other)), "a: 1\r\na: 3\r\n");
+        assert_eq!(told(&Lines::new().without(&name)), "");
     }
 
     #[test]

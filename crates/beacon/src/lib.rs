@@ -25,6 +25,7 @@ mod refusal;
 pub mod role;
 mod rounds;
 mod service;
+mod spans;
 mod stream;
 pub mod telemetry;
 #[cfg(test)]

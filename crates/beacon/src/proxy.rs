@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Body;
+use mainstay_otel::Span;
 use mainstay_wire::client::{CallError, Fault, Pass, StreamedReply};
 use mainstay_wire::hop;
 use mainstay_wire::server::{ReplyBody, Response};
@@ -23,6 +24,7 @@ use crate::gate::{Gate, Opening, Refusal};
 use crate::pattern::Pattern;
 use crate::refusal::error;
 use crate::rounds::fault;
+use crate::spans;
 use crate::stream::EventStream;
 use crate::telemetry::By;
 
@@ -37,21 +39,36 @@ where
     B: Body<Data = bytes::Bytes> + Unpin,
 {
     let pattern = Pattern::of(request.uri().path());
+    let mut span = spans::request(post, pattern, &request);
+    let (response, by) = answer(core, post, request, pattern, &span).await;
+    let status = response.status().as_u16();
+    post.telemetry.answered(pattern, status, by);
+    spans::request_ended(&mut span, status, by);
+    response
+}
+
+/// The answer, and whose it is.
+async fn answer<B>(
+    core: &Core,
+    post: &Arc<Post>,
+    request: Request<B>,
+    pattern: Pattern,
+    span: &Span,
+) -> (Response, By)
+where
+    B: Body<Data = bytes::Bytes> + Unpin,
+{
     let opening = match post.gates.now() {
         Gate::Open(opening) => opening,
-        Gate::Closed(refusal) => {
-            post.telemetry.answered(pattern, 503, By::Mainstay);
-            return refused(&refusal);
-        }
+        Gate::Closed(refusal) => return (refused(&refusal), By::Mainstay),
     };
     let streams = is_event_stream(&request);
-    let request = match onward(post, request) {
+    let mut request = match onward(post, request) {
         Ok(request) => request,
-        Err((status, what)) => {
-            post.telemetry.answered(pattern, status.as_u16(), By::Mainstay);
-            return own(status, what);
-        }
+        Err((status, what)) => return (own(status, what), By::Mainstay),
     };
+    let method = request.method().clone();
+    let mut attempt = spans::attempt(span, post, pattern, &method, request.headers_mut());
     let limits = Pass {
         head_within: post.settings.request_timeout.filter(|_| !streams),
         read_stall: (!streams).then_some(STALL),
@@ -62,22 +79,15 @@ where
     let passed = tokio::select! {
         biased;
         passed = post.node.pass(request, limits) => passed,
-        () = opening.lost.cancelled() => {
-            post.telemetry.answered(pattern, 503, By::Mainstay);
-            return closed(post);
-        }
+        () = opening.lost.cancelled() => return (closed(post), By::Mainstay),
     };
+    spans::attempt_ended(&mut attempt, &passed);
     match passed {
         Ok(reply) => {
             post.telemetry.took(clock::now().saturating_duration_since(began));
-            post.telemetry.answered(pattern, reply.status.as_u16(), By::Node);
-            back(post, &opening, reply)
+            (back(post, &opening, reply), By::Node)
         }
-        Err(error) => {
-            let response = failed(core, post, &error);
-            post.telemetry.answered(pattern, response.status().as_u16(), By::Mainstay);
-            response
-        }
+        Err(error) => (failed(core, post, &error), By::Mainstay),
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mainstay_otel::Tracer;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,15 @@ pub(crate) enum By {
     Mainstay,
 }
 
+impl By {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Mainstay => "mainstay",
+        }
+    }
+}
+
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn seconds() -> Histogram {
@@ -66,9 +76,16 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Seconds<GuardLabels>,
     open_streams: Family<GuardLabels, Gauge>,
+    tracer: Tracer,
 }
 
 impl Metrics {
+    /// The same, with requests told as spans too.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
     /// Registers the metrics. Once a process: a second registration would show each of them twice.
     pub fn new(registry: &mut Registry) -> Self {
         let m = Self {
@@ -82,6 +99,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             open_streams: Family::default(),
+            tracer: Tracer::off(),
         };
         let t = m.clone();
         let r = registry.sub_registry_with_prefix("mainstay_beacon");
@@ -231,6 +249,16 @@ impl Telemetry {
         }
     }
 
+    /// What makes spans of requests.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.metrics.tracer
+    }
+
+    /// The role's name, and the guard's.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.beacon, &self.guard)
+    }
+
     /// A request was answered.
     pub(crate) fn answered(&self, pattern: Pattern, status: u16, by: By) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,10 +268,7 @@ impl Telemetry {
                 guard: self.guard.clone(),
                 path: pattern.label(),
                 status: status.into(),
-                by: match by {
-                    By::Node => "node",
-                    By::Mainstay => "mainstay",
-                },
+                by: by.word(),
             })
         });
         counter.inc();

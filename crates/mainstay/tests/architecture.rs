@@ -33,7 +33,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("antelope", &[]),
     ("attest", &[]),
     ("attested", &["attest", "settings", "wire"]),
-    ("beacon", &["node", "settings", "wire"]),
+    ("beacon", &["node", "otel", "settings", "wire"]),
     ("bench", &["antelope", "rpc", "wire"]),
     ("engine", &["execution", "node", "otel", "settings", "wire"]),
     ("execution", &["node", "otel", "settings", "wire"]),

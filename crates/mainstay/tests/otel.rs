@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use mainstay_sim::BeaconServer;
+use mainstay_sim::beacon::BeaconState;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use otlp::{Collector, Request, attribute, id};
@@ -167,6 +169,68 @@ fn without_variables_nothing_changes_and_the_clients_own_trace_passes() {
     let parent = format!("00-{TRACE}-{CALLER}-01");
     assert_eq!(asked[0].field("traceparent"), Some(parent.as_str()));
     assert!(!support::http::ask(&admin, "GET", "/metrics", "").fine().contains("mainstay_otel"));
+}
+
+#[test]
+fn a_guards_request_is_a_trace_and_its_beacon_node_is_told_of_it() {
+    let collector = Collector::start([]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let node = runtime.block_on(BeaconServer::start("b1", BeaconState::default())).unwrap();
+    let place = Place::new();
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
+    // Its chain is long over.
+    let flags = ["beacon", "--beacon-node", &node.url(), "--max-sync-distance", "off", "--warm-up", "0s"];
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "logfmt"];
+    let mut running = place.start(&[&flags[..], &ports].concat(), &variables);
+    let (address, admin) = (running.address("beacon"), running.address("admin"));
+    eventually("the guard is open", || support::http::ask(&admin, "GET", "/healthz", "").status == 200);
+    let get = |path: &str| {
+        use std::io::Write as _;
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(support::SOON)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{}\r\n", traced()).unwrap();
+        answer(stream).unwrap().status
+    };
+    assert_eq!(get("/eth/v1/beacon/states/head/fork?secret=query"), 200);
+    // Checks ask the same node, and are no requests.
+    let asked = node.requests_to("/eth/v1/beacon/states/head/fork");
+    let received = asked.iter().find(|one| one.path.contains("secret")).unwrap();
+    node.stop();
+    eventually("the guard is closed", || get("/eth/v1/node/version") == 503);
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended(), Some(0));
+
+    let of_trace: Vec<Span> =
+        collector.spans().into_iter().filter(|span| id(&span.trace_id) == TRACE).collect();
+    let requests = of_kind(&of_trace, SpanKind::Server);
+    let told = |span: &Span, key: &str| attribute(span, key).unwrap_or_default();
+    let route = "/eth/v1/beacon/states/{state_id}/fork";
+    let request = requests.iter().find(|span| told(span, "http.route") == route).unwrap();
+    assert_eq!((id(&request.parent_span_id).as_str(), &*request.name), (CALLER, &*format!("GET {route}")));
+    for (key, value) in [
+        ("mainstay.role", "beacon"),
+        ("mainstay.name", "beacon"),
+        ("mainstay.node", "beacon-1"),
+        ("mainstay.outcome", "node"),
+        ("http.request.method", "GET"),
+        ("http.response.status_code", "200"),
+    ] {
+        assert_eq!(told(request, key), value, "{key}");
+    }
+    let attempts = of_kind(&of_trace, SpanKind::Client);
+    let attempt = attempts.iter().find(|span| span.parent_span_id == request.span_id).unwrap();
+    assert_eq!(told(attempt, "mainstay.outcome"), "answered");
+    let parents: Vec<_> = received.headers.get_all("traceparent").iter().collect();
+    assert_eq!(parents, [&*format!("00-{TRACE}-{}-01", id(&attempt.span_id))]);
+    assert_eq!(received.headers["tracestate"], "vendor=1");
+    // Closed, it answers itself, and the node isn't tried.
+    let closed = requests.iter().rfind(|span| told(span, "mainstay.outcome") == "mainstay").unwrap();
+    assert_eq!(
+        (told(closed, "http.response.status_code"), told(closed, "error.type")),
+        ("503".into(), "503".into())
+    );
+    assert!(!format!("{of_trace:?}").contains("secret"), "no query is told");
 }
 
 #[test]

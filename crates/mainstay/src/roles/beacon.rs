@@ -90,7 +90,8 @@ impl Configured for Config {
 
     fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
         let agents: Vec<bool> = self.guards.iter().map(|guard| guard.agent_check.is_some()).collect();
-        let beacon = Beacon::build(*self, &metrics.of(mainstay_beacon::Metrics::new))?;
+        let traced = metrics.of(mainstay_beacon::Metrics::new).traced(metrics.tracer.clone());
+        let beacon = Beacon::build(*self, &traced)?;
         let handle = beacon.handle();
         let built = Built::with_many(beacon.handle(), move |listeners, stop, grace| {
             let mut listeners = listeners.into_iter();

@@ -9,8 +9,6 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-pub(crate) use prefer::token;
-
 use crate::plan::Environment;
 use crate::{roles, run};
 

@@ -6,12 +6,13 @@ mod seen;
 mod terminal;
 mod watch;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use mainstay_settings::{File, Instance, Origin, Problem, Sources, resolve};
+use mainstay_settings::{File, Instance, Origin, Problem, ReadError, Sources, read_text, resolve};
 use mainstay_wire::client::HttpReply;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -25,6 +26,8 @@ use crate::show::print;
 
 pub(crate) use self::page::span;
 
+/// The most that is read of a token's file.
+const LONGEST_TOKEN: u64 = 4096;
 /// How long the admin listener may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ROLES: &str = "/api/v1/roles";
@@ -59,6 +62,35 @@ pub(crate) fn asking(mut command: Command) -> Command {
         command = command.arg(cli::key_arg(&ADMIN, key));
     }
     command
+}
+
+/// The same for one that changes something, which takes a token if it is on another machine.
+pub(crate) fn changing(command: Command) -> Command {
+    let help = "File with the admin listener's token, if that is on another machine";
+    asking(command).arg(Arg::new("token").long("token-file").value_name("PATH").help(help))
+}
+
+/// Where such a command asks, and with which token. If that can't be known, it was told, and this is the status to end with.
+pub(crate) fn whom(
+    matches: &ArgMatches,
+    environment: &Environment,
+) -> Result<(Asked, Option<String>), ExitCode> {
+    let address = address(matches, environment).map_err(|problems| refuse(&problems))?;
+    let token = matches.get_one::<String>("token").map(|path| token(Path::new(path))).transpose();
+    let token = token.map_err(|why| {
+        eprintln!("error: --token-file: {why}");
+        ExitCode::from(crate::WRONG_CONFIG)
+    })?;
+    Ok((address, token))
+}
+
+/// The admin listener's token, from a file.
+fn token(path: &Path) -> Result<String, String> {
+    match read_text(path, LONGEST_TOKEN) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(ReadError::Io(why)) => Err(format!("{}: {why}", path.display())),
+        Err(ReadError::TooLong | ReadError::NotText) => Err(format!("{}: this is no token", path.display())),
+    }
 }
 
 /// Runs it.

@@ -1,25 +1,19 @@
 //! `mainstay relay prefer`: a planned switch.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
 use mainstay_relay::SECTION;
-use mainstay_settings::{ReadError, read_text};
 use serde_json::Value;
 use url::Url;
 
 use crate::plan::Environment;
-use crate::run::refuse;
 use crate::status;
-
-/// The most that is read of the token's file.
-const LONGEST_TOKEN: u64 = 4096;
 
 /// Its command line.
 pub(super) fn subcommand() -> Command {
-    status::asking(
+    status::changing(
         Command::new("prefer")
             .about("Prefer a node of a running relay to the others, from the next round on")
             .after_help(
@@ -36,27 +30,14 @@ pub(super) fn subcommand() -> Command {
             )
             .arg(Arg::new("none").long("none").action(ArgAction::SetTrue).help("None: ranks are as the settings have them"))
             .arg(Arg::new("relay").long("relay").value_name("NAME").help("Which relay, where several run [default: the only one]"))
-            .arg(
-                Arg::new("token")
-                    .long("token-file")
-                    .value_name("PATH")
-                    .help("File with the admin listener's token, if that is on another machine"),
-            ),
     )
 }
 
 /// Runs it.
 pub(super) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
-    let address = match status::address(matches, environment) {
-        Ok(address) => address,
-        Err(problems) => return refuse(&problems),
-    };
-    let token = match matches.get_one::<String>("token").map(|path| token(Path::new(path))).transpose() {
-        Ok(token) => token,
-        Err(why) => {
-            eprintln!("error: --token-file: {why}");
-            return ExitCode::from(crate::WRONG_CONFIG);
-        }
+    let (address, token) = match status::whom(matches, environment) {
+        Ok(whom) => whom,
+        Err(status) => return status,
     };
     let roles = status::waited(status::call(&address, Method::GET, "/api/v1/roles", None));
     let roles = match roles {
@@ -105,13 +86,4 @@ fn path(relay: &str, node: Option<&str>) -> Result<String, String> {
         };
     }
     Ok(url.path().to_owned())
-}
-
-/// The admin listener's token, from a file.
-pub(crate) fn token(path: &Path) -> Result<String, String> {
-    match read_text(path, LONGEST_TOKEN) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(ReadError::Io(why)) => Err(format!("{}: {why}", path.display())),
-        Err(ReadError::TooLong | ReadError::NotText) => Err(format!("{}: this is no token", path.display())),
-    }
 }

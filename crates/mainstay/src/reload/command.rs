@@ -1,15 +1,12 @@
 //! `mainstay reload`: asks a running mainstay to read its settings anew, and tells what came of it.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::plan::Environment;
-use crate::relay::token;
-use crate::run::refuse;
 use crate::show::print;
 use crate::status;
 
@@ -17,34 +14,21 @@ const PATH: &str = "/api/v1/reload";
 
 /// Its command line.
 pub(crate) fn subcommand() -> Command {
-    status::asking(
+    status::changing(
         Command::new("reload")
             .about("Have a running mainstay read its config file anew, check it whole, and carry out what differs")
             .after_help(
                 "As SIGHUP does (`systemctl reload mainstay`). Connections stay. If anything in the file is wrong, or needs a restart, nothing changes.\n\n\
                  Exit status: 0 if the file holds now, 1 if it was refused, 2 if nobody answers.",
             )
-            .arg(
-                Arg::new("token")
-                    .long("token-file")
-                    .value_name("PATH")
-                    .help("File with the admin listener's token, if that is on another machine"),
-            ),
     )
 }
 
 /// Runs it.
 pub(crate) fn command(matches: &ArgMatches, environment: &Environment) -> ExitCode {
-    let address = match status::address(matches, environment) {
-        Ok(address) => address,
-        Err(problems) => return refuse(&problems),
-    };
-    let token = match matches.get_one::<String>("token").map(|path| token(Path::new(path))).transpose() {
-        Ok(token) => token,
-        Err(why) => {
-            eprintln!("error: --token-file: {why}");
-            return ExitCode::from(crate::WRONG_CONFIG);
-        }
+    let (address, token) = match status::whom(matches, environment) {
+        Ok(whom) => whom,
+        Err(status) => return status,
     };
     let reply = match status::waited(status::exchange(&address, false, Method::POST, PATH, token.as_deref()))
     {

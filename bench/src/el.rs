@@ -1,9 +1,12 @@
 //! Simulated execution clients (EL): each reads a call whole and gives a fixed reply at once, on a thread of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use crate::Result;
 use crate::http::{Reader, reply};
@@ -37,7 +40,7 @@ fn start_one() -> Result<SocketAddr> {
     std::thread::Builder::new().name("el".into()).spawn(move || {
         runtime.block_on(async {
             match TcpListener::from_std(listener) {
-                Ok(listener) => serve(listener).await,
+                Ok(listener) => serve(listener, None).await,
                 Err(why) => eprintln!("bench: a simulated node can't serve: {why}"),
             }
         });
@@ -49,11 +52,19 @@ fn start_one() -> Result<SocketAddr> {
 pub(crate) async fn start_here() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    tokio::spawn(serve(listener));
+    tokio::spawn(serve(listener, None));
     Ok(address)
 }
 
-async fn serve(listener: TcpListener) {
+/// As [`start_here`], one that takes so long for each reply. To be exact it doesn't sleep: the thread has to be one that stays awake anyway.
+pub(crate) async fn start_slow(takes: Duration) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(serve(listener, Some(takes)));
+    Ok(address)
+}
+
+async fn serve(listener: TcpListener, takes: Option<Duration>) {
     let mut replies: Vec<(&str, Vec<u8>)> = Vec::new();
     for (method, result) in RESULTS {
         replies.push((method, reply(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#))));
@@ -64,12 +75,16 @@ async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(async move {
             // A client that goes away ends its connection, nothing more.
-            let _ = connection(stream, replies).await;
+            let _ = connection(stream, replies, takes).await;
         });
     }
 }
 
-async fn connection(mut stream: TcpStream, replies: &[(&str, Vec<u8>)]) -> Result<()> {
+async fn connection(
+    mut stream: TcpStream,
+    replies: &[(&str, Vec<u8>)],
+    takes: Option<Duration>,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = Reader::new();
     let pick = |_: &[u8], body: &[u8]| {
@@ -77,6 +92,12 @@ async fn connection(mut stream: TcpStream, replies: &[(&str, Vec<u8>)]) -> Resul
         replies.iter().position(|(method, _)| contains(start, method.as_bytes())).unwrap_or_default()
     };
     while let Some(index) = reader.next(&mut stream, true, pick).await? {
+        if let Some(takes) = takes {
+            let done = Instant::now() + takes;
+            while Instant::now() < done {
+                yield_now().await;
+            }
+        }
         stream.write_all(&replies[index].1).await?;
     }
     Ok(())

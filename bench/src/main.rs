@@ -13,6 +13,7 @@ mod load;
 mod machine;
 mod memory;
 mod options;
+mod place;
 mod proxy;
 mod queue;
 mod relay;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("sync") {
         return finish(run_sync());
     }
+    if std::env::args().nth(1).as_deref() == Some("rpc") {
+        return finish(run_rpc());
+    }
     if std::env::args().nth(1).as_deref() == Some("relay") {
         return finish(run_relay());
     }
@@ -77,13 +81,37 @@ fn finish(ended: Result<()>) -> ExitCode {
 fn run_sync() -> Result<()> {
     let options = Options::read(std::env::args().skip(2))?.ok_or("sync takes the other arguments")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let nodes = el::start(2)?;
     let found = runtime.block_on(async {
-        let bench = proxy::Bench::new(&options, nodes.clone())?;
-        sync::measure(&bench, &options, [nodes[0], nodes[1]]).await
+        let bench = proxy::Bench::new(&options, Vec::new())?;
+        sync::measure(&bench, &options, machine::Machine::look().cores).await
     })?;
     print!("{}", report::sync_alone(&found));
     Ok(())
+}
+
+/// The tables of calls through the rpc role alone.
+fn run_rpc() -> Result<()> {
+    let options = Options::read(std::env::args().skip(2))?.ok_or("rpc takes the other arguments")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let calls = runtime.block_on(async {
+        let bench = proxy::Bench::new(&options, vec![el::start_here().await?])?;
+        through_rpc(&bench, &options, machine::Machine::look().cores).await
+    })?;
+    print!("{}", report::rpc_alone(&report::Rpc { calls, queue: queue::measure(100)? }));
+    Ok(())
+}
+
+async fn through_rpc(
+    bench: &proxy::Bench,
+    options: &Options,
+    cores: usize,
+) -> Result<Vec<(usize, Vec<single::Series>)>> {
+    let mut sizes = Vec::new();
+    for bytes in REQUESTS {
+        eprintln!("bench: requests of {bytes} bytes, {} rounds", options.rounds);
+        sizes.push((bytes, single::measure(bench, options, cores, &Case::bundle(bytes)).await?));
+    }
+    Ok(sizes)
 }
 
 /// The tables of the relay role alone.
@@ -109,8 +137,8 @@ fn run(options: &Options) -> Result<()> {
         let compared = bench.compared().await?;
         eprintln!("bench: newPayload through {NODES} nodes, {} rounds", options.rounds);
         let fan_out = fan_out::measure(&bench, options).await?;
-        eprintln!("bench: through sync, {} rounds", single::Place::Anywhere.rounds(options));
-        let sync = sync::measure(&bench, options, [bench.node(0), bench.node(1)]).await?;
+        eprintln!("bench: through sync, {} rounds", place::Place::OneCore.rounds(options));
+        let sync = sync::measure(&bench, options, machine.cores).await?;
         eprintln!("bench: eth_chainId, {} rounds", options.rounds);
         // On the clients' own thread, which is then the only one that has to stay awake.
         bench.prefer(el::start_here().await?);
@@ -118,12 +146,7 @@ fn run(options: &Options) -> Result<()> {
         eprintln!("bench: memory");
         let memory = memory::measure(&bench).await?;
         let engine = report::Engine { fan_out, calls, memory };
-        let mut sizes = Vec::new();
-        for bytes in REQUESTS {
-            eprintln!("bench: requests of {bytes} bytes, {} rounds", options.rounds);
-            let calls = single::measure(&bench, options, machine.cores, &Case::bundle(bytes)).await?;
-            sizes.push((bytes, calls));
-        }
+        let sizes = through_rpc(&bench, options, machine.cores).await?;
         let beacon = before_a_beacon_node(&mut bench, options, machine.cores).await?;
         eprintln!("bench: blocks through relay, {} rounds", options.rounds);
         let relay = relay::measure(&bench, options).await?;

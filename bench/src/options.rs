@@ -19,6 +19,7 @@ Measures mainstay against direct calls, HAProxy and nginx, and writes what it fo
 
   queue             as the only argument: measures the queue of the rpc role, and prints a table
   sync              as the first argument: measures the sync role alone, and prints its tables
+  rpc               the same for the rpc role
   relay             as the first argument: the same for the relay role
 ";
 

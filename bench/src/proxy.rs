@@ -16,6 +16,8 @@ use crate::Result;
 use crate::options::Options;
 
 const START_LIMIT: Duration = Duration::from_secs(15);
+/// Slots of a node of `mainstay rpc` that asks for no other number.
+const SLOTS: u32 = 8;
 const SECRET: &str = "7365637265747365637265747365637265747365637265747365637265747365";
 
 /// What is compared.
@@ -29,6 +31,8 @@ pub(crate) enum Way {
     /// `mainstay beacon` before the beacon node.
     Beacon,
     Haproxy,
+    /// HAProxy with a queue before as many slots as `mainstay rpc` gives a node by default.
+    HaproxyQueue,
     Nginx,
 }
 
@@ -103,11 +107,6 @@ impl Bench {
         })
     }
 
-    /// The node at `place`.
-    pub(crate) fn node(&self, place: usize) -> SocketAddr {
-        self.nodes[place]
-    }
-
     /// Lets `node` be the first one from now on.
     pub(crate) fn prefer(&mut self, node: SocketAddr) {
         self.nodes[0] = node;
@@ -123,7 +122,7 @@ impl Bench {
     pub(crate) fn has(&self, way: Way) -> bool {
         match way {
             Way::Direct | Way::Engine | Way::Rpc | Way::Beacon => true,
-            Way::Haproxy => self.haproxy.is_some(),
+            Way::Haproxy | Way::HaproxyQueue => self.haproxy.is_some(),
             Way::Nginx => self.nginx.is_some(),
         }
     }
@@ -141,7 +140,8 @@ impl Bench {
             Way::Engine => self.engine(core).await,
             Way::Rpc => self.rpc(core).await,
             Way::Beacon => self.beacon(core).await,
-            Way::Haproxy => self.haproxy(core).await,
+            Way::Haproxy => self.haproxy(core, None).await,
+            Way::HaproxyQueue => self.haproxy(core, Some(SLOTS)).await,
             Way::Nginx => self.nginx(core).await,
         }
     }
@@ -163,12 +163,12 @@ impl Bench {
         Ok(proxy)
     }
 
-    /// `mainstay sync` with its defaults before these nodes; returns when the first is fit.
-    pub(crate) async fn sync(&self, nodes: &[SocketAddr]) -> Result<Proxy> {
+    /// `mainstay sync` with its defaults before these nodes, on `core` if given; returns when the first is fit.
+    pub(crate) async fn sync(&self, nodes: &[SocketAddr], core: Option<&str>) -> Result<Proxy> {
         let nodes: Vec<String> = nodes.iter().map(|node| format!("http://{node}")).collect();
         let secret = self.path("jwt.hex").display().to_string();
         let flags = ["--nodes", &nodes.join(","), "--jwt-secret", &secret];
-        let (mut proxy, admin) = self.mainstay(None, "sync", &flags)?;
+        let (mut proxy, admin) = self.mainstay(core, "sync", &flags)?;
         proxy
             .until("a node to be fit", async || {
                 let Ok((_, state)) = get(admin, "/api/v1/sync/sync/nodes").await else { return false };
@@ -250,8 +250,9 @@ impl Bench {
         Ok((self.spawn(command, role, address)?, admin))
     }
 
-    /// HAProxy in HTTP mode before the first node, on one thread. A beacon node is checked as operators do it.
-    async fn haproxy(&self, core: Option<&str>) -> Result<Proxy> {
+    /// HAProxy in HTTP mode before the first node, on one thread; if `slots` are given, no more requests are at the node at once, and the
+    /// others wait. A beacon node is checked as operators do it.
+    async fn haproxy(&self, core: Option<&str>, slots: Option<u32>) -> Result<Proxy> {
         let binary = self.haproxy.as_deref().ok_or("haproxy is not installed")?;
         let (address, node) = (free_address()?, self.nodes[0]);
         let (checks, check) = match self.is_beacon {
@@ -262,7 +263,11 @@ impl Bench {
             ),
             false => ("", ""),
         };
-        let file = self.path("haproxy.cfg");
+        let (queue, name) = match slots {
+            Some(slots) => (format!(" maxconn {slots}"), "haproxy-queue"),
+            None => (String::new(), "haproxy"),
+        };
+        let file = self.path(&format!("{name}.cfg"));
         std::fs::write(
             &file,
             format!(
@@ -270,12 +275,12 @@ impl Bench {
                  defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
                  option http-keep-alive\n  http-reuse always\n\
                  frontend f\n  bind {address}\n  default_backend b\n\
-                 backend b\n{checks}  server node {node}{check}\n"
+                 backend b\n{checks}  server node {node}{check}{queue}\n"
             ),
         )?;
         let mut command = pinned(core, binary);
         command.args(["-db", "-f"]).arg(file);
-        let mut proxy = self.spawn(command, "haproxy", address)?;
+        let mut proxy = self.spawn(command, name, address)?;
         proxy.until("haproxy to listen", async || TcpStream::connect(address).await.is_ok()).await?;
         Ok(proxy)
     }

@@ -14,9 +14,10 @@ use crate::fan_out::Size;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::options::Options;
+use crate::place::Place;
 use crate::proxy::Compared;
 use crate::queue;
-use crate::single::{Place, Series};
+use crate::single::Series;
 
 /// Everything of one run.
 pub(crate) struct Findings<'a> {
@@ -58,6 +59,13 @@ pub(crate) fn sync_alone(found: &[crate::sync::Series]) -> String {
     [sync::section(found), table(&[("sync", sync::targets(found))])].join("\n")
 }
 
+/// The page of `rpc` alone.
+pub(crate) fn rpc_alone(found: &Rpc) -> String {
+    let mut parts = rpc::sections(found);
+    parts.push(table(&[("rpc", rpc::targets(found))]));
+    parts.join("\n")
+}
+
 /// The page of `relay` alone.
 pub(crate) fn relay_alone(found: &crate::relay::Found) -> String {
     [relay::section(found), table(&[("relay", relay::targets(found))])].join("\n")
@@ -95,7 +103,7 @@ fn head(found: &Findings<'_>) -> String {
          Machine: {cpu}, {cores} cores, {memory}, Linux {kernel}; load average before the run {load}.\n\
          Compared: {}, release build, default settings; {haproxy}, HTTP mode, one thread, one backend; {nginx}, one worker.\n\
          Neither of these logs requests. Claims of `relay`: {etcd}; {redis}.\n\n\
-         Clients, simulated nodes (fixed replies, given at once) and proxies share the machine and talk over\n\
+         Clients, simulated nodes (fixed replies, given at once where nothing else is said) and proxies share the machine and talk over\n\
          loopback; where root measures, all of them go before whatever else runs. Clients are closed-loop on connections that\n\
          they keep. What is compared is measured in turn, in {} rounds ({} where everything is on all cores) of {:.1} s each after a\n\
          warm-up; figures are medians over the rounds, ratios and differences are taken within a round first.\n",

@@ -2,46 +2,19 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::Result;
 use crate::http::request;
-use crate::load::{Calls, Clients, Outcome, Until};
-use crate::machine::{cpu_time, kept_waiting, pin};
+use crate::load::{Calls, Clients, Until};
+use crate::machine::cpu_time;
 use crate::options::Options;
+use crate::place::{Place, on_each};
 use crate::proxy::{Bench, Proxy, Way};
 
 /// Connections at once.
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 128];
 const WARM_UP: Duration = Duration::from_millis(200);
-/// What a measurement on one core is made of.
-const PIECE: Duration = Duration::from_millis(50);
-/// A piece counts as undisturbed if clients and proxy were kept from their cores for no longer than this.
-const UNDISTURBED: Duration = Duration::from_micros(500);
-/// How many times as many pieces as are wanted are measured for enough undisturbed ones.
-const MOST_PIECES: usize = 3;
-
-/// Where processes may run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// The proxy on one core; clients and node on the others, where they never sleep: else a proxy would pay for waking
-    /// them, the more often the slower it is.
-    OneCore,
-    /// Wherever the system puts them, as they are started by default.
-    Anywhere,
-}
-
-impl Place {
-    /// How many rounds there are: the targets are judged on one core, so fewer will do for the rest.
-    pub(crate) fn rounds(self, options: &Options) -> usize {
-        match self {
-            Self::OneCore => options.rounds,
-            Self::Anywhere => options.rounds.div_ceil(2),
-        }
-    }
-}
-
 /// One measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Round {
@@ -101,7 +74,7 @@ impl Case {
             )
         };
         Self {
-            ways: &[Way::Direct, Way::Rpc, Way::Haproxy, Way::Nginx],
+            ways: &[Way::Direct, Way::Rpc, Way::Haproxy, Way::HaproxyQueue, Way::Nginx],
             signed: false,
             what: "POST /",
             fields: JSON,
@@ -179,42 +152,11 @@ pub(crate) async fn measure(
     cores: usize,
     case: &Case,
 ) -> Result<Vec<Series>> {
-    let mut all = Vec::new();
-    let harness = std::process::id();
-    if cores > 1 && pin(harness, &format!("1-{}", cores - 1)).is_ok() {
-        all.append(&mut at(bench, options, case, Place::OneCore).await?);
-        pin(harness, &format!("0-{}", cores - 1))?;
-    } else {
-        eprintln!("bench: processes can't be pinned to cores here: those tables are left out");
-    }
-    all.append(&mut at(bench, options, case, Place::Anywhere).await?);
-    Ok(all)
-}
-
-/// Keeps this thread from sleeping until it is dropped.
-struct Awake(JoinHandle<()>);
-
-impl Awake {
-    fn keep() -> Self {
-        Self(tokio::spawn(async {
-            loop {
-                tokio::task::yield_now().await;
-            }
-        }))
-    }
-}
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    on_each(cores, async |place| at(bench, options, case, place).await).await
 }
 
 async fn at(bench: &Bench, options: &Options, case: &Case, place: Place) -> Result<Vec<Series>> {
-    let (_awake, core) = match place {
-        Place::OneCore => (Some(Awake::keep()), Some("0")),
-        Place::Anywhere => (None, None),
-    };
+    let (_awake, core) = place.set_up();
     let mut proxies = Vec::new();
     for way in case.ways.iter().filter(|way| bench.has(**way)) {
         proxies.push((*way, bench.start(*way, core).await?));
@@ -253,14 +195,7 @@ async fn round(
     clients.run(Until::Time(Instant::now() + WARM_UP)).await?;
     let used = || proxy.pid().map(cpu_time).transpose();
     let before = used()?;
-    let (outcome, calls) = match place {
-        Place::OneCore => undisturbed(proxy, &mut clients, options.slice).await?,
-        Place::Anywhere => {
-            let outcome = clients.run(Until::Time(Instant::now() + options.slice)).await?;
-            let calls = outcome.latencies.count();
-            (outcome, calls)
-        }
-    };
+    let (outcome, calls) = place.run(proxy, &mut clients, options.slice).await?;
     let cpu = before.zip(used()?).map(|(before, after)| after.saturating_sub(before));
     let latencies = &outcome.latencies;
     Ok(Round {
@@ -269,30 +204,6 @@ async fn round(
         p99: latencies.percentile(0.99),
         cpu: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / calls as f64),
     })
-}
-
-/// What clients see in `slice`, in those pieces of a longer time in which clients and proxy had their cores to themselves, and how many
-/// calls there were in all of it: whatever else takes a core for a millisecond makes a hundred calls slow, and some ten times a second
-/// that is the p99 of any proxy.
-async fn undisturbed(proxy: &Proxy, clients: &mut Clients, slice: Duration) -> Result<(Outcome, usize)> {
-    let kept = || -> Result<Duration> {
-        let of_proxy = proxy.pid().map_or(Ok(Duration::ZERO), kept_waiting)?;
-        Ok(of_proxy + kept_waiting(std::process::id())?)
-    };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // up to ten minutes
-    let wanted = slice.div_duration_f64(PIECE).ceil().max(1.0) as usize;
-    let (mut pieces, mut quiet, mut calls) = (Vec::new(), 0, 0);
-    while quiet < wanted && pieces.len() < wanted * MOST_PIECES {
-        let before = kept()?;
-        let outcome = clients.run(Until::Time(Instant::now() + PIECE)).await?;
-        let waited = kept()?.saturating_sub(before);
-        quiet += usize::from(waited <= UNDISTURBED);
-        calls += outcome.latencies.count();
-        pieces.push((waited, outcome));
-    }
-    pieces.sort_by_key(|(waited, _)| *waited);
-    let counted = pieces.into_iter().take(wanted).map(|(_, outcome)| outcome);
-    Ok((Outcome::of_all(counted.collect()), calls))
 }
 
 #[cfg(test)]

@@ -8,15 +8,19 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::Result;
+use crate::el;
 use crate::fan_out::Payloads;
 use crate::http::post;
 use crate::load::{Calls, Clients, Until};
 use crate::options::Options;
+use crate::place::{Place, on_each};
 use crate::proxy::{Bench, Proxy};
-use crate::single::{CONNECTIONS, Fixed, Place};
+use crate::single::{CONNECTIONS, Fixed};
 
 /// Bytes of a forkchoiceUpdated and of a newPayload.
 pub(crate) const SIZES: [usize; 2] = [354, 120_000];
+/// How long a node takes where what a hung one does is judged: less than a real one, but long enough for the proxy to have sent all that it sends.
+pub(crate) const TAKES: Duration = Duration::from_micros(200);
 const WARM_UP: Duration = Duration::from_millis(300);
 const HASH: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -50,10 +54,12 @@ pub(crate) enum Path {
     Two,
     /// mainstay with two ELs, one of which takes calls and never answers.
     OneHangs,
+    /// mainstay with one EL and no other.
+    One,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Two, Self::OneHangs];
+    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Two, Self::OneHangs, Self::One];
 }
 
 /// One measurement.
@@ -68,27 +74,43 @@ pub(crate) struct Round {
 
 /// All rounds of one kind of call at one number of connections.
 pub(crate) struct Series {
+    pub(crate) place: Place,
     pub(crate) call: Call,
     pub(crate) connections: usize,
     pub(crate) path: Path,
     pub(crate) rounds: Vec<Round>,
 }
 
-/// Every round measures all paths, one after the other, everything on all cores.
-pub(crate) async fn measure(bench: &Bench, options: &Options, nodes: [SocketAddr; 2]) -> Result<Vec<Series>> {
+/// Every round measures all paths, one after the other.
+pub(crate) async fn measure(bench: &Bench, options: &Options, cores: usize) -> Result<Vec<Series>> {
+    on_each(cores, async |place| {
+        let nodes = match place {
+            // On the clients' own thread, which is then the only one that has to stay awake.
+            Place::OneCore => [el::start_slow(TAKES).await?, el::start_slow(TAKES).await?],
+            Place::Anywhere => el::start(2)?.try_into().map_err(|_| "two nodes")?,
+        };
+        at(bench, options, place, nodes).await
+    })
+    .await
+}
+
+async fn at(bench: &Bench, options: &Options, place: Place, nodes: [SocketAddr; 2]) -> Result<Vec<Series>> {
     let hung = hang().await?;
+    let (_awake, core) = place.set_up();
     let mut found = Vec::new();
     for call in Call::ALL {
         for connections in CONNECTIONS {
-            let mut series = Path::ALL.map(|path| Series { call, connections, path, rounds: Vec::new() });
-            for _ in 0..Place::Anywhere.rounds(options) {
+            let mut series =
+                Path::ALL.map(|path| Series { place, call, connections, path, rounds: Vec::new() });
+            for _ in 0..place.rounds(options) {
                 for one in &mut series {
                     let proxy = match one.path {
                         Path::Direct => Proxy::none(nodes[0]),
-                        Path::Two => bench.sync(&nodes).await?,
-                        Path::OneHangs => bench.sync(&[nodes[0], hung]).await?,
+                        Path::Two => bench.sync(&nodes, core).await?,
+                        Path::OneHangs => bench.sync(&[nodes[0], hung], core).await?,
+                        Path::One => bench.sync(&nodes[..1], core).await?,
                     };
-                    one.rounds.push(round(bench, options, &proxy, call, connections).await?);
+                    one.rounds.push(round(bench, options, &proxy, place, call, connections).await?);
                 }
             }
             found.extend(series);
@@ -101,6 +123,7 @@ async fn round(
     bench: &Bench,
     options: &Options,
     proxy: &Proxy,
+    place: Place,
     call: Call,
     connections: usize,
 ) -> Result<Round> {
@@ -115,7 +138,7 @@ async fn round(
     };
     let mut clients = Clients::connect(proxy.address, connections, calls).await?;
     clients.run(Until::Time(Instant::now() + WARM_UP)).await?;
-    let outcome = clients.run(Until::Time(Instant::now() + options.slice)).await?;
+    let (outcome, _) = place.run(proxy, &mut clients, options.slice).await?;
     let latencies = &outcome.latencies;
     Ok(Round {
         per_second: outcome.per_second(),

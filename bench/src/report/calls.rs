@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Target, plural};
+use crate::place::Place;
 use crate::proxy::Way;
-use crate::single::{CONNECTIONS, Place, Round, Series};
+use crate::single::{CONNECTIONS, Round, Series};
 use crate::stats::median;
 
 /// Most CPU of a small call, as a multiple of HAProxy's.
@@ -30,7 +31,7 @@ impl Calls<'_> {
             });
             text.push_str("| connections | | calls/s | of direct | p50 | p99 | CPU/call | of HAProxy |\n|---|---|---|---|---|---|---|---|\n");
             for connections in CONNECTIONS {
-                for way in [Way::Direct, self.mainstay, Way::Haproxy, Way::Nginx] {
+                for way in [Way::Direct, self.mainstay, Way::Haproxy, Way::HaproxyQueue, Way::Nginx] {
                     if let Some(rounds) = self.rounds(place, connections, way) {
                         self.row(&mut text, place, connections, way, rounds);
                     }
@@ -53,6 +54,7 @@ impl Calls<'_> {
                 Way::Direct => "direct",
                 Way::Engine | Way::Rpc | Way::Beacon => "mainstay",
                 Way::Haproxy => "HAProxy",
+                Way::HaproxyQueue => "HAProxy with a queue",
                 Way::Nginx => "nginx",
             },
             of(|round| round.per_second),

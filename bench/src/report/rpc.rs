@@ -42,8 +42,9 @@ pub(super) fn sections(found: &Rpc) -> Vec<String> {
             let about = match nth {
                 0 => {
                     "`eth_callBundle` with a small answer. mainstay has its defaults: a queue before the node's 8 slots, so from 16\n\
-                     connections on requests wait in it; health, retries and metrics are on. HAProxy and nginx pass on all they get. As they\n\
-                     log nothing, mainstay's line for each request is off (`--log-level warn`). Cores are as above.\n"
+                     connections on requests wait in it; health, retries and metrics are on. HAProxy and nginx pass on all they get; HAProxy\n\
+                     with a queue has `maxconn 8` for the node. As they log nothing, mainstay's line for each request is off (`--log-level\n\
+                     warn`). Cores are as above.\n"
                 }
                 _ => "The same with a larger request.\n",
             };

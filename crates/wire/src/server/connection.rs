@@ -14,7 +14,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -22,6 +22,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{AT_REST, Activity, Socket, Stream, Watched};
+use super::answers::Answers;
 use super::{Handler, Options, Response, Tls, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
@@ -53,7 +54,8 @@ pub(super) async fn serve<H: Handler>(
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
-        let in_flight = activity.request(request.version() == Version::HTTP_2, has_body);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let in_flight = activity.request(is_http2, has_body);
         let handler = handler.clone();
         async move {
             let mut response = match suspect::flaw(&request) {
@@ -63,7 +65,7 @@ pub(super) async fn serve<H: Handler>(
             if in_flight.is_last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            response.body_mut().hold(in_flight);
+            response.body_mut().hold(in_flight, is_http2);
             Ok::<_, Infallible>(response)
         }
     });
@@ -123,8 +125,8 @@ async fn shaken(
     }
 }
 
-fn builder(options: &Options) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(options: &Options) -> auto::Builder<Answers> {
+    let mut builder = auto::Builder::new(Answers { write_timeout: options.write_timeout });
     // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
     builder.http1().title_case_headers(options.title_case);

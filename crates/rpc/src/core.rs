@@ -209,6 +209,10 @@ impl Core {
     pub(crate) fn observe(&self, node: &Node, see: impl FnOnce(&mut Health, Instant) -> Option<Condition>) {
         let now = clock::now();
         let mut state = node.state();
+        // Its place in the pool, its name and its figures may be another's by now: it was added again.
+        if node.removed.is_cancelled() {
+            return;
+        }
         let Some(before) = see(&mut state.health, now) else { return };
         let after = state.health.condition().clone();
         let is_fit = after == Condition::Fit;

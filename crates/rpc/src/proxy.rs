@@ -65,6 +65,8 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     if job.live.config.split_batches
         && let Some(calls) = batch::calls(&body)
     {
+        drop(body);
+        let job = job.in_parts();
         return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, span, calls)).await;
     }
     let mut account = account(job.lane, now, body.len()).traced(span);

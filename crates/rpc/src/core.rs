@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use mainstay_node::{Condition, Health, health};
+use mainstay_wire::body::Room;
 use mainstay_wire::client;
 use mainstay_wire::server::Tls;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) fixed: Fixed,
     live: ArcSwap<Live>,
     pub(crate) queue: Queue,
+    /// The bodies that are still coming in.
+    pub(crate) arriving: Room,
     pub(crate) telemetry: Telemetry,
     /// The list of nodes, and what makes nodes of it.
     pub(crate) members: Members,
@@ -119,6 +122,7 @@ impl Core {
     ) -> Self {
         Self {
             queue: Queue::new(config.queue),
+            arriving: Room::default(),
             telemetry,
             members,
             verify,

@@ -47,7 +47,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
 
-    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. Not to take long.
+    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. No request of it is handled any more. Not
+    /// to take long.
     fn closed(&self, _peer: SocketAddr) {}
 }
 

@@ -50,14 +50,17 @@ pub(super) async fn serve<H: Handler>(
             }
         },
     };
-    let _closing = Closing { handler: handler.clone(), peer };
+    let closing = Arc::new(Closing { handler: handler.clone(), peer });
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
         let is_http2 = request.version() == Version::HTTP_2;
         let in_flight = activity.request(is_http2, has_body);
         let handler = handler.clone();
+        // Over HTTP/2 a request has a task of its own, which ends a moment after its connection.
+        let closing = is_http2.then(|| closing.clone());
         async move {
+            let _closing = closing;
             let mut response = match suspect::flaw(&request) {
                 None => guarded(pin!(handler.call(request, peer))).await,
                 Some(flaw) => suspect::refusal(flaw, request.version()),
@@ -94,7 +97,7 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// Tells a handler that its connection has ended, however it ends.
+/// Tells a handler that its connection has ended, however it ends, once all its requests are over.
 struct Closing<H: Handler> {
     handler: H,
     peer: SocketAddr,

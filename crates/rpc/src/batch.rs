@@ -195,6 +195,18 @@ mod tests {
         }
     }
 
+    /// What waits in the queue counts as a call's own size.
+    #[test]
+    fn a_small_call_does_not_keep_a_large_body() {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}"#;
+        for text in [format!("[{call},{call},{call}]"), format!("[{call}{}]", " ".repeat(1000))] {
+            let body = Bytes::from(text);
+            let calls = calls(&body).unwrap();
+            assert!(calls.iter().all(|kept| kept.as_ref().unwrap().raw == call));
+            assert!(body.is_unique(), "{body:?}");
+        }
+    }
+
     /// Each was once measured against what was left when it began, so that together they could be many times as large.
     #[tokio::test]
     async fn answers_that_come_at_once_share_one_limit() {

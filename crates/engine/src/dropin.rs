@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
-use mainstay_execution::http::{json, text};
+use mainstay_execution::http::{json, read_body, text};
 use mainstay_execution::{Core, Node, probe};
 use mainstay_node::Condition;
-use mainstay_wire::body;
 use mainstay_wire::server::Response;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -69,9 +68,9 @@ async fn add_nodes(core: &Arc<Core>, request: Request<Incoming>) -> Response {
         let message = "Expected request with `Content-Type: application/json`";
         return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, message.into());
     }
-    let body = match body::read(request.into_body(), MAX_BODY).await {
+    let body = match read_body(&core.arriving, request.into_body(), MAX_BODY).await {
         Ok(body) => body,
-        Err(error) => return text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        Err(refusal) => return refusal,
     };
     let list: AddNodes = match serde_json::from_slice(&body) {
         Ok(list) => list,

@@ -67,7 +67,7 @@ impl Service {
         let span = spans::Request::open(&self.shared.core, request.headers());
         let mut caller = Caller::new(claims.id, claims.clv, None);
         caller.trace = span.trace();
-        match read_body(request.into_body(), live.max_body).await {
+        match read_body(&self.shared.core.arriving, request.into_body(), live.max_body).await {
             Ok(body) => {
                 let calls = Calls { core: &self.shared.core, caller: &caller, span: &span };
                 let (status, reply) = answer_body(&calls, &body).await;

@@ -125,7 +125,9 @@ async fn errors_of_nodes_come_through() {
 #[tokio::test]
 async fn a_transaction_is_not_sent_twice_once_it_may_have_been_delivered() {
     for fault in [Fault::Truncate, Fault::Hang, Fault::HttpError(502, "?".into()), Fault::Garbage] {
-        for method in ["eth_sendRawTransaction", "eth_sendRawTransactionSync"] {
+        for method in
+            ["eth_sendRawTransaction", "eth_sendRawTransactionSync", "eth_sendTransaction", "eth_sendBundle"]
+        {
             let bed = unprobed(2).set("timeout", "800ms").ready().await;
             bed.els[0].set(fault.clone());
             let reply = bed.call(method, "[\"0x02f8\"]").await;

@@ -28,15 +28,23 @@ pub async fn answer_body(answers: &impl Answers, body: &Bytes) -> (StatusCode, B
         Err(error) => (StatusCode::BAD_REQUEST, envelope::error_body(None, error.code, &error.message)),
         Ok(Message::Single(Err(bad))) => (StatusCode::BAD_REQUEST, refusal(&bad)),
         Ok(Message::Single(Ok(call))) => {
+            let call = kept(call, body);
             let answer = answers.answer(&call).await;
             (answer.status(), answer.body(call.id.as_ref()))
         }
         Ok(Message::Batch(calls)) => {
-            let calls = calls.into_iter().map(|call| one_of_batch(answers, call));
+            let calls =
+                calls.into_iter().map(|call| one_of_batch(answers, call.map(|call| kept(call, body))));
             let bodies = Box::pin(all(calls.collect())).await;
             (StatusCode::OK, merge::array(bodies.iter().map(AsRef::as_ref)))
         }
     }
+}
+
+/// A call as it may be kept, which payloads and heads are. One that is a small part of its body is copied out of it: what is kept has
+/// a bound in bytes, and so must count about as much as it takes.
+fn kept(call: Call, body: &Bytes) -> Call {
+    if call.raw.len() < body.len() / 2 { call.detached() } else { call }
 }
 
 async fn one_of_batch(answers: &impl Answers, call: Result<Call, BadCall>) -> Bytes {
@@ -91,4 +99,44 @@ async fn all<F: Future>(calls: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     calls.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Keeps every call.
+    #[derive(Default)]
+    struct Keeper(Mutex<Vec<Call>>);
+
+    impl Answers for Keeper {
+        async fn answer(&self, call: &Call) -> Answer {
+            self.0.lock().unwrap().push(call.clone());
+            Answer::NoNode("nobody")
+        }
+    }
+
+    #[tokio::test]
+    async fn who_keeps_a_call_does_not_keep_a_large_body() {
+        let (call, space) = (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}"#, " ".repeat(1000));
+        for (text, calls) in [
+            (format!("{call}{space}"), 1),
+            (format!("[{call},{call},{call}]"), 3),
+            (format!("[{call}{space}]"), 1),
+        ] {
+            let (keeper, body) = (Keeper::default(), Bytes::from(text));
+            answer_body(&keeper, &body).await;
+            let kept = keeper.0.lock().unwrap();
+            assert_eq!(kept.len(), calls);
+            assert!(kept.iter().all(|kept| kept.raw == call));
+            assert!(body.is_unique(), "{body:?}");
+        }
+        // One that is most of its body is not copied.
+        let (keeper, body) = (Keeper::default(), Bytes::from(call));
+        answer_body(&keeper, &body).await;
+        assert_eq!(keeper.0.lock().unwrap()[0].raw.as_ptr(), body.as_ptr());
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use mainstay_node::{Candidate, Condition, NodeSpec, Primary, Tier, health};
+use mainstay_wire::body::Room;
 use mainstay_wire::client::{self, Attestation, Client, Transport};
 use mainstay_wire::envelope;
 use tokio::sync::broadcast;
@@ -136,6 +137,8 @@ pub struct Core {
     pub taken: broadcast::Sender<(String, bool)>,
     /// Who gets copies.
     pub links: Vec<Link>,
+    /// The bodies that are still coming in.
+    pub arriving: Room,
     /// Ends everything.
     pub stop: CancellationToken,
     /// For nodes that calls aren't signed for.
@@ -177,6 +180,7 @@ impl Core {
             rounds: broadcast::channel(256).0,
             taken: broadcast::channel(256).0,
             links,
+            arriving: Room::default(),
             stop,
             passed: Passed::default(),
             connect,

@@ -1,8 +1,8 @@
 //! Calls that one node answers: `eth_…`, unknown `engine_…` methods, and those that need no vote. They go to the primary, and to
 //! the next node when it fails.
 //!
-//! A JSON-RPC error is an answer and is relayed. `eth_sendRawTransaction` and its variants aren't sent a second time once they
-//! may have been delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for
+//! A JSON-RPC error is an answer and is relayed. What sends a transaction (`eth_sendRawTransaction`, `eth_sendBundle`, …) isn't
+//! sent a second time once it may have been delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for
 //! the next.
 
 use std::sync::Arc;
@@ -89,7 +89,8 @@ async fn attempt(
 
 /// Whether a second delivery would do harm.
 fn is_once_only(call: &Call) -> bool {
-    call.method.starts_with("eth_sendRawTransaction")
+    // By any name: `eth_sendTransaction` makes another one each time.
+    call.method.contains("_send")
 }
 
 /// The time of one try: half of what is left while there is another node to try.

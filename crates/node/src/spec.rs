@@ -116,7 +116,7 @@ impl NodeSpec {
         Ok(())
     }
 
-    /// The URL without user, password, query: safe to show.
+    /// The URL without user, password, query, and with `***` for what looks like an API key in its path: safe to show.
     #[must_use]
     pub fn shown_url(&self) -> String {
         shown(&self.url)
@@ -185,6 +185,12 @@ fn is_word(text: &str) -> bool {
     text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'))
 }
 
+/// Whether a part of a path looks like an API key, which is where providers have it: long, with a digit. As settings are shown.
+fn is_key(part: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    part.len() >= 20 && part.bytes().all(is_plain) && part.bytes().any(|byte| byte.is_ascii_digit())
+}
+
 fn host_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port_or_known_default() {
@@ -194,7 +200,9 @@ fn host_port(url: &Url) -> String {
 }
 
 fn shown(url: &Url) -> String {
-    let path = if url.path() == "/" { "" } else { url.path() };
+    let parts = url.path().split('/').map(|part| if is_key(part) { "***" } else { part });
+    let path = parts.collect::<Vec<_>>().join("/");
+    let path = if path == "/" { "" } else { &path };
     match url.port() {
         Some(port) => format!("{}://{}:{port}{path}", url.scheme(), url.host_str().unwrap_or_default()),
         None => format!("{}://{}{path}", url.scheme(), url.host_str().unwrap_or_default()),
@@ -206,6 +214,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn keys_in_paths_are_not_shown() {
+        for (url, shown) in [
+            ("https://el.example/engine/AbCd0123456789abcdefghij", "https://el.example/engine/***"),
+            ("https://el.example:444/v2/0123456789-0123456789/x", "https://el.example:444/v2/***/x"),
+            (
+                "https://el.example/quite-a-long-path-without-any",
+                "https://el.example/quite-a-long-path-without-any",
+            ),
+            ("https://el.example/v1/mainnet/", "https://el.example/v1/mainnet/"),
+        ] {
+            assert_eq!(NodeSpec::parse(url).unwrap().shown_url(), shown);
+        }
+    }
 
     #[test]
     fn options_come_in_any_order() {

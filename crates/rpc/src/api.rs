@@ -64,7 +64,8 @@ pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: So
         return refusal;
     }
     let adds = request.method() == Method::POST;
-    let read = match intake::read(request.into_body(), LIMIT).await {
+    let live = core.live_of_now();
+    let read = match intake::read(core, &live.config, request.into_body(), LIMIT).await {
         Ok(body) => Change::read(&body),
         Err(failure) => return plain(failure.status(), format!("{}\n", failure.text())),
     };

@@ -69,6 +69,7 @@ pub struct Config {
     pub retry: retry::Rules,
     pub request_timeout: Duration,
     pub payload_max: usize,
+    pub reading_bytes: usize,
     pub split_batches: bool,
     pub rules: Vec<Rule>,
     pub probes: Probes,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use mainstay_node::{Condition, Health, health};
+use mainstay_wire::body::Room;
 use mainstay_wire::client;
 use mainstay_wire::server::Tls;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) fixed: Fixed,
     live: ArcSwap<Live>,
     pub(crate) queue: Queue,
+    /// The bodies that are still coming in.
+    pub(crate) arriving: Room,
     pub(crate) telemetry: Telemetry,
     /// The list of nodes, and what makes nodes of it.
     pub(crate) members: Members,
@@ -119,6 +122,7 @@ impl Core {
     ) -> Self {
         Self {
             queue: Queue::new(config.queue),
+            arriving: Room::default(),
             telemetry,
             members,
             verify,
@@ -209,6 +213,10 @@ impl Core {
     pub(crate) fn observe(&self, node: &Node, see: impl FnOnce(&mut Health, Instant) -> Option<Condition>) {
         let now = clock::now();
         let mut state = node.state();
+        // Its place in the pool, its name and its figures may be another's by now: it was added again.
+        if node.removed.is_cancelled() {
+            return;
+        }
         let Some(before) = see(&mut state.health, now) else { return };
         let after = state.health.condition().clone();
         let is_fit = after == Condition::Fit;

@@ -1,24 +1,34 @@
-//! Reading a body that a client sends: no more than is allowed, and not for ever.
+//! Reading a body that a client sends: no more than is allowed, alone and together with others, and not for ever.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use mainstay_wire::body::{self, BodyError};
+use mainstay_wire::body::{BodyError, Unread};
 
+use crate::config::Config;
+use crate::core::Core;
 use crate::reply::Failure;
 
 /// Longest time that a client may take to send a body, however steadily it comes.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Reads a body of at most `most` bytes. What is larger is refused while it comes.
+/// Reads a body of at most `most` bytes. What is larger is refused while it comes, and so is what comes while others take up all
+/// the room that there is for bodies on their way.
 ///
 /// # Errors
-/// It is too large, too slow, or breaks off.
-pub(crate) async fn read(body: Incoming, most: usize) -> Result<Bytes, Failure> {
-    body::read_in(body, most, LONGEST).await.map_err(|error| match error {
-        BodyError::TooLarge => Failure::TooLarge,
-        BodyError::Timeout => Failure::BodyTimeout,
-        BodyError::Aborted => Failure::BadBody,
+/// It is too large, too slow, too much, or breaks off.
+pub(crate) async fn read(
+    core: &Core,
+    config: &Config,
+    body: Incoming,
+    most: usize,
+) -> Result<Bytes, Failure> {
+    let read = core.arriving.read(body, most, LONGEST, config.reading_bytes).await;
+    read.map_err(|unread| match unread {
+        Unread::Crowded => Failure::Crowded,
+        Unread::Failed(BodyError::TooLarge) => Failure::TooLarge,
+        Unread::Failed(BodyError::Timeout) => Failure::BodyTimeout,
+        Unread::Failed(BodyError::Aborted) => Failure::BadBody,
     })
 }

@@ -67,6 +67,11 @@ impl Job {
         Self { lane: class.lane, since, deadline, body, lines, nature: known(class.nature), live }
     }
 
+    /// The same once its body is in its parts.
+    pub(crate) fn in_parts(self) -> Self {
+        Self { body: Bytes::new(), ..self }
+    }
+
     /// What may be done with it.
     pub(crate) fn nature(&self) -> Nature {
         *self.nature.get_or_init(|| Methods::read(&self.body).nature())

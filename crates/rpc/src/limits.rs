@@ -1,7 +1,7 @@
 //! Rate limits of a rule: one for each API key, by the leaky bucket of `governor`, with the time given.
 //!
-//! How many keys are remembered has a bound. Those that a full bucket stands for are forgotten first, as a new one would say the
-//! same; beyond that, newcomers share one bucket. A request is let through whole or takes nothing.
+//! How many keys are remembered has a bound, and so has a key's length. Those that a full bucket stands for are forgotten first, as a new one would say the
+//! same; beyond that, newcomers share one bucket, as those with longer keys do. A request is let through whole or takes nothing.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,6 +17,9 @@ use governor::{Quota, RateLimiter};
 
 /// Most keys that have a bucket of their own.
 const MAX_KEYS: usize = 10_000;
+
+/// Longest key that has a bucket of its own: a client chooses what it sends as one, and it is remembered.
+const LONGEST_KEY: usize = 1024;
 
 /// How many requests are let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Limits {
             *used = now;
             return take(bucket);
         }
-        if self.buckets.len() >= MAX_KEYS {
+        if self.buckets.len() >= MAX_KEYS || key.len() > LONGEST_KEY {
             return take(&self.shared);
         }
         let bucket = RateLimiter::direct_with_clock(self.quota, self.clock.clone());
@@ -157,6 +160,17 @@ mod tests {
         assert_eq!(limits.buckets.len(), MAX_KEYS);
         assert_eq!(limits.take("y", ONCE, now + Duration::from_secs(1)), Ok(()));
         assert_eq!(limits.buckets.len(), 1);
+    }
+
+    #[test]
+    fn no_long_key_is_remembered() {
+        let now = Instant::now();
+        let mut limits = Limits::new(rate(1, 1), now);
+        let [one, other] = ["a", "b"].map(|letter| letter.repeat(LONGEST_KEY + 1));
+        assert_eq!(limits.take(&one, ONCE, now), Ok(()), "from the shared bucket");
+        assert!(limits.take(&other, ONCE, now).is_err(), "which is empty now");
+        assert!(limits.buckets.is_empty());
+        assert_eq!(limits.take(&one[1..], ONCE, now), Ok(()));
     }
 
     proptest! {

@@ -45,7 +45,7 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     let account =
         |lane: Lane, since: Instant, size: usize| Account::new(core.clone(), lane, since, size, id.clone());
     let live = core.live_of_now();
-    let body = match intake::read(body, live.config.payload_max).await {
+    let body = match intake::read(core, &live.config, body, live.config.payload_max).await {
         Ok(body) => body,
         Err(failure) => {
             let account = account(lane_of_headers(&parts.headers), clock::now(), 0);
@@ -65,6 +65,8 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     if job.live.config.split_batches
         && let Some(calls) = batch::calls(&body)
     {
+        drop(body);
+        let job = job.in_parts();
         return Box::pin(batch::answer(core, &job, path, &parts.headers, &id, span, calls)).await;
     }
     let mut account = account(job.lane, now, body.len()).traced(span);

@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     RateLimited(Exceeded),
     /// Its body is too large.
     TooLarge,
+    /// Too much of other bodies was coming in at the same time.
+    Crowded,
     /// Its body didn't come in time.
     BodyTimeout,
     /// Its body can't be read.
@@ -58,7 +60,7 @@ impl Failure {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(_) | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Expired | Self::NodeTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Node(_) => StatusCode::BAD_GATEWAY,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -70,7 +72,7 @@ impl Failure {
 
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Refused(Refusal::Full(_)) => Outcome::QueueFull,
+            Self::Refused(Refusal::Full(_)) | Self::Crowded => Outcome::QueueFull,
             Self::Refused(Refusal::NoNodes | Refusal::NoneFit) => Outcome::NoNodes,
             Self::Expired | Self::NodeTimeout => Outcome::Expired,
             Self::Node(_) => Outcome::Failed,
@@ -93,6 +95,8 @@ impl Failure {
                 "rate limit exceeded: more calls than are ever let through at once".into()
             }
             Self::TooLarge => "Payload too large".into(),
+            // It begins as clients know it.
+            Self::Crowded => "queue full: too many request bodies are coming in at once".into(),
             Self::BodyTimeout => "the body came too slowly".into(),
             Self::BadBody => "the body could not be read".into(),
         }
@@ -100,14 +104,14 @@ impl Failure {
 
     fn code(&self) -> i64 {
         match self {
-            Self::Refused(Refusal::Full(_)) | Self::RateLimited(_) => LIMIT_EXCEEDED,
+            Self::Refused(Refusal::Full(_)) | Self::Crowded | Self::RateLimited(_) => LIMIT_EXCEEDED,
             _ => SERVER_ERROR,
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(_) => Some(1),
+            Self::Refused(_) | Self::Crowded => Some(1),
             // Whole seconds, and never too early.
             Self::RateLimited(Exceeded::For(wait)) => {
                 Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))

@@ -47,7 +47,8 @@ impl Handler for Service {
     }
 }
 
-/// What is at no path of ours. A path with a slash too many is redirected, as there.
+/// What is at no path of ours. A path with a slash too many is redirected, as there; not one with a backslash, which browsers take for
+/// a slash and what follows two of them for a host.
 fn elsewhere(path: &str, query: Option<&str>) -> Response {
     let mut clean = String::with_capacity(path.len());
     for char in path.chars() {
@@ -55,7 +56,7 @@ fn elsewhere(path: &str, query: Option<&str>) -> Response {
             clean.push(char);
         }
     }
-    if clean == path {
+    if clean == path || path.contains('\\') {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");
     }
     if let Some(query) = query {

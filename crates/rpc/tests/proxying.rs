@@ -58,6 +58,23 @@ async fn a_path_with_a_slash_too_many_is_redirected() {
     assert_eq!(node.count(), 0);
 }
 
+/// Browsers read a backslash as a slash, and what begins with two of them as another host.
+#[tokio::test]
+async fn nobody_is_redirected_to_another_host() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "").await;
+    for path in ["//\\evil.example", "/\\evil.example//", "//a\\b"] {
+        let mut client = TcpStream::connect(bed.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        tokio::time::timeout(PATIENCE, client.read_to_string(&mut reply)).await.unwrap().unwrap();
+        // Some are no paths at all.
+        assert!(reply.starts_with("HTTP/1.1 404 ") || reply.starts_with("HTTP/1.1 400 "), "{path}: {reply}");
+        assert!(!reply.to_ascii_lowercase().contains("location"), "{path}: {reply}");
+    }
+}
+
 /// 13: statuses, types and encodings are the node's.
 #[tokio::test]
 async fn answers_pass_through_byte_for_byte() {
@@ -248,6 +265,36 @@ async fn a_large_body_is_refused_before_it_is_in() {
     assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (413, "Payload too large\n"));
     assert_eq!(bed.post(&"x".repeat(100 * 1024)).await.status, 200);
     assert_eq!(node.count(), 1);
+}
+
+/// Bodies that are sent by and by take memory before the queue can count them.
+#[tokio::test]
+async fn bodies_on_their_way_have_a_bound_together() {
+    let node = Node::new().await;
+    let bed = Bed::new(&[&node], "reading_bytes = \"100KiB\"\n").await;
+    let mut slow = TcpStream::connect(bed.address).await.unwrap();
+    // Larger than all of it: one may come alone.
+    slow.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 204800\r\n\r\n").await.unwrap();
+    slow.write_all(&[b'x'; 150 << 10]).await.unwrap();
+    let large = "x".repeat(64 << 10);
+    let refused = async {
+        loop {
+            let reply = bed.post(&large).await;
+            if reply.status != 200 {
+                return reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(PATIENCE, refused).await.expect("all are let in");
+    let told = "queue full: too many request bodies are coming in at once\n";
+    assert_eq!((reply.status.as_u16(), text(&reply).as_str()), (503, told));
+    assert_eq!(header(&reply, "retry-after").as_deref(), Some("1"));
+    assert_eq!(bed.post(CALL).await.status, 200, "a small one is in at once");
+    slow.write_all(&[b'x'; 50 << 10]).await.unwrap();
+    let mut start = [0; 12];
+    tokio::time::timeout(PATIENCE, slow.read_exact(&mut start)).await.unwrap().unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    assert_eq!(bed.post(&large).await.status, 200);
 }
 
 #[tokio::test]

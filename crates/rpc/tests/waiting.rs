@@ -4,8 +4,9 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Act, Bed, CALL, Node, PATIENCE, header, ms, text};
-use http::Request;
+use http::{Method, Request};
 use mainstay_rpc::Operated;
 use tokio::time::Instant;
 
@@ -197,4 +198,30 @@ async fn the_queue_is_shown_while_it_moves() {
     }
     assert_eq!(common::failed(load).await, 0);
     assert_eq!(bed.metric("mainstay_rpc_queue_length{rpc=\"rpc\",lane=\"low\""), Some(0.0));
+}
+
+/// What a node that was removed still works on says nothing of the one that took its place.
+#[tokio::test]
+async fn a_late_failure_is_not_the_failure_of_who_came_after() {
+    let named = |node: &Node| format!(r#"{{"uri":"{}"}}"#, node.uri);
+    let (node, other) = (Node::workers(8).await, Node::new().await);
+    let bed = Bed::new(&[&node, &other], "health = \"none\"\nretries_max = 1\n").await;
+    // Whichever node gets one, this one gets some.
+    node.act(Act::GateReply(502, Bytes::new()));
+    other.act(Act::Gate);
+    let calls: Vec<_> = (0..8).map(|_| bed.start(&[], CALL)).collect();
+    bed.until("it works", |_| node.in_flight() >= 3).await;
+    for method in [Method::DELETE, Method::POST] {
+        assert_eq!(bed.ask(method, "/nodes", &named(&node)).await.status, 200);
+    }
+    node.act(Act::Answer(ms(0)));
+    other.open(9);
+    bed.until_fit(&node, true).await;
+    node.open(9);
+    for call in calls {
+        call.await.unwrap();
+    }
+    // It is the only one left, so it alone can answer.
+    assert_eq!(bed.ask(Method::DELETE, "/nodes", &named(&other)).await.status, 200);
+    assert_eq!(bed.post(CALL).await.status, 200);
 }

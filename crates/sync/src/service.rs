@@ -85,7 +85,7 @@ impl Service {
             let (target, headers) = (head.uri.into_parts().path_and_query, head.headers);
             who.arrived = Some(Arc::new(Arrived { target, headers, peer: peer.ip() }));
         }
-        let body = match read_body(body, live.max_body).await {
+        let body = match read_body(&shared.core.execution.arriving, body, live.max_body).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };

@@ -1,5 +1,7 @@
 //! Reading a body with a limit on its size and on how long it may stall.
 
+mod room;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -9,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 use tokio::time::error::Elapsed;
+
+pub use room::{Room, Unread};
 
 /// How long a body may make no progress.
 pub const STALL: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! Header fields that are meant for the next hop only (RFC 9110 section 7.6.1): whoever passes a message on leaves them out,
 //! of requests and of replies.
 
-use http::header::{CONNECTION, HeaderName};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 
 /// Whether a field belongs to the connection it came over, whatever `Connection` says.
@@ -23,11 +23,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Removes the fields that belong to the connection, and those that `Connection` names.
+/// Removes the fields that belong to the connection, and those that `Connection` names. A length beside a transfer encoding goes too:
+/// it isn't the body's (RFC 9112 section 6.3), and alone it would be taken for it.
 pub fn strip(headers: &mut HeaderMap) {
     // Most messages have none.
     if !headers.keys().any(is_hop_by_hop) {
         return;
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
     let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(names).collect();
     let own = headers.keys().filter(|name| is_hop_by_hop(name)).cloned();
@@ -92,6 +96,12 @@ mod tests {
         ] {
             assert_eq!(stripped(&[(name, "x"), (name, "trailers")]), [], "{name}");
         }
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_encoding_goes() {
+        let fields = [("content-length", "5"), ("transfer-encoding", "chunked"), ("accept", "a")];
+        assert_eq!(stripped(&fields), [("accept".to_owned(), "a".to_owned())]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`crate::body::read`].
 
 mod activity;
+mod answers;
 mod connection;
 mod heads;
 mod linger;
@@ -46,7 +47,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
 
-    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. Not to take long.
+    /// A connection has ended, whoever ended it, and whether or not anything was asked on it. No request of it is handled any more. Not
+    /// to take long.
     fn closed(&self, _peer: SocketAddr) {}
 }
 
@@ -58,7 +60,8 @@ pub struct Options {
     pub header_timeout: Duration,
     /// How long a connection may be idle between requests (10 min: longer than any client keeps one).
     pub idle_timeout: Duration,
-    /// How long a client may take in nothing of a reply (30 s).
+    /// How long a client may take in nothing of a reply (30 s). Over HTTP/1 its connection is closed then, over HTTP/2 that reply's stream is
+    /// reset.
     pub write_timeout: Duration,
     /// How long a client may go on sending a request that was answered before it was in, for want of a token or for its
     /// size, say (5 s). To close at once would take the answer away from it.

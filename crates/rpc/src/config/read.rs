@@ -66,6 +66,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         retry: retry::Rules { tries_max: count("retries_max") as u32, try_timeout, hedge_after },
         request_timeout: s.duration("request_timeout")?,
         payload_max: s.size("payload_max")? as usize,
+        reading_bytes: s.size("reading_bytes")? as usize,
         split_batches: s.switch("split_batches"),
         rules: s.tables("rule").iter().filter_map(|table| rule(table, problems)).collect(),
         probes: match s.text("health") {

@@ -41,6 +41,12 @@ pub static SECTION: Section = Section::role(
         )
         .default("off").live(),
         Key::new("payload_max", Kind::Size, "Largest request body").default("8MiB").live(),
+        Key::new(
+            "reading_bytes",
+            Kind::Size,
+            "Most bytes of bodies that are still coming in, of all requests together; more are refused with 503",
+        )
+        .default("1GiB").live(),
         Key::new("split_batches", Kind::Switch, "Queue the calls of a batch one by one, and put the answers in order").live(),
         keys::FAST_TRACK_MAX,
         keys::HIGH_MAX,

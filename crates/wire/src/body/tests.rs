@@ -101,3 +101,34 @@ fn drip() -> impl Body<Data = Bytes, Error = ()> + Unpin {
     }
     Drip(Box::pin(tokio::time::sleep(Duration::from_secs(2))))
 }
+
+/// Of `most` bytes in all.
+fn among<'a, B: Body<Data = Bytes> + Unpin + 'a>(
+    room: &'a Room,
+    body: B,
+    most: usize,
+) -> impl Future<Output = Result<Bytes, Unread>> + 'a {
+    room.read(body, 1000, STALL, most)
+}
+
+#[tokio::test]
+async fn bodies_on_their_way_have_a_bound_together() {
+    let room = Room::default();
+    // Alone it may be larger than all together.
+    assert_eq!(among(&room, body(&[b"123456", b"789012"], WHOLE), 10).await.unwrap(), "123456789012");
+    {
+        let mut first = pin!(among(&room, body(&[b"1234", b"56"], Poll::Pending), 10));
+        assert!(asked_again(first.as_mut()).await.is_pending());
+        let more = || body(&[b"123", b"45"], WHOLE);
+        assert_eq!(among(&room, more(), 10).await, Err(Unread::Crowded));
+        assert_eq!(among(&room, more(), 11).await.unwrap(), "12345");
+        // What comes whole at once waits for nothing.
+        let whole = http_body_util::Full::new(Bytes::from_static(b"1234567890"));
+        assert_eq!(among(&room, whole, 10).await.unwrap(), "1234567890");
+        // It isn't blamed for what is its own fault.
+        let broken = among(&room, body(&[b"1"], Poll::Ready(Err(()))), 10).await;
+        assert_eq!(broken, Err(Unread::Failed(BodyError::Aborted)));
+    }
+    assert_eq!(among(&room, body(&[b"123", b"4567890"], WHOLE), 10).await.unwrap(), "1234567890");
+    assert_eq!(room.taken(), 0);
+}

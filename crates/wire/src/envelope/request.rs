@@ -26,6 +26,25 @@ pub struct Call {
     pub params: Option<Bytes>,
 }
 
+impl Call {
+    /// The same in memory of its own: whoever keeps it doesn't keep the whole body that it came in, which may be much larger.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let raw = Bytes::copy_from_slice(&self.raw);
+        let moved = |part: &Bytes| {
+            let start = (part.as_ptr() as usize).checked_sub(self.raw.as_ptr() as usize);
+            let range = start.map(|start| start..start.saturating_add(part.len()));
+            match range {
+                Some(range) if range.end <= raw.len() => raw.slice(range),
+                // It was put together elsewhere.
+                _ => Bytes::copy_from_slice(part),
+            }
+        };
+        let (id, params) = (self.id.as_ref().map(moved), self.params.as_ref().map(moved));
+        Self { id, method: self.method.clone(), params, raw }
+    }
+}
+
 /// Well-formed JSON that is no call. Answer it with this id and this error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadCall {

@@ -14,7 +14,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -22,6 +22,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{AT_REST, Activity, Socket, Stream, Watched};
+use super::answers::Answers;
 use super::{Handler, Options, Response, Tls, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
@@ -49,13 +50,17 @@ pub(super) async fn serve<H: Handler>(
             }
         },
     };
-    let _closing = Closing { handler: handler.clone(), peer };
+    let closing = Arc::new(Closing { handler: handler.clone(), peer });
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
-        let in_flight = activity.request(request.version() == Version::HTTP_2, has_body);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let in_flight = activity.request(is_http2, has_body);
         let handler = handler.clone();
+        // Over HTTP/2 a request has a task of its own, which ends a moment after its connection.
+        let closing = is_http2.then(|| closing.clone());
         async move {
+            let _closing = closing;
             let mut response = match suspect::flaw(&request) {
                 None => guarded(pin!(handler.call(request, peer))).await,
                 Some(flaw) => suspect::refusal(flaw, request.version()),
@@ -63,7 +68,7 @@ pub(super) async fn serve<H: Handler>(
             if in_flight.is_last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            response.body_mut().hold(in_flight);
+            response.body_mut().hold(in_flight, is_http2);
             Ok::<_, Infallible>(response)
         }
     });
@@ -92,7 +97,7 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// Tells a handler that its connection has ended, however it ends.
+/// Tells a handler that its connection has ended, however it ends, once all its requests are over.
 struct Closing<H: Handler> {
     handler: H,
     peer: SocketAddr,
@@ -123,8 +128,8 @@ async fn shaken(
     }
 }
 
-fn builder(options: &Options) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(options: &Options) -> auto::Builder<Answers> {
+    let mut builder = auto::Builder::new(Answers { write_timeout: options.write_timeout });
     // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
     builder.http1().title_case_headers(options.title_case);

@@ -7,6 +7,7 @@ mod stalls;
 mod streams;
 mod tls;
 mod unix;
+mod windows;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

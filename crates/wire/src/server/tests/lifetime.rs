@@ -127,3 +127,70 @@ async fn on_stop_those_who_have_connected_are_answered() {
         assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("hi"), "{reply:?}");
     }
 }
+
+/// Notes in which order what happens.
+#[derive(Clone, Default)]
+struct Noting(Arc<std::sync::Mutex<Vec<&'static str>>>);
+
+impl Noting {
+    fn note(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    async fn until(&self, notes: &[&str]) {
+        let seen = async {
+            while self.0.lock().unwrap().len() < notes.len() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen).await.unwrap();
+        assert_eq!(*self.0.lock().unwrap(), notes);
+    }
+}
+
+struct Asked(Noting);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.note("dropped");
+    }
+}
+
+impl Handler for Noting {
+    async fn call(&self, _: Request<Incoming>, _: SocketAddr) -> Response {
+        let _asked = Asked(self.clone());
+        self.note("called");
+        std::future::pending().await
+    }
+
+    fn closed(&self, _: SocketAddr) {
+        self.note("closed");
+    }
+}
+
+/// Whoever keeps something by connection would keep it for ever if a request came after its end.
+#[tokio::test]
+async fn a_connection_ends_after_its_requests() {
+    for is_http2 in [false, true] {
+        let (noting, listener) = (Noting::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, noting.clone(), Options::default(), stop, Duration::ZERO));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if is_http2 {
+            let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = Request::get("http://mainstay/").body(()).unwrap();
+            let _asked = sender.send_request(request, true).unwrap();
+            noting.until(&["called"]).await;
+            connection.abort();
+            // The socket goes with it.
+            connection.await.unwrap_err();
+        } else {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            noting.until(&["called"]).await;
+            drop(stream);
+        }
+        noting.until(&["called", "dropped", "closed"]).await;
+    }
+}

@@ -110,6 +110,23 @@ async fn events_come_one_by_one() {
     assert_eq!(read_until(&mut client, b"0\r\n\r\n").await, "0\r\n\r\n");
 }
 
+/// Such a reply is chunked, whatever its length says (RFC 9112 section 6.3); passed on alone the length would be believed.
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_passed_on() {
+    for length in [3, 500] {
+        let front = front(EVENTS, Options::default()).await;
+        let mut client = front.client("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let (mut node, _) = front.accept().await;
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let body = chunk("hello") + "0\r\n\r\n";
+        node.write_all((head + &body).as_bytes()).await.unwrap();
+        let head = read_until(&mut client, b"\r\n\r\n").await;
+        assert!(!head.contains("content-length"), "{head}");
+        assert_eq!(read_until(&mut client, b"0\r\n\r\n").await, body);
+    }
+}
+
 #[tokio::test]
 async fn an_event_stream_may_be_silent_for_hours() {
     let front = front(EVENTS, Options::default()).await;

@@ -86,6 +86,13 @@ impl Slot {
         Self::EPOCH + Self::MILLIS * u64::from(self.0)
     }
 
+    /// The one that a time is in, in milliseconds since 1970; before the first one that, after the last one the last.
+    #[must_use]
+    pub fn at(unix_millis: u64) -> Self {
+        let slot = unix_millis.saturating_sub(Self::EPOCH) / Self::MILLIS;
+        Self(u32::try_from(slot).unwrap_or(u32::MAX))
+    }
+
     /// The producer's turn that it is in.
     #[must_use]
     pub fn round(self) -> u32 {

@@ -67,8 +67,14 @@ fn slots() {
     for entry in primitives()["slots"].as_array().unwrap() {
         let slot = Slot(entry["slot"].as_u64().unwrap().try_into().unwrap());
         assert_eq!(slot.unix_millis(), entry["unix_ms"]);
+        let millis = slot.unix_millis();
+        assert_eq!(
+            [millis, millis + 499, millis + 500].map(Slot::at),
+            [slot, slot, Slot(slot.0.saturating_add(1))]
+        );
         assert_eq!((slot.round(), slot.position()), (number(&entry["round"]), number(&entry["pos"])));
     }
+    assert_eq!([0, u64::MAX].map(Slot::at), [Slot(0), Slot(u32::MAX)]);
 }
 
 #[test]

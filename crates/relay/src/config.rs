@@ -76,6 +76,8 @@ pub struct Config {
     /// Blocks; 0: never.
     pub outer_lag: u32,
     pub outer_lag_time: Duration,
+    /// 0: never.
+    pub spread_after: Duration,
     pub fan_inward: bool,
     pub max_legs: usize,
     pub audit: Option<PathBuf>,

@@ -1,19 +1,23 @@
 //! What all legs of a relay use: what is known, the decisions, the claims.
 //!
-//! Locks: a leg's filter, then the state; the outer peers are by themselves. None is held across an await.
+//! Locks: a leg's filter, then the state; the outer peers, and what is known of tries with them, are by themselves. None is held across an await.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mainstay_antelope::{Frame, Id, Kind, Message, Mode, Name, Slot};
+use mainstay_wire::client::Duplex;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Decision};
-use crate::claims::{Answer, Bid, Claims, Unavailable};
+use crate::balance::{Balance, Try};
+use crate::claims::{Answer, Bid, BoxFuture, Claims, Unavailable};
 use crate::clock::{self, Wall};
 use crate::config::Config;
 use crate::egress::{Block, Leg, Step, begins};
@@ -31,6 +35,21 @@ const LOOK: Duration = Duration::from_millis(500);
 /// For the answer to it: it isn't one that a block waits for.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
+/// Connects to an outer peer, `HOST:PORT`: over TCP, or to what a test has in its place.
+pub(crate) type Dial = Arc<dyn Fn(Arc<str>) -> BoxFuture<'static, io::Result<Box<dyn Duplex>>> + Send + Sync>;
+
+/// Over TCP.
+pub(crate) fn tcp() -> Dial {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let stream = TcpStream::connect(&*name).await?;
+            // Only latency is lost where it cannot be set.
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(stream) as Box<dyn Duplex>)
+        })
+    })
+}
+
 /// A relay without its listener.
 pub(crate) struct Core {
     config: ArcSwap<Config>,
@@ -41,6 +60,10 @@ pub(crate) struct Core {
     pub(crate) claims: Arc<dyn Claims>,
     state: Mutex<State>,
     outers: Mutex<Outers>,
+    pub(crate) balance: Mutex<Balance>,
+    /// The outer peer that is being tried for a leg.
+    pub(crate) tries: watch::Sender<Option<Try>>,
+    pub(crate) dial: Dial,
     /// Tells that a block was decided about, or came from outside.
     decided: watch::Sender<()>,
     /// Whether the chain is known, and what was published on it last: nothing is claimed before.
@@ -50,7 +73,7 @@ pub(crate) struct Core {
     pub(crate) audit: Option<Audit>,
     /// What legs tell each other's nodes, if they do.
     pub(crate) spread: Option<Arc<Spread>>,
-    wall: Wall,
+    pub(crate) wall: Wall,
 }
 
 impl Core {
@@ -62,9 +85,24 @@ impl Core {
         telemetry: Telemetry,
         wall: Wall,
     ) -> Arc<Self> {
+        Self::start_over(config, claims, audit, telemetry, wall, tcp())
+    }
+
+    /// As [`Core::start`], with outer peers that are reached in another way.
+    pub(crate) fn start_over(
+        config: Config,
+        claims: Arc<dyn Claims>,
+        audit: Option<Audit>,
+        telemetry: Telemetry,
+        wall: Wall,
+        dial: Dial,
+    ) -> Arc<Self> {
         let core = Arc::new(Self {
             state: Mutex::new(State::new(&config)),
             outers: Mutex::new(Outers::new(config.outer.len())),
+            balance: Mutex::new(Balance::of(config.spread_after)),
+            tries: watch::Sender::new(None),
+            dial,
             places: Arc::new(Semaphore::new(config.max_legs)),
             decided: watch::Sender::new(()),
             ready: watch::Sender::new(false),
@@ -85,7 +123,7 @@ impl Core {
         core
     }
 
-    /// Looks again and again which outer peers are behind, and which another relay uses.
+    /// Looks again and again which outer peers are behind, which another relay uses, and whether a leg is to be moved.
     fn look_at_outers(self: Arc<Self>) {
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
@@ -118,6 +156,7 @@ impl Core {
                     }
                 }
                 self.lagging.send_replace(lagging);
+                self.look_for_moves();
             }
         }));
     }
@@ -142,6 +181,7 @@ impl Core {
         // Whoever gets a place finds its name.
         self.config.store(config.clone());
         self.outers().set(config.outer.iter().map(|name| used.contains(name)));
+        self.balance().set(config.spread_after);
         self.state().reconfigure(&config);
     }
 

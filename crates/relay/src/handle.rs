@@ -7,6 +7,7 @@ use std::time::Instant;
 use mainstay_node::{Action, Figure, Level, Operated, Prepared, Refused};
 use serde::Serialize;
 
+use crate::balance::Balance;
 use crate::clock;
 use crate::config::{Config, SECTION};
 use crate::core::Core;
@@ -60,6 +61,8 @@ pub struct LegView {
     pub outside: SideView,
     /// How many blocks its outer peer is behind another leg's.
     pub behind: u32,
+    /// The outer peer that its node was moved away from, if it was, since it connected.
+    pub moved_from: Option<String>,
 }
 
 /// An outer peer.
@@ -69,8 +72,10 @@ pub struct OuterView {
     pub name: String,
     /// How many legs it has.
     pub legs: usize,
-    /// Why it is avoided for a while; empty: it isn't.
+    /// Why it is avoided for a while, or why a leg that should move to it doesn't; empty: nothing is wrong with it.
     pub trouble: String,
+    /// For how long it has been found fit, where a leg is to move to it.
+    pub fit_seconds: Option<u64>,
     /// Another relay that uses it too; empty: none does.
     pub shared_with: String,
 }
@@ -160,13 +165,15 @@ impl Operated for Handle {
     fn snapshot(&self) -> Snapshot {
         let now = clock::now();
         let outers: Vec<Outer> = self.core.outers().view().cloned().collect();
+        let balance = self.core.balance().clone();
         let state = self.core.state();
         let config = self.core.config();
         let used = outers.iter().enumerate().filter(|(_, outer)| outer.is_used());
         let outer = used.map(|(place, outer)| OuterView {
             name: config.outer[place].to_string(),
             legs: outer.legs,
-            trouble: outer.trouble(now).unwrap_or_default().to_owned(),
+            trouble: outer.trouble(now).or(unfit(&balance, place, outer)).unwrap_or_default().to_owned(),
+            fit_seconds: balance.fit_for(place, now).map(|fit| fit.as_secs()),
             shared_with: state.shared_with(&config, place).unwrap_or_default().to_owned(),
         });
         let outer = outer.collect();
@@ -311,7 +318,7 @@ impl Handle {
     }
 
     fn leg(&self, state: &State, leg: Leg, known: &Known) -> LegView {
-        let fit = known.inner.version.is_some() && known.outside.version.is_some();
+        let (fit, config) = (known.is_fit(), self.core.config());
         LegView {
             name: known.name.to_string(),
             leg: leg.0,
@@ -320,13 +327,19 @@ impl Handle {
             since_seconds: clock::now().saturating_duration_since(known.since).as_secs(),
             head: known.inner.version.map(|_| known.inner.head),
             peer: known.peer.to_string(),
-            outer: self.core.config().outer[known.outer].to_string(),
+            outer: config.outer[known.outer].to_string(),
             rank: known.rank,
             inner: side(&known.inner),
             outside: side(&known.outside),
             behind: state.lag.behind(leg),
+            moved_from: known.moved_from.map(|outer| config.outer[outer].to_string()),
         }
     }
+}
+
+/// Why no leg moves to an outer peer.
+fn unfit<'a>(balance: &'a Balance, place: usize, outer: &Outer) -> Option<&'a str> {
+    balance.trouble(place).filter(|_| outer.is_named())
 }
 
 fn round(round: &Round) -> RoundView {

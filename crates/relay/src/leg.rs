@@ -4,107 +4,61 @@
 //! 2. An outer peer is connected to, the next one if that fails ([`crate::outers`]).
 //! 3. Frames pass both ways, in their order, as the filter says. A block that waits, for its claim or for a better node's, holds up what the same node
 //!    has sent after it, and nothing else.
-//! 4. Whatever ends one side ends the other, plainly: the node dials again, and gets another outer peer if this one is to blame.
+//! 4. Where another outer peer has fewer legs this one may get that in the place of its own ([`crate::balance`], `trial`). Then there is a new leg, with a number of its own,
+//!    for the same inner connection; the old one's outer connection is closed when the new one is at work.
+//! 5. Whatever ends one side ends the other, plainly: the node dials again, and gets another outer peer if this one is to blame.
 
-use std::fmt;
+mod end;
+mod passage;
+mod signs;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_antelope::{Frame, Kind, Message};
-use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use mainstay_antelope::{Frame, Message};
+use mainstay_wire::client::Duplex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
+use self::passage::{Passage, WAYS};
+use self::signs::Signs;
+use self::trial::Candidate;
+use crate::balance::Outcome;
 use crate::clock;
 use crate::core::Core;
-use crate::egress::{Leg, Step};
-use crate::filter::{Dropped, Filter, Inward, Outward};
+use crate::egress::Leg;
+use crate::filter::Filter;
 use crate::inner::keys::Shown;
+use crate::moves::Trying;
 use crate::peer::Peer;
 use crate::spread::Line;
 use crate::stream::{Ended, Intake, Outlet};
-use crate::{Pass, Verdict};
+
+pub(crate) use end::{End, Side, Why};
 
 /// For the farewell of a connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Who ended a leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Inner,
-    Outer,
-    Mainstay,
-}
-
-impl Side {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Inner => "inner",
-            Self::Outer => "outer",
-            Self::Mainstay => "mainstay",
-        }
-    }
-}
-
-/// Why a leg ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    Ended(Ended),
-    /// The side sent a `go_away`, with this reason.
-    GoAway(&'static str),
-    /// It didn't show a key that is asked for.
-    Key(&'static str),
-    /// Another leg's outer peer is so many blocks ahead of it.
-    Behind(u32),
-    Stopped,
-}
-
-impl Why {
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Ended(Ended::Closed) => "closed",
-            Self::Ended(Ended::Silent) => "silent",
-            Self::Ended(Ended::Stalled) => "stalled",
-            Self::Ended(Ended::NoFrame(_)) => "no_frame",
-            Self::GoAway(_) => "go_away",
-            Self::Key(_) => "key",
-            Self::Behind(_) => "behind",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// How a leg ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) side: Side,
-    pub(crate) why: Why,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = match self.side {
-            Side::Inner => "the inner node",
-            Side::Outer => "the outer peer",
-            Side::Mainstay => "mainstay",
-        };
-        match &self.why {
-            Why::Ended(Ended::Closed) => write!(f, "{side} closed the connection"),
-            Why::Ended(Ended::Silent) => write!(f, "{side} said nothing for too long"),
-            Why::Ended(Ended::Stalled) => write!(f, "{side} took in nothing for too long"),
-            Why::Ended(Ended::NoFrame(why)) => write!(f, "{side} sent what is no frame: {why}"),
-            Why::GoAway(reason) => write!(f, "{side} sent go_away, {reason}"),
-            Why::Key(what) => write!(f, "{side}: {what}"),
-            Why::Behind(blocks) => write!(f, "{side} is {blocks} blocks behind"),
-            Why::Stopped => f.write_str("mainstay stops"),
-        }
-    }
-}
+/// A connection to an outer peer.
+type Outer = Ends<ReadHalf<Box<dyn Duplex>>, WriteHalf<Box<dyn Duplex>>>;
 
 /// A place at an outer peer, given back when it is dropped.
 struct Placed {
     core: Arc<Core>,
     outer: usize,
+}
+
+impl Placed {
+    /// At this one, besides those that it has.
+    fn at(core: &Arc<Core>, outer: usize) -> Self {
+        core.outers().hold(outer);
+        Self { core: core.clone(), outer }
+    }
 }
 
 impl Drop for Placed {
@@ -117,6 +71,26 @@ impl Drop for Placed {
 struct Open {
     core: Arc<Core>,
     leg: Leg,
+    filter: Mutex<Filter>,
+    /// Where legs tell each other's nodes what they hear.
+    line: Option<Line>,
+    placed: Placed,
+    /// Of its outer peer, as in the settings.
+    name: Arc<str>,
+}
+
+impl Open {
+    /// Opens one for who is at the inner end, with the outer peer at whose place it is.
+    fn new(core: &Arc<Core>, peer: &Peer, placed: Placed) -> Self {
+        let (leg, filter) = {
+            let mut state = core.state();
+            state.open(&core.config(), peer.clone(), placed.outer, clock::now())
+        };
+        let line = core.spread.as_ref().map(|spread| spread.opened(leg));
+        let name = core.config().outer[placed.outer].clone();
+        core.telemetry.opened();
+        Self { core: core.clone(), leg, filter: Mutex::new(filter), line, placed, name }
+    }
 }
 
 impl Drop for Open {
@@ -149,38 +123,110 @@ where
         };
         Some((first, placed, outer))
     };
-    let Some(Some((first, placed, stream))) = stop.run_until_cancelled(opening).await else {
+    let Some(Some((first, placed, mut outer))) = stop.run_until_cancelled(opening).await else {
         inner.part().await;
         return;
     };
-    let (reader, writer) = stream.into_split();
-    let mut outer = Ends::new(reader, writer, core.config().stall_timeout);
-    let (leg, filter) = {
-        let mut state = core.state();
-        state.open(&core.config(), peer.clone(), placed.outer, clock::now())
-    };
-    let line = core.spread.as_ref().map(|spread| spread.opened(leg));
-    let open = Open { core: core.clone(), leg };
-    let name = core.config().outer[placed.outer].clone();
-    core.telemetry.opened(leg, &peer, &name);
-    let pass = Passage { core: &core, leg, filter: Mutex::new(filter), line, outer: placed.outer };
-    let end = tokio::select! {
-        biased;
-        () = stop.cancelled() => End { side: Side::Mainstay, why: Why::Stopped },
-        blocks = core.is_behind(leg) => End { side: Side::Outer, why: Why::Behind(blocks) },
-        end = pass.outward(&mut inner.intake, &mut outer.outlet, first) => end,
-        end = pass.inward(&mut outer.intake, &mut inner.outlet) => end,
+    let mut open = Open::new(&core, &peer, placed);
+    core.telemetry.begins(open.leg, &peer, &open.name);
+    let (signs, at_work) = (Signs::new(), Semaphore::new(WAYS as usize));
+    let mut shown = Shown::new(core.config().peer_keys.clone());
+    let (mut first, mut said) = (Some(first), VecDeque::new());
+    let end = loop {
+        let pass = Passage {
+            core: &core,
+            leg: open.leg,
+            filter: &open.filter,
+            line: open.line.as_ref(),
+            outer: open.placed.outer,
+            signs: &signs,
+            at_work: &at_work,
+        };
+        let Gets { candidate, trying, both_idle } = tokio::select! {
+            biased;
+            () = stop.cancelled() => break End { side: Side::Mainstay, why: Why::Stopped },
+            blocks = core.is_behind(open.leg) => break End { side: Side::Outer, why: Why::Behind(blocks) },
+            end = pass.outward(&mut inner.intake, &mut outer.outlet, first.take(), &mut shown) => break end,
+            end = pass.inward(&mut outer.intake, &mut inner.outlet, std::mem::take(&mut said)) => break end,
+            gets = pass.moved() => gets,
+        };
+        pass.others(&mut inner.outlet);
+        let Candidate { placed, ends, greeting, said: before } = candidate;
+        let next = open.moved(&peer, placed, &greeting);
+        trying.done(Outcome::Moved);
+        drop(both_idle);
+        // Only now: the new one is open, and has greeted.
+        drop(std::mem::replace(&mut open, next));
+        tokio::spawn(std::mem::replace(&mut outer, ends).part());
+        said = before;
     };
     if let Why::Behind(blocks) = end.why {
-        core.outers().lagged(placed.outer, end.to_string(), clock::now());
-        core.alarm("behind", name.clone(), format!("is {blocks} blocks behind another outer peer"));
+        core.outers().lagged(open.placed.outer, end.to_string(), clock::now());
+        let what = format!("is {blocks} blocks behind another outer peer");
+        core.alarm("behind", open.name.clone(), what);
     } else if end.side == Side::Outer {
-        core.outers().failed(placed.outer, end.to_string(), clock::now());
+        core.outers().failed(open.placed.outer, end.to_string(), clock::now());
     }
-    let node = core.node(leg);
-    drop((pass, open, placed));
+    if end.side == Side::Outer {
+        core.balance().failed(open.placed.outer, clock::now());
+    }
+    let (leg, node, name) = (open.leg, core.node(open.leg), open.name.clone());
+    drop(open);
     core.telemetry.ended(leg, &node, &name, &end);
     tokio::join!(inner.part(), outer.part());
+}
+
+/// What a leg gets that is moved.
+struct Gets<'a> {
+    candidate: Candidate,
+    trying: Trying,
+    /// Nothing is being passed on, as long as this is there.
+    both_idle: SemaphorePermit<'a>,
+}
+
+impl<'a> Passage<'a> {
+    /// Tries other outer peers for this leg when it is to, until it gets one.
+    async fn moved(&self) -> Gets<'a> {
+        loop {
+            let trying = self.core.to_try(self.leg).await;
+            let candidate = match self.attempt(trying.tried).await {
+                Ok(candidate) => candidate,
+                Err(outcome) => {
+                    trying.done(outcome);
+                    continue;
+                }
+            };
+            if trying.tried.moves {
+                // Who is passing something on has it through by then. It is never closed.
+                if let Ok(both_idle) = self.at_work.acquire_many(WAYS).await
+                    && self.core.is_away()
+                    && self.signs.is_quiet()
+                {
+                    return Gets { candidate, trying, both_idle };
+                }
+            }
+            trying.done(Outcome::Fit);
+            tokio::spawn(candidate.ends.part());
+        }
+    }
+}
+
+impl Open {
+    /// Opens the leg that is in the place of this one, for the same inner connection, with another outer peer; `greeting` is what its node has greeted that with.
+    fn moved(&self, peer: &Peer, placed: Placed, greeting: &Frame) -> Self {
+        let core = &self.core;
+        let next = Self::new(core, peer, placed);
+        // It has gone out already.
+        let _ = core.outward(next.leg, &next.filter, greeting);
+        if let Some(line) = &next.line {
+            line.sent(greeting);
+        }
+        if let Some(known) = core.state().leg_mut(next.leg) {
+            known.moved_from = Some(self.placed.outer);
+        }
+        core.telemetry.moved([self.leg, next.leg], &core.node(next.leg), [&self.name, &next.name]);
+        next
+    }
 }
 
 fn refusal(ended: &Ended) -> (&'static str, String) {
@@ -192,24 +238,33 @@ fn refusal(ended: &Ended) -> (&'static str, String) {
 }
 
 /// Connects to the outer peer that has the fewest legs, or to the next one.
-async fn dial(core: &Arc<Core>) -> Option<(Placed, TcpStream)> {
+async fn dial(core: &Arc<Core>) -> Option<(Placed, Outer)> {
     let mut tried = Vec::new();
     loop {
         let outer = core.outers().take(&tried, clock::now())?;
         let placed = Placed { core: core.clone(), outer };
-        let name = &core.config().outer[outer];
-        let why = match timeout(core.config().connect_timeout, TcpStream::connect(&**name)).await {
-            Ok(Ok(stream)) => {
-                // Only latency is lost where it cannot be set.
-                let _ = stream.set_nodelay(true);
-                return Some((placed, stream));
+        match connect(core, outer).await {
+            Ok(ends) => return Some((placed, ends)),
+            Err(why) => {
+                core.telemetry.unreachable(&core.config().outer[outer], &why);
+                core.outers().failed(outer, why, clock::now());
+                tried.push(outer);
             }
-            Ok(Err(why)) => why.to_string(),
-            Err(_) => format!("no connection within {:?}", core.config().connect_timeout),
-        };
-        core.telemetry.unreachable(name, &why);
-        core.outers().failed(outer, why, clock::now());
-        tried.push(outer);
+        }
+    }
+}
+
+/// Connects to an outer peer, or says why that can't be reached.
+async fn connect(core: &Arc<Core>, outer: usize) -> Result<Outer, String> {
+    let config = core.config();
+    let within = config.connect_timeout;
+    match timeout(within, (core.dial)(config.outer[outer].clone())).await {
+        Ok(Ok(stream)) => {
+            let (reader, writer) = split(stream);
+            Ok(Ends::new(reader, writer, config.stall_timeout))
+        }
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err(format!("no connection within {within:?}")),
     }
 }
 
@@ -228,189 +283,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Ends<R, W> {
     async fn part(self) {
         self.outlet.close(FAREWELL).await;
         self.intake.drain(FAREWELL).await;
-    }
-}
-
-/// What passes on a leg.
-struct Passage<'a> {
-    core: &'a Arc<Core>,
-    leg: Leg,
-    filter: Mutex<Filter>,
-    /// Where legs tell each other's nodes what they hear.
-    line: Option<Line>,
-    /// The place of its outer peer.
-    outer: usize,
-}
-
-impl Passage<'_> {
-    async fn outward<R, W>(&self, from: &mut Intake<R>, to: &mut Outlet<W>, first: Frame) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let inner = |ended| End { side: Side::Inner, why: Why::Ended(ended) };
-        let mut decided = self.core.watch_decided();
-        let mut next = Some(first);
-        let mut shown = Shown::new(self.core.config().peer_keys.clone());
-        // When the blocks of ours were here that wait to be written.
-        let mut here = Vec::new();
-        loop {
-            while let Some(frame) = next {
-                if let Err(what) = shown.frame(&frame) {
-                    return End { side: Side::Inner, why: Why::Key(what) };
-                }
-                if let Some(line) = &self.line {
-                    line.sent(&frame);
-                }
-                // What happens from now on may put an end to a block's waiting.
-                decided.mark_unchanged();
-                match self.core.outward(self.leg, &self.filter, &frame) {
-                    Outward::Pass => {
-                        to.push(&frame);
-                        if frame.kind() == Kind::Vote {
-                            self.core.telemetry.voted();
-                        }
-                    }
-                    Outward::PassAndClose => {
-                        to.push(&frame);
-                        let _ = to.flush().await;
-                        return End { side: Side::Inner, why: Why::GoAway(reason(&frame)) };
-                    }
-                    Outward::Drop(why) => self.core.dropped(self.leg, "out", frame.kind(), why),
-                    Outward::Block(block, step) => {
-                        let came = Instant::now();
-                        // What the node sent before it doesn't wait with it.
-                        if !matches!(step, Step::Settled(_))
-                            && let Err(end) = self.write(to, &mut here).await
-                        {
-                            return end;
-                        }
-                        match self.core.decide(self.leg, &block, step, &mut decided).await {
-                            Verdict::Pass(Pass::Other | Pass::History) => to.push(&frame),
-                            Verdict::Pass(_) => {
-                                to.push(&frame);
-                                here.push(came);
-                            }
-                            Verdict::Suppress(_) => {}
-                        }
-                    }
-                }
-                next = match from.here() {
-                    Ok(next) => next,
-                    Err(ended) => return inner(ended),
-                };
-            }
-            if let Err(end) = self.write(to, &mut here).await {
-                return end;
-            }
-            next = match from.more(self.core.config().silence_timeout).await.and_then(|_| from.here()) {
-                Ok(next) => next,
-                Err(ended) => return inner(ended),
-            };
-        }
-    }
-
-    /// Writes outward all that waits; `here` is since when its blocks of ours do.
-    async fn write<W: AsyncWrite + Unpin>(
-        &self,
-        to: &mut Outlet<W>,
-        here: &mut Vec<Instant>,
-    ) -> Result<(), End> {
-        let written = to.flush().await.map_err(|ended| End { side: Side::Outer, why: Why::Ended(ended) })?;
-        self.core.telemetry.bytes_out.inc_by(written as u64);
-        for came in here.drain(..) {
-            self.core.telemetry.sent(came.elapsed());
-        }
-        Ok(())
-    }
-
-    async fn inward<R, W>(&self, from: &mut Intake<R>, to: &mut Outlet<W>) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let outer = |why| End { side: Side::Outer, why };
-        let mut greeted = false;
-        loop {
-            loop {
-                // Before the next frame is looked at: it may build on what waits.
-                self.others(to);
-                let frame = match from.here() {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => break,
-                    Err(ended) => return outer(Why::Ended(ended)),
-                };
-                if !greeted {
-                    greeted = true;
-                    self.core.outers().well(self.outer);
-                }
-                match self.core.inward(self.leg, &self.filter, &frame) {
-                    Inward::Pass => self.pass_in(&frame, to),
-                    Inward::Double(double) => {
-                        self.core.doubled(self.leg, &double);
-                        self.pass_in(&frame, to);
-                    }
-                    Inward::Drop(why) => self.core.dropped(self.leg, "in", frame.kind(), why),
-                    Inward::Close => return outer(Why::GoAway(reason(&frame))),
-                }
-            }
-            if let Err(end) = self.write_in(to).await {
-                return end;
-            }
-            let config = &self.core.config();
-            let within = if greeted { config.silence_timeout } else { config.first_frame_timeout };
-            let until = Instant::now() + within;
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                tokio::select! {
-                    biased;
-                    more = from.more(left) => match more {
-                        Ok(_) => break,
-                        Err(ended) => return outer(Why::Ended(ended)),
-                    },
-                    () = self.woken() => {
-                        self.others(to);
-                        if let Err(end) = self.write_in(to).await {
-                            return end;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Passes a frame of the leg's own outer peer on to its node, and tells the others of it.
-    fn pass_in<W: AsyncWrite + Unpin>(&self, frame: &Frame, to: &mut Outlet<W>) {
-        let Some(line) = &self.line else { return to.push(frame) };
-        let heard = line.heard(frame);
-        self.core.telemetry.told(frame.kind(), &heard);
-        if heard.is_copy {
-            self.core.dropped(self.leg, "in", frame.kind(), Dropped::Repeated);
-        } else {
-            to.push(frame);
-        }
-    }
-
-    /// Puts what the other legs' outer peers have said behind what is to be written to the node.
-    fn others<W: AsyncWrite + Unpin>(&self, to: &mut Outlet<W>) {
-        if let Some(line) = &self.line {
-            line.take().iter().for_each(|frame| to.push(frame));
-        }
-    }
-
-    /// Waits until the other legs' outer peers have said something; for ever if that is none of its node's business.
-    async fn woken(&self) {
-        match &self.line {
-            Some(line) => line.woken().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Writes inward all that waits.
-    async fn write_in<W: AsyncWrite + Unpin>(&self, to: &mut Outlet<W>) -> Result<(), End> {
-        let written = to.flush().await.map_err(|ended| End { side: Side::Inner, why: Why::Ended(ended) })?;
-        self.core.telemetry.bytes_in.inc_by(written as u64);
-        Ok(())
     }
 }
 

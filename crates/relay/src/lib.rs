@@ -8,6 +8,7 @@
 //! * [`claims`]: who has which slot; what relays share.
 //! * [`filter`]: what passes on a leg, which way; what is no block of ours mostly does.
 //! * [`fanout`]: what one leg's node is told of what another leg's outer peer says.
+//! * [`balance`]: which leg is to go to another outer peer, and when that has been fit for long enough.
 //! * [`lag`]: which outer peers stand still while others go on.
 //! * [`rounds`]: who filled our rounds, and which slots nobody did.
 //! * [`inner::admission`], [`inner::crowd`], [`inner::keys`]: who may connect, how many at once, what they have to show.
@@ -17,7 +18,7 @@
 //! * [`siblings`]: whether another relay uses one of our outer peers.
 //! * [`tunnel`]: beside a node on another machine, for it knows no TLS.
 //!
-//! Shells: [`inner`] accepts, `leg` connects and passes on ([`peer`]: who is at the inner end), `core` carries out what the decisions say (`kin`: what other relays are told, `spread`: other legs), [`role`] listens and puts it
+//! Shells: [`inner`] accepts, `leg` connects and passes on ([`peer`]: who is at the inner end), `core` carries out what the decisions say (`kin`: what other relays are told, `spread`: other legs, `moves`: which leg is to be moved), [`role`] listens and puts it
 //! together, [`handle`] shows it, `audit` writes down what was decided.
 //!
 //! The rules as an operator reads them are in the README.
@@ -28,6 +29,7 @@ mod audit;
 #[cfg(test)]
 #[path = "../../../tests/authority.rs"]
 mod authority;
+pub mod balance;
 pub mod claims;
 mod clock;
 pub mod config;
@@ -46,6 +48,7 @@ pub mod inner;
 mod kin;
 pub mod lag;
 mod leg;
+mod moves;
 pub mod nodeos;
 mod once;
 pub mod outers;

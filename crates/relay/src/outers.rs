@@ -37,6 +37,18 @@ impl Outer {
         (now.saturating_duration_since(failure.at) < avoided).then_some(failure.at)
     }
 
+    /// Whether a leg may go there that has another one: the settings have it, and it isn't avoided.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        !self.is_left && self.avoided(now).is_none()
+    }
+
+    /// Whether the settings have it.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.is_left
+    }
+
     /// Whether the settings have it, or a leg still goes to it.
     #[must_use]
     pub fn is_used(&self) -> bool {
@@ -80,6 +92,13 @@ impl Outers {
         let (place, _) = free.min_by_key(|(_, outer)| (outer.avoided(now), outer.legs))?;
         self.0[place].legs += 1;
         Some(place)
+    }
+
+    /// It is to be connected to for a leg, whose it then is until [`Outers::left`].
+    pub fn hold(&mut self, place: usize) {
+        if let Some(outer) = self.0.get_mut(place) {
+            outer.legs += 1;
+        }
     }
 
     /// A leg no longer has it.

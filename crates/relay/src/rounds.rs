@@ -7,10 +7,14 @@
 //! A round is over for good when a public block of the second one after it is there. Of rounds next to which nothing public was seen nobody
 //! can tell anything: then it was this relay that was cut off.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_antelope::{Name, Slot};
+
+pub use away::{AFTER, BEFORE, WATCHED};
 
 /// Rounds of a producer that are shown.
 pub const SHOWN: usize = 8;

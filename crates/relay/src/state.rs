@@ -60,8 +60,17 @@ pub(crate) struct Known {
     pub(crate) inner: Told,
     pub(crate) outside: Told,
     pub(crate) rank: u8,
+    /// The place of the outer peer that its node had before, if it was moved.
+    pub(crate) moved_from: Option<usize>,
     /// The node's handshake, as long as the chain isn't known.
     greeting: Option<Frame>,
+}
+
+impl Known {
+    /// Whether both sides have said who they are.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.inner.version.is_some() && self.outside.version.is_some()
+    }
 }
 
 /// What all legs share.
@@ -145,6 +154,7 @@ impl State {
             inner: Told::default(),
             outside: Told::default(),
             rank: 0,
+            moved_from: None,
             greeting: None,
         };
         self.legs.insert(leg, known);

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::Verdict;
+use crate::balance::Outcome;
 use crate::claims::{Answer, Unavailable};
 use crate::egress::{Block, Double, Leg};
 use crate::fanout::Heard;
@@ -41,6 +42,8 @@ const ALARMS: [&str; 12] = [
 ];
 /// Answers to claims.
 const ANSWERS: [&str; 5] = ["granted", "same", "orphan", "lost", "unavailable"];
+/// What comes of a try to move a leg.
+const OUTCOMES: [&str; 4] = ["moved", "fit", "unfit", "unready"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RelayLabels {
@@ -117,6 +120,7 @@ pub struct Metrics {
     legs_ended: Family<EndLabels, Counter>,
     outer_behind: Family<OuterLabels, Gauge>,
     outer_shared: Family<OuterLabels, Gauge>,
+    tries: Family<WhatLabels, Counter>,
     refused: Family<WhatLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
     votes: Family<RelayLabels, Counter>,
@@ -138,6 +142,7 @@ impl Metrics {
             legs_ended: Family::default(),
             outer_behind: Family::default(),
             outer_shared: Family::default(),
+            tries: Family::default(),
             refused: Family::default(),
             dropped: Family::default(),
             votes: Family::default(),
@@ -170,6 +175,11 @@ impl Metrics {
             t.outer_behind,
         );
         r.register("outer_shared", "Whether another relay uses an outer peer too: 1 or 0", t.outer_shared);
+        r.register(
+            "tries",
+            "Tries to move a leg to an outer peer that has fewer, by what came of it: moved; fit, and to stay so for a while first; unfit; unready, which is the leg's own node",
+            t.tries,
+        );
         r.register("refused", "Inner connections that never became a leg, by reason", t.refused);
         r.register(
             "dropped",
@@ -217,7 +227,9 @@ impl Telemetry {
             // So that it is there before the first.
             let _ = metrics.gaps.get_or_create_owned(&gaps_of(name, *producer));
         }
-        for (family, words) in [(&metrics.alarms, &ALARMS[..]), (&metrics.claims, &ANSWERS)] {
+        for (family, words) in
+            [(&metrics.alarms, &ALARMS[..]), (&metrics.claims, &ANSWERS), (&metrics.tries, &OUTCOMES)]
+        {
             for what in words {
                 // These too: who watches for an increase would miss the first one.
                 let _ = family.get_or_create_owned(&WhatLabels { relay: name.to_owned(), what });
@@ -248,9 +260,13 @@ impl Telemetry {
         tracing::warn!(relay = self.relay, node = %peer, why = what, "inner connection refused");
     }
 
-    /// A leg is there.
-    pub(crate) fn opened(&self, leg: Leg, peer: &Peer, outer: &str) {
+    /// A leg is there, however that came.
+    pub(crate) fn opened(&self) {
         self.legs.inc();
+    }
+
+    /// For whom a leg is there that is a new connection's.
+    pub(crate) fn begins(&self, leg: Leg, peer: &Peer, outer: &str) {
         tracing::info!(relay = self.relay, leg = leg.0, node = %peer, outer, "leg opened");
     }
 
@@ -270,6 +286,25 @@ impl Telemetry {
         }
     }
 
+    /// A leg is in the place of another one, with another outer peer.
+    pub(crate) fn moved(&self, [was, leg]: [Leg; 2], node: &str, [from, to]: [&str; 2]) {
+        tracing::info!(relay = self.relay, leg = leg.0, was = was.0, node, from, to, "leg moved");
+    }
+
+    /// What came of a try to move a leg.
+    pub(crate) fn tried(&self, leg: Leg, outer: &str, outcome: &Outcome) {
+        self.metrics.tries.get_or_create(&self.what(outcome.word())).inc();
+        let (relay, leg) = (&self.relay, leg.0);
+        match outcome {
+            Outcome::Moved => {}
+            Outcome::Fit => tracing::debug!(relay, leg, outer, "a leg may move to an outer peer that is fit"),
+            Outcome::Unfit(why) => {
+                tracing::warn!(relay, leg, outer, why, "no leg moves to an outer peer that isn't fit")
+            }
+            Outcome::Unready(why) => tracing::debug!(relay, leg, outer, why, "a leg can't be moved now"),
+        }
+    }
+
     /// So many blocks an outer peer is behind, and whether another relay uses it too.
     pub(crate) fn outer(&self, outer: &str, behind: u32, is_shared: bool) {
         let labels = OuterLabels { relay: self.relay.clone(), outer: outer.to_owned() };
@@ -281,6 +316,7 @@ impl Telemetry {
     pub(crate) fn forget_outer(&self, outer: &str) {
         let labels = OuterLabels { relay: self.relay.clone(), outer: outer.to_owned() };
         self.metrics.outer_behind.remove(&labels);
+        self.metrics.outer_shared.remove(&labels);
     }
 
     /// An outer peer couldn't be reached.

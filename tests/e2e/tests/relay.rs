@@ -41,10 +41,28 @@ fn the_same_over_hundreds_of_slots_where_each_node_hears_its_own_peer_alone() {
     });
 }
 
-/// For an outer peer that failed to be taken again, and for a node to dial.
-const SPREAD: Duration = Duration::from_secs(40);
-/// Between two tries at that.
-const AGAIN: Duration = Duration::from_secs(2);
+#[test]
+#[ignore = "a scene of the first one by itself"]
+fn legs_that_share_an_outer_peer_part_again() {
+    scenario("relay-spread", Duration::from_secs(400), async |lab| {
+        let mut net = Devnet::start(lab).await?;
+        let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
+        let gate = Gate::start(lab, &[public, sentry], &SPREAD_AFTER).await?;
+        for taps in &net.inner {
+            taps[0].lead_to(Some(gate.address()));
+        }
+        net.join(lab).await?;
+        outer_lost(lab, &net).await?;
+        outer_frozen(lab, &net, &gate).await
+    });
+}
+
+/// How long an outer peer that is back has to be fit before a leg moves to it.
+const SPREAD_AFTER: [&str; 2] = ["--spread-after", "10s"];
+/// For that, between two rounds of ours: two cycles at most once our rounds are known, which are two more.
+const SPREAD: Duration = Duration::from_secs(150);
+/// The slots of a cycle in which a leg may move, and one for the look at it.
+const AWAY: std::ops::RangeInclusive<u32> = 22..=42;
 
 /// Lets everything fail in turn, over and over until so many slots of the producer have had their block.
 async fn run(lab: &Lab, slots: usize, flags: &[&str]) -> Result<()> {
@@ -52,7 +70,8 @@ async fn run(lab: &Lab, slots: usize, flags: &[&str]) -> Result<()> {
     without(lab, &mut net).await?;
 
     let [public, sentry] = net.outer.each_ref().map(|tap| tap.address());
-    let mut gate = Gate::start(lab, &[public, sentry], flags).await?;
+    let flags: Vec<&str> = flags.iter().copied().chain(SPREAD_AFTER).collect();
+    let mut gate = Gate::start(lab, &[public, sentry], &flags).await?;
     for taps in &net.inner {
         taps[0].lead_to(Some(gate.address()));
     }
@@ -232,19 +251,23 @@ async fn outer_lost(lab: &Lab, net: &Devnet) -> Result<()> {
 
 /// An outer peer hangs for a round, and for some slots more: its leg ends, or its node goes on by what the other one's peer says. Either way no slot is lost.
 async fn outer_frozen(lab: &Lab, net: &Devnet, gate: &Gate) -> Result<()> {
-    // After the last scene both are at one outer peer: whoever dials anew gets the one with fewer legs, once that isn't avoided any more.
+    // After the last scene both are at the sentry. One goes back by itself, and its node sees nothing of that.
     let outers = net.outer.each_ref().map(|tap| tap.address());
+    let dialled = || net.inner.each_ref().map(|taps| taps[0].connections());
+    let before = dialled();
     until("a leg to each outer peer", SPREAD, async || {
         let legs = legs(gate).await?;
-        if outers.iter().all(|outer| legs.iter().any(|(_, of)| of == outer)) {
-            return Ok(Some(()));
-        }
-        net.inner[0][0].lead_to(Some(gate.address()));
-        net.follows(0).await?;
-        tokio::time::sleep(AGAIN).await;
-        Ok(None)
+        Ok(outers.iter().all(|outer| legs.iter().any(|(_, of)| of == outer)).then_some(()))
     })
     .await?;
+    let into = now() % 60;
+    lab.say(format!("a leg to each outer peer, {into} slots into the cycle: {:?}", legs(gate).await?));
+    ensure!(AWAY.contains(&into), "a leg moved near a round");
+    for node in 0..2 {
+        net.follows(node).await?;
+    }
+    whole(lab, net, "a leg has moved", net.next_round()).await?;
+    ensure!(before == dialled(), "a node has dialled: {before:?}, {:?}", dialled());
     let first = net.next_round();
     net.at(first, 3).await;
     net.sentry.freeze()?;

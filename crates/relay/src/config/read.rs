@@ -85,6 +85,7 @@ pub(super) fn config(s: &Settings, problems: &mut Vec<Problem>) -> Option<Config
         silence_timeout: s.duration("silence_timeout")?,
         outer_lag: s.integer("outer_lag")? as u32,
         outer_lag_time: s.duration("outer_lag_time")?,
+        spread_after: s.duration("spread_after")?,
         fan_inward: s.switch("fan_inward"),
         max_legs: s.integer("max_legs")? as usize,
         audit: s.path("audit").map(Path::to_owned),

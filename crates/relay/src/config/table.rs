@@ -90,6 +90,12 @@ pub static SECTION: Section = Section::role(
         .default("10").live(),
         Key::new("outer_lag_time", Kind::Duration, "For how long it may be").default("3s").live(),
         Key::new(
+            "spread_after",
+            Kind::Duration,
+            "How long an outer node that is back has to be fit before a leg moves to it, where another one has two more; 0s: none does",
+        )
+        .default("30s").live(),
+        Key::new(
             "fan_inward",
             Kind::Switch,
             "Tell each node the live blocks, transactions and votes that any outer node sends, not only its own",

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_antelope::{Frame, Id, Kind, Message, Name, Slot};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -102,10 +103,25 @@ impl Nodeos {
         let accepting = shared.clone();
         tokio::spawn(shared.stop.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(peer::serve(accepting.clone(), stream, false));
             }
         }));
         Ok(Self { shared, address: Some(address) })
+    }
+
+    /// A node without a socket, for [`Nodeos::connection`].
+    #[must_use]
+    pub fn alone(config: NodeosConfig) -> Self {
+        Self { shared: Shared::new(config), address: None }
+    }
+
+    /// Serves a connection over any stream until it ends, or what this returns is dropped; `dialed`: it greets first, as it is the one that has connected.
+    pub fn connection<S>(&self, stream: S, dialed: bool) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        peer::serve(self.shared.clone(), stream, dialed)
     }
 
     /// A node that connects to somebody, and again whenever the connection is lost, unless a `go_away` forbids it.
@@ -116,6 +132,7 @@ impl Nodeos {
         tokio::spawn(shared.stop.clone().run_until_cancelled_owned(async move {
             loop {
                 if let Ok(stream) = TcpStream::connect(to).await {
+                    let _ = stream.set_nodelay(true);
                     peer::serve(dialing.clone(), stream, true).await;
                 }
                 if dialing.state().wrote_off {

@@ -6,8 +6,7 @@ use mainstay_antelope::{
     Frame, Handshake, Id, IdList, List, Message, Mode, Nanos, Notice, Request, Signature, Splitter, Text,
     Time, Version,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::{mpsc, watch};
 
 use super::chain::{NO_KEY, whole};
@@ -22,10 +21,22 @@ pub(super) struct Known {
     pub(super) is_gone: bool,
 }
 
+/// A connection's place in the node's list, given back when it is dropped.
+struct Listed {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.state().peers.remove(&self.number);
+        self.shared.tell();
+    }
+}
+
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, dialed: bool) {
-    let _ = stream.set_nodelay(true);
-    let (mut reader, mut writer) = stream.into_split();
+pub(super) async fn serve<S: AsyncRead + AsyncWrite>(shared: Arc<Shared>, stream: S, dialed: bool) {
+    let (mut reader, mut writer) = split(stream);
     let (send, mut queue) = mpsc::channel::<Frame>(QUEUE);
     let number = {
         let mut state = shared.state();
@@ -35,6 +46,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, dialed: bool) 
         number
     };
     shared.tell();
+    let _listed = Listed { shared: shared.clone(), number };
     if dialed {
         let _ = send.try_send(ping());
         let _ = send.try_send(shared.greeting(1));
@@ -83,8 +95,6 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, dialed: bool) 
         () = reading => {}
         () = writing => {}
     }
-    shared.state().peers.remove(&number);
-    shared.tell();
 }
 
 async fn thawed(frozen: &mut watch::Receiver<bool>) {
@@ -106,7 +116,8 @@ impl Known {
             Message::Handshake(theirs) => {
                 let mut answers = Vec::new();
                 self.lib = theirs.lib_num;
-                if !std::mem::replace(&mut self.greeted, true) {
+                // One that comes first and isn't numbered so has no answer.
+                if !std::mem::replace(&mut self.greeted, true) && theirs.generation == 1 {
                     answers.push(greet(1));
                 }
                 answers.extend(in_step(theirs, chain));

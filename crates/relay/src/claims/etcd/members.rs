@@ -90,3 +90,72 @@ impl Members {
         Trouble::Other(each.collect::<Vec<_>>().join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use mainstay_wire::client::{Client, Dial, Dialled, Duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use url::Url;
+
+    use super::*;
+
+    /// A server that is gone without a farewell, and comes back: what was open then says nothing for ever, and what is opened anew is well.
+    #[derive(Default)]
+    struct Server {
+        is_gone: Arc<AtomicBool>,
+        opened: AtomicUsize,
+    }
+
+    impl Dial for Server {
+        fn dial(&self) -> Dialled<'_> {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            let (ours, theirs) = duplex(4096);
+            let is_old = !self.is_gone.load(Ordering::Relaxed);
+            tokio::spawn(serve(theirs, self.is_gone.clone(), is_old));
+            Box::pin(async { io::Result::Ok(Box::new(ours) as Box<dyn Duplex>) })
+        }
+    }
+
+    async fn serve(mut stream: DuplexStream, is_gone: Arc<AtomicBool>, is_old: bool) {
+        let mut asked = Vec::new();
+        while matches!(stream.read_buf(&mut asked).await, Ok(1..)) {
+            if !asked.ends_with(b"question") {
+                continue;
+            }
+            asked.clear();
+            // Both of the first two are under way at once, so that neither takes the other's connection.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if is_old && is_gone.load(Ordering::Relaxed) {
+                return std::future::pending().await;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nanswer").await;
+        }
+    }
+
+    /// There are more of the dead ones than there are tries.
+    #[tokio::test(start_paused = true)]
+    async fn where_all_kept_connections_say_nothing_the_last_try_has_a_fresh_one() {
+        let server = Arc::new(Server::default());
+        let url = Url::parse("http://127.0.0.1:9/").unwrap();
+        let client = Client::over(server.clone(), &url, Member::options()).unwrap();
+        let members = Members::new(vec![Arc::new(Member::new("here".to_owned(), client, None))]);
+        let body = Bytes::from_static(b"question");
+        let ask = || members.ask("/v3/kv/txn", &body, Instant::now() + Duration::from_secs(3));
+        let (one, two, three) = tokio::join!(ask(), ask(), ask());
+        assert!(one.and(two).and(three).is_ok());
+        assert_eq!(server.opened.load(Ordering::Relaxed), 3);
+        server.is_gone.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        assert_eq!(ask().await, Ok(Bytes::from_static(b"answer")));
+        let took = began.elapsed();
+        assert!(
+            (Duration::from_secs(1)..Duration::from_millis(1100)).contains(&took),
+            "{took:?}: a part of the time"
+        );
+        assert_eq!(server.opened.load(Ordering::Relaxed), 4);
+    }
+}

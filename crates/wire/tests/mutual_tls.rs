@@ -15,7 +15,8 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use mainstay_wire::client::{
-    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, Transport, Uplink,
+    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, TlsFault, Transport,
+    Uplink,
 };
 use mainstay_wire::server::{self, Handler, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -144,13 +145,17 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
         {
             let error = post(&*transport).await.unwrap_err();
             // The alert that says why gets lost where the system has noticed first that nobody reads the request.
-            assert!(matches!(error.fault, Fault::Tls | Fault::Reset), "{error}");
+            assert!(matches!(error.fault, Fault::Tls(_) | Fault::Reset), "{error}");
         }
     }
     // And who is served by somebody else than it trusts doesn't ask.
     let transport = uplink(address, trusting(&stranger, Some(&own)));
     let error = post(&transport).await.unwrap_err();
-    assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+    assert_eq!(
+        (error.fault, error.delivered),
+        (Fault::Tls(TlsFault::UnknownAuthority), Delivered::No),
+        "{error}"
+    );
     assert!(listening.0.lock().unwrap().is_empty(), "somebody was served");
 }
 
@@ -188,7 +193,11 @@ async fn who_is_refused_for_want_of_a_certificate_is_told_so() {
         [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
     {
         let error = post(&*transport).await.unwrap_err();
-        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::Maybe), "{error}");
+        assert_eq!(
+            (error.fault, error.delivered),
+            (Fault::Tls(TlsFault::CertificateRequired), Delivered::Maybe),
+            "{error}"
+        );
         assert!(error.to_string().contains("CertificateRequired"), "{error}");
     }
 }
@@ -250,7 +259,7 @@ async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change(
 
     let own = authority.issue("link");
     let client = client(address, trusting(&authority, Some(&own)));
-    assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls);
+    assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls(TlsFault::UnknownAuthority));
     let issued = renewed.issue("link");
     for (from, to) in [(renewed.file(), authority.file()), (issued.0, own.0), (issued.1, own.1)] {
         // An empty line more, for clocks of files that are coarse.
@@ -347,7 +356,11 @@ async fn one_certificate_is_believed_by_itself_and_no_other_instead() {
     shown(address, &Tls::pinned(None, None).unwrap()).await.unwrap();
     for other in [stranger.issue("another.example").0, authority.issue("localhost").0, authority.file()] {
         let error = shown(address, &Tls::pinned(Some(&other), None).unwrap()).await.unwrap_err();
-        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+        assert_eq!(
+            (error.fault, error.delivered),
+            (Fault::Tls(TlsFault::Unusable), Delivered::No),
+            "{error}"
+        );
         assert!(error.to_string().contains("another certificate than that in"), "{error}");
     }
 }

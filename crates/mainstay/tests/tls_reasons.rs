@@ -85,7 +85,7 @@ fn the_reason_and_what_to_do_are_told_to_operators_and_never_where_the_node_is_t
             "[log]\nformat = \"logfmt\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [engine]\nlisten = \"127.0.0.1:0\"\nnodes = [{nodes}]\njwt_secret = \"jwt.hex\"\n{ca}\
              [sync]\nlisten = \"127.0.0.1:0\"\nnodes = [{nodes}]\njwt_secret = \"jwt.hex\"\n{ca}\
-             [rpc]\nlisten = \"127.0.0.1:0\"\nnodes = [{nodes}]\nhealth = \"none\"\n{ca}\
+             [rpc]\nlisten = \"127.0.0.1:0\"\nnodes = [{nodes}]\nhealth = \"net_version\"\n{ca}\
              [beacon]\nlisten = [{guards}]\nbeacon_node = [{nodes}]\n{ca}"
         ),
     );
@@ -112,7 +112,7 @@ fn the_reason_and_what_to_do_are_told_to_operators_and_never_where_the_node_is_t
     // Clients hear that there is nobody, and perhaps why, but not who.
     let asked = [ask(&rpc, "POST", "/", SYNCING), ask(&guard, "GET", "/eth/v1/node/version", "")];
     for reply in asked {
-        assert_eq!(reply.status, 503, "{}", reply.body);
+        assert!(matches!(reply.status, 503 | 504), "{} {}", reply.status, reply.body);
         for secret in
             ports.iter().map(String::as_str).chain(["localhost", "pa55", "u5er", "k3y", "node.example"])
         {
@@ -128,7 +128,8 @@ fn the_reason_and_what_to_do_are_told_to_operators_and_never_where_the_node_is_t
     // Renewed, its reason goes; and the log has told each once.
     copy(authority.issue("localhost"), &expired);
     eventually("the renewed certificate is taken", || !told(&admin, "rpc", &ports[0]).contains("TLS"));
-    near.line(&["level=info", "node changed", "now=fit"]);
+    near.signal(rustix::process::Signal::TERM);
+    near.ended();
     for wanted in wrong {
         for role in ["role=engine", "role=sync", "rpc=rpc"] {
             let is_told = |line: &&String| {
@@ -144,5 +145,5 @@ fn the_reason_and_what_to_do_are_told_to_operators_and_never_where_the_node_is_t
         );
     }
     let log = near.seen.join("\n");
-    assert!(!log.contains("pa55") && !log.contains("k3y"), "{log}");
+    assert!(!log.contains("pa55") && !log.contains("u5er"), "{log}");
 }

@@ -13,9 +13,11 @@ use authority::Authority;
 use bytes::Bytes;
 use mainstay_wire::client::{CallError, Clear, Client, Fault, Options, Tls, TlsFault, Transport, Uplink};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType, date_time_ymd};
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,7 +31,7 @@ type Version = &'static SupportedProtocolVersion;
 
 /// A node that shows this certificate, speaks one version, and wants a client certificate by `wants` if there is one.
 async fn node(shown: &Pair, version: Version, wants: Option<&Path>) -> SocketAddr {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(default_provider());
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
     let builder = match wants {
@@ -45,6 +47,10 @@ async fn node(shown: &Pair, version: Version, wants: Option<&Path>) -> SocketAdd
     let mut config =
         builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&shown.1).unwrap()).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    listen(config).await
+}
+
+async fn listen(config: ServerConfig) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     serve(move |stream| {
         let acceptor = acceptor.clone();
@@ -167,4 +173,56 @@ async fn what_is_no_tls_or_ends_says_so() {
         .await;
         is(&asked(address, &authority.file(), None).await, why, &format!("{answer:?}"));
     }
+}
+
+/// Shows a certificate whatever its key.
+#[derive(Debug)]
+struct Shows(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shows {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+/// A copy of a certificate is anybody's.
+#[tokio::test]
+async fn who_shows_a_certificate_without_having_its_key_is_refused_whoever_is_trusted() {
+    let authority = Authority::new();
+    let (certificate, _) = authority.issue("localhost");
+    let (_, other_key) = authority.issue("another");
+    let key =
+        default_provider().key_provider.load_private_key(PrivateKeyDer::from_pem_file(other_key).unwrap());
+    let chain = vec![CertificateDer::from_pem_file(&certificate).unwrap()];
+    let shown = Arc::new(CertifiedKey::new(chain, key.unwrap()));
+    for version in [&TLS13, &TLS12] {
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_protocol_versions(&[version]).unwrap().with_no_client_auth();
+        let address = listen(builder.with_cert_resolver(Arc::new(Shows(shown.clone())))).await;
+        for tls in [
+            Tls::from_pem(Some(&authority.file()), None).unwrap(),
+            Tls::pinned(Some(&certificate), None).unwrap(),
+            Tls::pinned(None, None).unwrap(),
+        ] {
+            let url = Url::parse(&format!("https://localhost:{}/", address.port())).unwrap();
+            let client = Client::new(&url, Options { tls: Some(tls.clone()), ..Options::default() }).unwrap();
+            let error = client.reach(Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+            assert!(matches!(error.fault, Fault::Tls(_)), "{tls:?} by {version:?}: {error}");
+        }
+    }
+}
+
+/// A server that knows a protocol of its own alone refuses whoever offers others.
+#[tokio::test]
+async fn a_stream_that_is_not_http_offers_no_protocol() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
+    config.alpn_protocols = vec![b"its-own".to_vec()];
+    let stream = TcpStream::connect(listen(config).await).await.unwrap();
+    let tls = Tls::from_pem(Some(&authority.file()), None).unwrap();
+    tls.connect(&"localhost".parse().unwrap(), stream).await.unwrap();
 }

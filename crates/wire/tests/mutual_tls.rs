@@ -271,6 +271,58 @@ async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change(
     assert_eq!(post(&client).await.unwrap().body, "{}");
 }
 
+/// Writes what is in `from` to `to`, with its size and the time of its last change as they were: as `rsync --times` and archives do.
+fn put_back(from: &Path, to: &Path) {
+    let before = std::fs::metadata(to).unwrap();
+    let mut text = std::fs::read_to_string(from).unwrap();
+    let room = usize::try_from(before.len()).unwrap() - text.len();
+    text.push_str(&"\n".repeat(room));
+    std::fs::write(to, text).unwrap();
+    std::fs::File::options().write(true).open(to).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    assert_eq!(std::fs::metadata(to).unwrap().modified().unwrap(), before.modified().unwrap());
+}
+
+/// Room for another, behind it.
+fn padded(file: &Path) {
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, format!("{text}{}", "\n".repeat(2000 - text.len()))).unwrap();
+}
+
+#[tokio::test]
+async fn each_file_alone_is_seen_to_change_also_by_who_keeps_times_and_size() {
+    let (authority, renewed) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("localhost");
+    let (new_certificate, new_key) = renewed.issue("localhost");
+    let (ca, clients) = (authority.file(), authority.path("clients.pem"));
+    std::fs::copy(&ca, &clients).unwrap();
+    [&certificate, &key, &ca, &clients].into_iter().for_each(|file| padded(file));
+    let server = server::Tls::mutual(&certificate, &key, &clients).unwrap();
+    let client = Tls::from_pem(Some(&ca), Some((&certificate, &key))).unwrap();
+    let (server, client) = (server.watched(), client.watched());
+    let failures = || (server.failures(), client.failures());
+    let look = || {
+        server.look();
+        client.look();
+        failures()
+    };
+    assert_eq!(look(), (0, 0));
+    // One's own certificate goes with its old key no more, and with the new one it does.
+    put_back(&new_certificate, &certificate);
+    assert_eq!(look(), (1, 1));
+    put_back(&new_key, &key);
+    assert_eq!(look(), (1, 1));
+    // Whom one trusts: no certificate is one that can't be used.
+    let nothing = authority.path("nothing.pem");
+    std::fs::write(&nothing, "").unwrap();
+    put_back(&nothing, &ca);
+    assert_eq!(look(), (1, 2));
+    put_back(&nothing, &clients);
+    assert_eq!(look(), (2, 2));
+    put_back(&renewed.file(), &ca);
+    put_back(&renewed.file(), &clients);
+    assert_eq!(look(), (2, 2));
+}
+
 #[test]
 fn files_that_cannot_be_used_are_told_without_what_is_in_them() {
     let authority = Authority::new();

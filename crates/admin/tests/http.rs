@@ -77,12 +77,6 @@ async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
     start_with(roles, token, None).await
 }
 
-/// Seconds since 1970.
-#[allow(clippy::disallowed_methods)] // a process starts by the clock on the wall
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
 async fn start_with(roles: Vec<Fake>, token: Option<&str>, reload: Option<Arc<dyn Reload>>) -> Running {
     let mut registry = Registry::default();
     let counter: Counter = Counter::default();
@@ -495,4 +489,10 @@ async fn settings_are_read_anew_for_whoever_may_change_something() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Seconds since 1970.
+#[allow(clippy::disallowed_methods)] // a process starts by the clock on the wall
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

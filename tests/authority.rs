@@ -53,7 +53,8 @@ impl Authority {
         self.issue_with(name, |params| params.not_after = rcgen::date_time_ymd(year, month, day))
     }
 
-    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
+    /// The same, with what else is changed about it.
+    pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);

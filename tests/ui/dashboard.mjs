@@ -1,11 +1,12 @@
 // The dashboard as people use it. See README.md.
 
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 
 import { browser, faults, mainstay, open, proxy, sim, tooWide } from "./harness.mjs";
 
-const { ADMIN, TOKEN, SCREENSHOTS } = process.env;
+const { ADMIN, CONFIG, TOKEN, SCREENSHOTS } = process.env;
 const HERE = `http://${ADMIN}`;
 
 after(() => browser.close());
@@ -159,6 +160,31 @@ test("actions are done, told and need the token from elsewhere", async () => {
   assert.deepEqual(complaints.filter((line) => !/401|403/.test(line)), []);
   await close();
   way.close();
+});
+
+test("since when it runs is told, and what became of a reload", async () => {
+  const { page, complaints, close } = await open(HERE);
+  await live(page);
+  const part = page.getByRole("region", { name: "Process" });
+  await part.getByText(/^Running for \d+ (s|min), since /).waitFor();
+  await part.getByText("Settings as they were read at the start.").waitFor();
+  const good = await readFile(CONFIG, "utf8");
+  const reload = () => fetch(`${HERE}/api/v1/reload`, { method: "POST" });
+  await writeFile(CONFIG, good.replace("min_peers = [10]", "min_pers = [10]"));
+  assert.equal((await reload()).status, 422);
+  await part.getByText("refused", { exact: true }).waitFor();
+  await part.getByText(/ ago, at .*, by .*\. The settings before hold:/).waitFor();
+  await part.getByRole("listitem").getByText(/m\.toml:\d+: .*min_pers/).waitFor();
+  await shot(page, "dashboard-reload");
+  await writeFile(CONFIG, good.replace("min_peers = [10]", "min_peers = [11]"));
+  assert.equal((await reload()).status, 200);
+  await part.getByText("reloaded", { exact: true }).waitFor();
+  await part.getByText(/: 1 change\./).waitFor();
+  await part.getByRole("listitem").waitFor({ state: "detached" });
+  await writeFile(CONFIG, good);
+  assert.equal((await reload()).status, 200);
+  assert.deepEqual(complaints, []);
+  await close();
 });
 
 test("a broken connection is told and heals", async () => {

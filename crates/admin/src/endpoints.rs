@@ -141,8 +141,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     read(
         "/api/v1/roles",
         "listRoles",
-        "All roles with their state",
-        &[gives(200, "Always", Content::Json("Roles"))],
+        "The process, and all roles with their state",
+        &[gives(200, "Always", Content::Json("AllRoles"))],
         |filter| on(filter, handlers::roles),
     ),
     read(

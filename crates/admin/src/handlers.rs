@@ -83,14 +83,27 @@ pub(crate) async fn status(State(admin): Shared) -> Reply {
 /// The process and the health of its roles.
 pub(crate) fn overview(admin: &Admin) -> Value {
     let roles = admin.reports();
-    let phase = match admin.lifecycle.phase() {
+    let mut overview = process(admin);
+    overview["status"] = json!(worst(&roles));
+    overview["roles"] = json!(roles);
+    overview
+}
+
+/// The process: since when it runs, and what came of its settings being read anew last.
+fn process(admin: &Admin) -> Value {
+    let life = &admin.lifecycle;
+    let phase = match life.phase() {
         Phase::Starting => "starting",
         Phase::Serving => "serving",
         Phase::Stopping => "stopping",
     };
     let reload = admin.reload.as_ref().and_then(|reload| reload.last());
     let reload = reload.map(|last| json!(*last));
-    json!({"status": worst(&roles), "phase": phase, "version": admin.version, "roles": roles, "reload": reload})
+    let (started_at_ms, up_seconds) = (life.started_at_ms(), life.up().as_secs());
+    json!({
+        "phase": phase, "version": admin.version, "started_at_ms": started_at_ms, "up_seconds": up_seconds,
+        "reload": reload,
+    })
 }
 
 pub(crate) async fn recent(State(admin): Shared, Path(at): Path<OfRole>) -> Result<Reply, Error> {
@@ -111,7 +124,7 @@ pub(crate) async fn events(State(admin): Shared) -> Result<Reply, Error> {
 }
 
 pub(crate) async fn roles(State(admin): Shared) -> Reply {
-    reply::json(StatusCode::OK, &json!({"roles": all(&admin)}))
+    reply::json(StatusCode::OK, &json!({"process": process(&admin), "roles": all(&admin)}))
 }
 
 /// All roles as they are shown.

@@ -125,10 +125,23 @@ fn schemas() -> Value {
     );
     let reports = json!({"type": "array", "items": reference("Report")});
     let health = [("status", level), ("version", text.clone()), ("roles", reports)];
-    let phase = ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]}));
+    let process = [
+        ("phase", json!({"type": "string", "enum": ["starting", "serving", "stopping"]})),
+        (
+            "started_at_ms",
+            json!({"type": "integer", "description": "When the process was started, in milliseconds since 1970"}),
+        ),
+        ("up_seconds", json!({"type": "integer", "description": "How long it runs"})),
+        ("reload", last_reload()),
+    ];
+    let roles = ("roles", json!({"type": "array", "items": reference("Role")}));
     let state = ("state", json!({"type": "object", "description": STATE}));
     json!({
         "AddNode": add_node(),
+        "AllRoles": object([
+            ("process", object([("version", text.clone())].into_iter().chain(process.clone()))),
+            roles.clone(),
+        ]),
         "Changes": object([("changes", list(object([
             ("at_ms", json!({"type": "integer", "description": "Milliseconds since 1970"})),
             ("role", text.clone()),
@@ -168,9 +181,9 @@ fn schemas() -> Value {
         "Reloaded": object([("changes", list(changed()))]),
         "Report": object(report.clone()),
         "Role": object(report.into_iter().chain([actions, state])),
-        "Roles": object([("roles", json!({"type": "array", "items": reference("Role")}))]),
+        "Roles": object([roles]),
         "SetMajority": object([("majority", json!({"type": "number", "minimum": 0, "maximum": 1}))]),
-        "Status": object(health.into_iter().chain([phase, ("reload", last_reload())])),
+        "Status": object(health.into_iter().chain(process)),
     })
 }
 

@@ -39,6 +39,7 @@ static FILES: &[File] = &[
     file!("/ui/roles.js", JS, "roles.js"),
     file!("/ui/strip.js", JS, "strip.js"),
     file!("/ui/plots.js", JS, "plots.js"),
+    file!("/ui/process.js", JS, "process.js"),
     file!("/ui/playground.js", JS, "playground.js"),
     file!("/ui/fields.js", JS, "fields.js"),
     file!("/ui/vendor/uPlot.iife.min.js", JS, "vendor/uPlot.iife.min.js"),

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_admin::{
     Admin, BoxFuture, Changed, Lifecycle, Outcome, Reload, Reloaded, Role, Token, serve, serve_metrics,
@@ -191,6 +191,7 @@ async fn healthz_tells_the_worst_and_why() {
 
 #[tokio::test]
 async fn readyz_follows_the_process() {
+    let before = now();
     let starting = Lifecycle::new();
     let admin = Admin {
         roles: vec![],
@@ -216,7 +217,14 @@ async fn readyz_follows_the_process() {
     running.lifecycle.serving();
     let stopping = running.get("/readyz").await;
     assert_eq!((stopping.status, stopping.body.as_str()), (503, "stopping\n"));
-    assert_eq!(running.get("/api/v1/status").await.json()["phase"], "stopping");
+    for path in ["/api/v1/status", "/api/v1/roles"] {
+        let told = running.get(path).await.json();
+        let process = if path.ends_with("roles") { &told["process"] } else { &told };
+        assert_eq!(process["phase"], "stopping");
+        let started = process["started_at_ms"].as_u64().unwrap() / 1000;
+        assert!((before..=now()).contains(&started), "{started}");
+        assert!(process["up_seconds"].as_u64().unwrap() <= now() - before);
+    }
 }
 
 #[tokio::test]
@@ -255,7 +263,7 @@ async fn roles_and_nodes_are_shown() {
     let roles = running.get("/api/v1/roles").await.json();
     assert_eq!(roles["roles"][0]["state"]["primary"], "geth-1");
     assert_eq!(running.get("/api/v1/engine/a").await.json()["state"]["primary"], "geth-1");
-    assert_eq!(running.get("/api/v1/engine").await.json(), roles);
+    assert_eq!(running.get("/api/v1/engine").await.json(), json!({"roles": roles["roles"]}));
     let nodes = running.get("/api/v1/engine/a/nodes").await.json();
     assert_eq!(nodes, json!({"nodes": [{"name": "geth-1"}, {"name": "geth 2"}]}));
     for path in [
@@ -468,6 +476,7 @@ async fn settings_are_read_anew_for_whoever_may_change_something() {
         }
         let last = running.get("/api/v1/status").await.json()["reload"].clone();
         assert!(last["by"].as_str().unwrap().ends_with("admin token"), "{last}");
+        assert_eq!(running.get("/api/v1/roles").await.json()["process"]["reload"], last);
         let until = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
             let changes = running.get("/api/v1/changes").await.json()["changes"].clone();
@@ -480,4 +489,10 @@ async fn settings_are_read_anew_for_whoever_may_change_something() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Seconds since 1970.
+#[allow(clippy::disallowed_methods)] // a process starts by the clock on the wall
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -5,6 +5,7 @@ import { chip, show } from "./dom.js";
 import { connect } from "./live.js";
 import * as playground from "./playground.js";
 import * as plots from "./plots.js";
+import * as process from "./process.js";
 import * as roles from "./roles.js";
 import * as strip from "./strip.js";
 
@@ -35,6 +36,7 @@ function draw() {
   show(byId("process"), `${version}, ${phase} `, chip(status, roles.levelOf(status)));
   document.title = status === "well" ? "mainstay" : `${status}: mainstay`;
   if (byId("overview").hidden) return;
+  show(byId("process-part"), process.view(seen.state));
   const recentOf = (role) => seen.recent.find((one) => one.role === role.role && one.name === role.name)?.recent ?? {};
   const atEnd = [...document.querySelectorAll(".strip-scroll")].filter((part) => part.scrollLeft + part.clientWidth >= part.scrollWidth - 4);
   const before = document.querySelectorAll(".strip-scroll").length;

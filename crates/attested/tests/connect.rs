@@ -14,7 +14,7 @@ use mainstay_attest::{Attested, Expectation, Kind, when};
 use mainstay_attested::{Attester, Fetched, Ground, Judged, Missing, Trust};
 use mainstay_wire::client::{
     Attest, Attestation, BadEndpoint, CallError, Clear, Client, Delivered, Fault, HttpReply, Judge, Options,
-    Refused, Trial, Uplink,
+    Refused, TlsFault, Trial, Uplink,
 };
 use rcgen::KeyPair;
 use tokio::sync::Notify;
@@ -283,7 +283,11 @@ async fn evidence_of_somebody_else_is_worth_nothing() {
         ] {
             let bench = Arc::new(bench());
             let error = post(&client(&peer.url(&user), &bench)).await.unwrap_err();
-            assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+            assert_eq!(
+                (error.fault, error.delivered),
+                (Fault::Tls(TlsFault::Unusable), Delivered::No),
+                "{error}"
+            );
             got_nothing(&peer).await;
             // Nobody is told that it holds.
             assert!(bench.said().is_empty(), "{:?}", bench.said());

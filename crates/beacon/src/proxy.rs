@@ -134,9 +134,9 @@ fn failed(core: &Core, post: &Post, error: &CallError) -> Response {
         | Fault::Reset
         | Fault::Timeout
         | Fault::Unreachable
-        | Fault::Tls
+        | Fault::Tls(_)
         | Fault::Unattested => {
-            core.broke(post, fault(error.fault));
+            core.broke(post, &fault(error.fault));
             closed(post)
         }
         Fault::TooLarge | Fault::Protocol => {

@@ -1,5 +1,6 @@
 //! The tasks that make the checks of a guard, one for each.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -147,17 +148,19 @@ pub(crate) fn unanswered(error: &CallError) -> Finding {
 }
 
 /// A fault in words.
-pub(crate) fn fault(fault: Fault) -> &'static str {
-    match fault {
+pub(crate) fn fault(fault: Fault) -> Cow<'static, str> {
+    let word = match fault {
         Fault::Refused => "connection refused",
         Fault::Unreachable => "unreachable",
-        Fault::Tls => "TLS handshake failed",
+        // The same for all nodes: nothing of this one, as clients are shown it.
+        Fault::Tls(why) => return why.to_string().into(),
         Fault::Unattested => "not attested",
         Fault::Reset => "connection reset",
         Fault::Timeout => "no answer in time",
         Fault::TooLarge => "answer too large",
         _ => "what it answers is no HTTP",
-    }
+    };
+    word.into()
 }
 
 fn unreadable(path: &str) -> Finding {

@@ -100,7 +100,7 @@ fn word(fault: Fault) -> &'static str {
     match fault {
         Fault::Refused => "refused",
         Fault::Unreachable => "unreachable",
-        Fault::Tls => "tls",
+        Fault::Tls(why) => why.error_type(),
         Fault::Unattested => "unattested",
         Fault::Reset => "reset",
         Fault::Timeout => "timeout",

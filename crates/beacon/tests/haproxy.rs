@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../tests/authority.rs"]
+mod authority;
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use authority::Authority;
 use common::{Running, SOON, config, start};
 use mainstay_node::{Action, Operated as _};
 use mainstay_sim::Fault;
@@ -127,21 +130,21 @@ impl Haproxy {
     }
 }
 
-async fn nodes() -> (BeaconHandle, BeaconHandle, Running) {
+async fn nodes(more: &str) -> (BeaconHandle, BeaconHandle, Running) {
     let node = async |name: &str| {
         let version = format!("v-{name}");
         BeaconServer::start(name, BeaconState { version, ..BeaconState::default() }).await.unwrap()
     };
     let (one, two) = (node("one").await, node("two").await);
-    let role =
-        start(config(&[one.url(), two.url()], "agent_check = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n")).await;
+    let agents = "agent_check = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n";
+    let role = start(config(&[one.url(), two.url()], &format!("{agents}{more}"))).await;
     role.until(0, "fit").await;
     role.until(1, "fit").await;
     (one, two, role)
 }
 
 async fn obeys(config: usize, straight: bool) {
-    let (one, two, role) = nodes().await;
+    let (one, two, role) = nodes("").await;
     let folder = tempfile::tempdir().unwrap();
     let mut addresses = vec![
         ("agent-port 5072", format!("agent-port {}", role.agents[0].port())),
@@ -182,4 +185,26 @@ async fn before_guards() {
 #[tokio::test]
 async fn straight_to_the_nodes() {
     obeys(1, true).await;
+}
+
+/// What the docs say of TLS: requests and connects go by it, and what the agents say still comes.
+#[tokio::test]
+async fn agents_are_asked_in_the_clear_also_before_guards_that_serve_tls() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let (one, _two, role) = nodes(&format!("tls_cert = {certificate:?}\ntls_key = {key:?}\n")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let tls = format!("default-server ssl verify required ca-file {} check-ssl ", authority.file().display());
+    let addresses = [
+        ("default-server ", tls),
+        ("agent-port 5072", format!("agent-port {}", role.agents[0].port())),
+        ("agent-port 5073", format!("agent-port {}", role.agents[1].port())),
+        ("127.0.0.1:5062", role.addresses[0].to_string()),
+        ("127.0.0.1:5063", role.addresses[1].to_string()),
+    ];
+    let haproxy = Haproxy::start(folder.path(), &configs()[0], &addresses).await;
+    haproxy.until("v-one").await;
+    one.with(|state| state.is_syncing = true);
+    haproxy.until("v-two").await;
+    haproxy.until_stats("one", &["DOWN", "is_syncing: true"]).await;
 }

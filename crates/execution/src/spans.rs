@@ -101,6 +101,7 @@ fn word(cause: &Cause) -> &'static str {
     match cause {
         Cause::Refused => "refused",
         Cause::Unreachable => "unreachable",
+        Cause::Tls(why) => why.error_type(),
         Cause::Unattested(_) => "unattested",
         Cause::Reset => "reset",
         Cause::Timeout => "timeout",

@@ -125,6 +125,7 @@ impl Heard {
             Self::Silent(Silence::Failed(cause)) => match cause {
                 Cause::Refused => "refused",
                 Cause::Unreachable => "unreachable",
+                Cause::Tls(_) => "tls",
                 Cause::Unattested(_) => "unattested",
                 Cause::Reset => "reset",
                 Cause::Timeout => "timeout",
@@ -218,6 +219,7 @@ pub fn write_forkchoice(status: &PayloadStatus, payload_id: Option<&str>) -> Vec
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use mainstay_wire::client::TlsFault;
 
     fn reply(result: &str) -> Reply {
         envelope::parse_reply(&Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,{result}}}"#))).unwrap()
@@ -267,6 +269,13 @@ mod tests {
         assert_eq!(String::from_utf8(write_forkchoice(&status, id.as_deref())).unwrap(), text);
         let null = reply(r#""result":{"payloadStatus":{"status":"SYNCING"},"payloadId":null}"#);
         assert!(matches!(Heard::forkchoice_updated(&null), Heard::Status(_, None)));
+    }
+
+    #[test]
+    fn a_handshake_that_fails_has_one_word_whatever_the_reason() {
+        for why in [TlsFault::Expired, TlsFault::CertificateRequired] {
+            assert_eq!(Heard::Silent(Silence::Failed(Cause::Tls(why))).word(), "tls");
+        }
     }
 
     #[test]

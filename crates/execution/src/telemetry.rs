@@ -288,7 +288,10 @@ impl Telemetry {
     pub fn condition(&self, node: &str, before: &Condition, now: &Condition) {
         let labels = self.node_labels(node);
         self.metrics.node_fit.get_or_create(&labels).set(i64::from(*now == Condition::Fit));
-        self.metrics.node_changes.get_or_create(&labels).inc();
+        // Not if it is down for another reason.
+        if before.word() != now.word() {
+            self.metrics.node_changes.get_or_create(&labels).inc();
+        }
         let role = &self.of;
         match now {
             Condition::Unfit(_) | Condition::Misconfigured { .. } => {

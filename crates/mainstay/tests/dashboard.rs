@@ -154,12 +154,14 @@ agent = "node-b"
     tokio::spawn(Control::new(all).serve(control, CancellationToken::new()));
     drop(guard);
 
+    let config = place.path().join("m.toml").display().to_string();
     let mut node = Command::new("node");
     node.args(["--test", "--test-reporter=spec", "--test-timeout=240000"])
         .arg(repository().join("tests/ui/dashboard.mjs"));
     node.envs([
         ("ADMIN", admin.as_str()),
         ("CONTROL", &at),
+        ("CONFIG", &config),
         ("TOKEN", TOKEN),
         ("CHROMIUM", "/usr/bin/chromium"),
     ]);
@@ -170,7 +172,7 @@ agent = "node-b"
     let done = node.output().expect("node has to be installed");
     let out = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{out}\n{}\n{:#?}", String::from_utf8_lossy(&done.stderr), running.seen);
-    assert!(out.contains("ℹ pass 12"), "{out}");
+    assert!(out.contains("ℹ pass 13"), "{out}");
 }
 
 fn repository() -> PathBuf {

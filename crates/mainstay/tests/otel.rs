@@ -4,6 +4,8 @@
 #[path = "../../../tests/otlp.rs"]
 mod otlp;
 mod support;
+#[path = "otel/sync.rs"]
+mod sync;
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use mainstay_wire::client::{CallError, Fault};
+use mainstay_wire::client::{CallError, Fault, TlsFault};
 use serde::Serialize;
 
 /// The numbers of the state machine.
@@ -56,8 +56,10 @@ impl Default for Rules {
 pub enum Cause {
     /// Nobody listens there.
     Refused,
-    /// It can't be reached: name resolution, routing, TLS.
+    /// It can't be reached: name resolution, routing.
     Unreachable,
+    /// No TLS handshake with it succeeds, for this reason: an operator has to do something about it.
+    Tls(TlsFault),
     /// It didn't prove that it runs what it is to run; why, for operators.
     Unattested(String),
     /// A connection broke.
@@ -77,6 +79,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Refused => f.write_str("connection refused"),
             Self::Unreachable => f.write_str("unreachable"),
+            Self::Tls(why) => why.fmt(f),
             Self::Unattested(why) => write!(f, "not attested: {why}"),
             Self::Reset => f.write_str("connection reset"),
             Self::Timeout => f.write_str("timed out"),
@@ -94,7 +97,8 @@ impl From<&CallError> for Cause {
     fn from(error: &CallError) -> Self {
         match error.fault {
             Fault::Refused => Self::Refused,
-            Fault::Unreachable | Fault::Tls => Self::Unreachable,
+            Fault::Unreachable => Self::Unreachable,
+            Fault::Tls(why) => Self::Tls(why),
             Fault::Unattested => Self::Unattested(error.detail().unwrap_or_default().to_owned()),
             Fault::Reset => Self::Reset,
             Fault::Timeout => Self::Timeout,
@@ -107,6 +111,18 @@ impl Cause {
     /// Whether one such event is enough.
     fn trips_at_once(&self) -> bool {
         matches!(self, Self::Refused | Self::Reset | Self::Unattested(_))
+    }
+
+    /// Whether an operator has to hear of this after `before`: a node that was restarted with a wrong certificate was refused first, and
+    /// without him that lasts. Others pass, or come and go.
+    fn is_news_after(&self, before: &Self) -> bool {
+        match (before, self) {
+            (Self::Tls(before), Self::Tls(now)) => before != now,
+            (_, Self::Tls(_) | Self::Unattested(_) | Self::Unauthorized) => {
+                std::mem::discriminant(before) != std::mem::discriminant(self)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -231,7 +247,7 @@ impl Health {
         self.probe_at = self.probe_at.min(now + rules.interval);
     }
 
-    /// Takes a probe's outcome. Returns the former condition if it changed.
+    /// Takes a probe's outcome. Returns the former condition if it changed, also from unfit to unfit for what an operator has to see to.
     pub fn probed(&mut self, probe: &Probe, others: Others, now: Instant) -> Option<Condition> {
         match probe {
             Ok(seen) => self.good_probe(*seen, others, now),
@@ -251,11 +267,11 @@ impl Health {
         }
     }
 
-    /// A call failed. Returns the former condition if it changed.
+    /// A call failed. Returns the former condition if it changed, as [`Health::probed`] does.
     pub fn call_failed(&mut self, cause: &Cause, now: Instant) -> Option<Condition> {
         self.good = 0;
         let change = self.failed(cause.clone(), now);
-        if change.is_some() {
+        if change.as_ref().is_some_and(|before| before.word() != self.condition.word()) {
             self.pause = self.rules.backoff;
             self.probe_at = now;
         }
@@ -361,7 +377,8 @@ impl Health {
         self.ever_left |= !same && self.condition == Condition::Fit;
         let before = std::mem::replace(&mut self.condition, to);
         if same {
-            return None;
+            let is_news = matches!((&before, &self.condition), (Condition::Unfit(before), Condition::Unfit(now)) if now.is_news_after(before));
+            return is_news.then_some(before);
         }
         self.since = now;
         Some(before)

@@ -153,6 +153,13 @@ async fn spans_that_the_collector_refuses_are_counted() {
     make(&telemetry, 5);
     telemetry.end().await;
     assert_eq!((spans(&registry, "exported"), spans(&registry, "refused")), (3, 2));
+
+    // One that says nonsense: more than there were.
+    let collector = Collector::start([Does::TakeAllBut(9)]);
+    let (telemetry, registry) = start(&collector.url, &[("OTEL_BSP_SCHEDULE_DELAY", NEVER)]);
+    make(&telemetry, 5);
+    telemetry.end().await;
+    assert_eq!((spans(&registry, "exported"), spans(&registry, "refused")), (0, 5));
 }
 
 /// One that hangs holds a batch; what finds no room beside it is dropped, at once.
@@ -177,6 +184,7 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "the end comes all the same: {took:?}");
     assert_eq!(spans(&registry, "exported"), 0);
+    assert!(spans(&registry, "undelivered") >= 2, "the batch that it has is told as lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,8 +192,10 @@ async fn nobody_there_is_no_reason_to_fail() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let more = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "100")];
     let (telemetry, registry) = start(&format!("http://{free}"), &more);
+    let began = Instant::now();
     make(&telemetry, 3);
     eventually("dropped", || spans(&registry, "undelivered") == 3);
+    assert!(began.elapsed() < Duration::from_secs(25), "by the endpoint's timeout, not the batch's (30 s)");
     assert!(figure(&registry, "mainstay_otel_exports_total{signal=\"traces\",outcome=\"failed\"}") >= 1);
 }
 

@@ -122,7 +122,8 @@ pub(crate) fn client(upstream: &Upstream, options: &client::Options) -> Result<C
 pub(crate) fn try_end(error: &CallError) -> TryEnd {
     match error.fault {
         Fault::Refused => TryEnd::Refused,
-        Fault::Unreachable | Fault::Tls => TryEnd::Unreachable,
+        Fault::Unreachable => TryEnd::Unreachable,
+        Fault::Tls(_) => TryEnd::Tls,
         Fault::Unattested => TryEnd::Unattested,
         Fault::Reset => TryEnd::Reset,
         Fault::Timeout => TryEnd::Timeout,
@@ -133,5 +134,25 @@ pub(crate) fn try_end(error: &CallError) -> TryEnd {
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Failure;
+    use mainstay_wire::client::{Delivered, TlsFault};
+
+    #[test]
+    fn a_handshake_that_fails_has_one_word_whatever_the_reason() {
+        for why in [TlsFault::Expired, TlsFault::CertificateRequired] {
+            let failed = CallError::new(Fault::Tls(why), Delivered::No);
+            assert_eq!(try_end(&failed).word(), "tls");
+            // Clients are told no more than that.
+            assert_eq!(Failure::of_try(&failed), Failure::Node("the TLS handshake failed".to_owned()));
+        }
+        for (word, fault) in [("unreachable", Fault::Unreachable), ("unattested", Fault::Unattested)] {
+            assert_eq!(try_end(&CallError::new(fault, Delivered::No)).word(), word);
+        }
     }
 }

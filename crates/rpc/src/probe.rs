@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ethereum` | `eth_syncing`, `eth_blockNumber`, `eth_chainId`: who syncs, lags or is on another chain is unfit |
 //! | `net_version` | `net_version`: any HTTP answer below 400 is enough |
-//! | `none` | nothing while the node is fit. At the start, and when traffic has shown it unfit, whether it takes a TCP connection (one that attests: whether it does): the first requests after that, few by slow start, show the rest |
+//! | `none` | nothing while the node is fit. At the start, and when traffic has shown it unfit, whether it takes a connection (over `https` a TLS handshake belongs to that; one that attests: whether it does): the first requests after that, few by slow start, show the rest |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,8 +126,8 @@ async fn ethereum(client: &Client, limit: Duration) -> Probe {
 }
 
 async fn connects(client: &Client, upstream: &Upstream, limit: Duration) -> Probe {
-    if upstream.proves.is_some() {
-        // That it takes a connection says nothing: it has to prove what it runs.
+    if upstream.url.scheme() == "https" {
+        // That it takes a connection says nothing: it has to show a certificate that is believed, or prove what it runs.
         let connected = client.reach(Instant::now() + limit).await;
         return connected.map(|()| Seen::default()).map_err(|error| Cause::from(&error));
     }

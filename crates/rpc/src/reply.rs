@@ -49,7 +49,7 @@ impl Failure {
             // Details of the others may name a host.
             Fault::Refused => Self::Node("connection refused".to_owned()),
             Fault::Unreachable => Self::Node("the node is unreachable".to_owned()),
-            Fault::Tls => Self::Node("the TLS handshake failed".to_owned()),
+            Fault::Tls(_) => Self::Node("the TLS handshake failed".to_owned()),
             Fault::Unattested => Self::Node("the node did not prove what it runs".to_owned()),
             Fault::Reset => Self::Node("connection reset".to_owned()),
             Fault::TooLarge => Self::Node("the answer is too large".to_owned()),

@@ -140,6 +140,7 @@ pub fn retry_after(header: &str, now: std::time::SystemTime) -> Option<Duration>
 mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
+    use mainstay_wire::client::TlsFault;
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -164,6 +165,7 @@ mod tests {
             (status(504), [true, true, false, false]),
             (Seen::Failed(Fault::Refused, No), [true, true, true, false]),
             (Seen::Failed(Fault::Unreachable, No), [true, true, true, false]),
+            (Seen::Failed(Fault::Tls(TlsFault::Expired), No), [true, true, true, false]),
             (Seen::Failed(Fault::Timeout, No), [true, true, true, false]),
             (Seen::Failed(Fault::Reset, No), [true, true, true, false]),
             (Seen::Failed(Fault::Reset, Maybe), [true, true, false, false]),
@@ -231,7 +233,7 @@ mod tests {
         let fault = prop::sample::select(vec![
             Fault::Refused,
             Fault::Unreachable,
-            Fault::Tls,
+            Fault::Tls(TlsFault::Expired),
             Fault::Reset,
             Fault::Timeout,
             Fault::TooLarge,

@@ -118,6 +118,8 @@ pub enum TryEnd {
     Refused,
     /// No connection for another reason.
     Unreachable,
+    /// No TLS handshake; the node's state says why.
+    Tls,
     /// It didn't prove that it runs what it is to run.
     Unattested,
     /// The connection broke.
@@ -129,13 +131,14 @@ pub enum TryEnd {
 }
 
 impl TryEnd {
-    const ALL: [&'static str; 10] = [
+    const ALL: [&'static str; 11] = [
         "answered",
         "client_error",
         "rate_limited",
         "server_error",
         "refused",
         "unreachable",
+        "tls",
         "unattested",
         "reset",
         "timeout",
@@ -311,8 +314,10 @@ impl Telemetry {
 
     /// A node's condition changed.
     pub fn condition(&self, node: &str, metrics: &NodeMetrics, before: &Condition, now: &Condition) {
-        // Not by its name: a node that was removed would have its labels back.
-        metrics.changes.inc();
+        // Not if it is down for another reason. And not by its name: a node that was removed would have its labels back.
+        if before.word() != now.word() {
+            metrics.changes.inc();
+        }
         let rpc = &self.rpc;
         match now {
             Condition::Fit => tracing::info!(%rpc, node, before = before.word(), now = %now, "node changed"),

@@ -9,7 +9,7 @@
 //! caller whether another try is safe; who knows that beforehand says so ([`Again`]). How many calls run at once is bounded by the callers, not here.
 //!
 //! The parts: [`endpoint`] where to, [`attested`] nodes that prove what they run, [`outgoing`] a request's bytes, [`incoming`] a reply's bytes, [`link`] one connection,
-//! [`sending`] a request that streams, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get. [`uplink`] is
+//! [`sending`] a request that streams, [`shaking`] why a handshake failed, [`pool`] those that are idle, [`stream`] TCP and TLS, [`reply`] what callers get. [`uplink`] is
 //! the client for nodes that are far away, over HTTP/2 where they speak it.
 
 mod attested;
@@ -25,6 +25,7 @@ mod pass;
 mod pool;
 mod reply;
 mod sending;
+mod shaking;
 mod stream;
 mod tls;
 mod transport;
@@ -51,6 +52,7 @@ pub use error::{CallError, Delivered, Fault};
 pub use outgoing::{Lines, Post};
 pub use pass::Pass;
 pub use reply::{HttpReply, ReplyBody, StreamedReply};
+pub use shaking::TlsFault;
 pub use stream::{Dial, Dialled, Duplex};
 pub use tls::{ServerName, Tls};
 pub use transport::{Posted, Transport};

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use mainstay_wire::client::{
-    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, Transport, Uplink,
+    CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, TlsFault, Transport,
+    Uplink,
 };
 use mainstay_wire::server::{self, Handler, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -144,13 +145,17 @@ async fn who_shows_the_right_certificate_is_served_and_nobody_else() {
         {
             let error = post(&*transport).await.unwrap_err();
             // The alert that says why gets lost where the system has noticed first that nobody reads the request.
-            assert!(matches!(error.fault, Fault::Tls | Fault::Reset), "{error}");
+            assert!(matches!(error.fault, Fault::Tls(_) | Fault::Reset), "{error}");
         }
     }
     // And who is served by somebody else than it trusts doesn't ask.
     let transport = uplink(address, trusting(&stranger, Some(&own)));
     let error = post(&transport).await.unwrap_err();
-    assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+    assert_eq!(
+        (error.fault, error.delivered),
+        (Fault::Tls(TlsFault::UnknownAuthority), Delivered::No),
+        "{error}"
+    );
     assert!(listening.0.lock().unwrap().is_empty(), "somebody was served");
 }
 
@@ -188,7 +193,11 @@ async fn who_is_refused_for_want_of_a_certificate_is_told_so() {
         [Box::new(uplink(address, tls.clone())) as Box<dyn Transport>, Box::new(client(address, tls))]
     {
         let error = post(&*transport).await.unwrap_err();
-        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::Maybe), "{error}");
+        assert_eq!(
+            (error.fault, error.delivered),
+            (Fault::Tls(TlsFault::CertificateRequired), Delivered::Maybe),
+            "{error}"
+        );
         assert!(error.to_string().contains("CertificateRequired"), "{error}");
     }
 }
@@ -250,7 +259,7 @@ async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change(
 
     let own = authority.issue("link");
     let client = client(address, trusting(&authority, Some(&own)));
-    assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls);
+    assert_eq!(post(&client).await.unwrap_err().fault, Fault::Tls(TlsFault::UnknownAuthority));
     let issued = renewed.issue("link");
     for (from, to) in [(renewed.file(), authority.file()), (issued.0, own.0), (issued.1, own.1)] {
         // An empty line more, for clocks of files that are coarse.
@@ -260,6 +269,58 @@ async fn new_authorities_and_a_new_certificate_are_used_when_their_files_change(
     tokio::time::advance(Duration::from_secs(61)).await;
     tokio::time::resume();
     assert_eq!(post(&client).await.unwrap().body, "{}");
+}
+
+/// Writes what is in `from` to `to`, with its size and the time of its last change as they were: as `rsync --times` and archives do.
+fn put_back(from: &Path, to: &Path) {
+    let before = std::fs::metadata(to).unwrap();
+    let mut text = std::fs::read_to_string(from).unwrap();
+    let room = usize::try_from(before.len()).unwrap() - text.len();
+    text.push_str(&"\n".repeat(room));
+    std::fs::write(to, text).unwrap();
+    std::fs::File::options().write(true).open(to).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    assert_eq!(std::fs::metadata(to).unwrap().modified().unwrap(), before.modified().unwrap());
+}
+
+/// Room for another, behind it.
+fn padded(file: &Path) {
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, format!("{text}{}", "\n".repeat(2000 - text.len()))).unwrap();
+}
+
+#[tokio::test]
+async fn each_file_alone_is_seen_to_change_also_by_who_keeps_times_and_size() {
+    let (authority, renewed) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("localhost");
+    let (new_certificate, new_key) = renewed.issue("localhost");
+    let (ca, clients) = (authority.file(), authority.path("clients.pem"));
+    std::fs::copy(&ca, &clients).unwrap();
+    [&certificate, &key, &ca, &clients].into_iter().for_each(|file| padded(file));
+    let server = server::Tls::mutual(&certificate, &key, &clients).unwrap();
+    let client = Tls::from_pem(Some(&ca), Some((&certificate, &key))).unwrap();
+    let (server, client) = (server.watched(), client.watched());
+    let failures = || (server.failures(), client.failures());
+    let look = || {
+        server.look();
+        client.look();
+        failures()
+    };
+    assert_eq!(look(), (0, 0));
+    // One's own certificate goes with its old key no more, and with the new one it does.
+    put_back(&new_certificate, &certificate);
+    assert_eq!(look(), (1, 1));
+    put_back(&new_key, &key);
+    assert_eq!(look(), (1, 1));
+    // Whom one trusts: no certificate is one that can't be used.
+    let nothing = authority.path("nothing.pem");
+    std::fs::write(&nothing, "").unwrap();
+    put_back(&nothing, &ca);
+    assert_eq!(look(), (1, 2));
+    put_back(&nothing, &clients);
+    assert_eq!(look(), (2, 2));
+    put_back(&renewed.file(), &ca);
+    put_back(&renewed.file(), &clients);
+    assert_eq!(look(), (2, 2));
 }
 
 #[test]
@@ -347,7 +408,11 @@ async fn one_certificate_is_believed_by_itself_and_no_other_instead() {
     shown(address, &Tls::pinned(None, None).unwrap()).await.unwrap();
     for other in [stranger.issue("another.example").0, authority.issue("localhost").0, authority.file()] {
         let error = shown(address, &Tls::pinned(Some(&other), None).unwrap()).await.unwrap_err();
-        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{error}");
+        assert_eq!(
+            (error.fault, error.delivered),
+            (Fault::Tls(TlsFault::Unusable), Delivered::No),
+            "{error}"
+        );
         assert!(error.to_string().contains("another certificate than that in"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use mainstay_wire::client::{CallError, Client, Delivered, Fault, HttpReply, Options};
+use mainstay_wire::client::{CallError, Client, Delivered, Fault, HttpReply, Options, TlsFault};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
@@ -137,13 +137,17 @@ async fn calls(trusted: &std::path::Path) {
         }
     }
 
-    for (host, name, issuer) in [
-        ("localhost", "elsewhere.example", &authority),
-        ("127.0.0.1", "localhost", &authority),
-        ("localhost", "localhost", &Authority::new()),
+    for (host, name, issuer, why) in [
+        ("localhost", "elsewhere.example", &authority, TlsFault::WrongName),
+        ("127.0.0.1", "localhost", &authority, TlsFault::WrongName),
+        ("localhost", "localhost", &Authority::new(), TlsFault::UnknownAuthority),
     ] {
         let client = client(host, issuer.server(name).await);
         let error = post(&client, &Bytes::from_static(b"{}")).await.unwrap_err();
-        assert_eq!((error.fault, error.delivered), (Fault::Tls, Delivered::No), "{host}, {name}: {error}");
+        assert_eq!(
+            (error.fault, error.delivered),
+            (Fault::Tls(why), Delivered::No),
+            "{host}, {name}: {error}"
+        );
     }
 }

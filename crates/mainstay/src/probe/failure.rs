@@ -19,9 +19,7 @@ impl Failure {
         let remedy = match error.fault {
             Fault::Refused => "start it, or mend the port: nobody listens there",
             Fault::Unreachable => "mend its host: the name doesn't resolve, or there is no way there",
-            Fault::Tls => {
-                "mend what the error names: a certificate for another host, an authority that isn't trusted, http:// in place of https:// or the other way round"
-            }
+            Fault::Tls(why) => why.remedy(),
             Fault::Unattested => "mainstay attest URI explains step by step what did not hold",
             Fault::Reset => {
                 "read its log: it ended the connection, as something that doesn't speak HTTP would"

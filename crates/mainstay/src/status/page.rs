@@ -1,12 +1,15 @@
 //! The admin API's roles as text for a terminal. Pure.
 
+mod process;
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Draws all roles: a table of nodes for each, what is wrong with them, what changed last; of `sync` who leads, too.
+/// Draws the process and all roles: a table of nodes for each, what is wrong with them, what changed last; of `sync` who leads, too.
 pub(super) fn draw(answer: &Value) -> String {
     let mut page = String::new();
+    process::draw(&mut page, &answer["process"]);
     for role in items(answer, "roles") {
         if !page.is_empty() {
             page.push('\n');
@@ -17,7 +20,7 @@ pub(super) fn draw(answer: &Value) -> String {
         relay(&mut page, &role["state"]);
         flips(&mut page, items(&role["state"], "nodes"));
     }
-    if page.is_empty() {
+    if items(answer, "roles").is_empty() {
         page.push_str("no role runs there\n");
     }
     // Texts may come from a node: what could steer the terminal is left out.

@@ -164,6 +164,7 @@ fn line(at: &str, seen: &Seen, news: &News) -> Value {
         }
     }
     if let (None, Some(roles)) = (line.get("error"), seen.roles()) {
+        line["process"] = roles["process"].clone();
         line["roles"] = roles["roles"].clone();
     }
     line

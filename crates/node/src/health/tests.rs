@@ -42,9 +42,14 @@ fn refused_and_reset_trip_at_once_and_ask_for_a_probe_at_once() {
 
 #[test]
 fn timeouts_and_http_errors_trip_at_the_third_in_a_row() {
-    for cause in
-        [Cause::Timeout, Cause::Http(503), Cause::Unauthorized, Cause::Unreadable, Cause::Unreachable]
-    {
+    for cause in [
+        Cause::Timeout,
+        Cause::Http(503),
+        Cause::Unauthorized,
+        Cause::Unreadable,
+        Cause::Unreachable,
+        Cause::Tls(TlsFault::Expired),
+    ] {
         let (mut health, t) = fit();
         assert_eq!(health.call_failed(&cause, t), None);
         assert_eq!(health.call_failed(&cause, t), None);
@@ -53,6 +58,37 @@ fn timeouts_and_http_errors_trip_at_the_third_in_a_row() {
         assert_eq!(health.probed(&Err(cause.clone()), others(10), t), None);
         assert_eq!(health.call_failed(&cause, t), Some(Condition::Fit));
     }
+}
+
+/// A node that is restarted with a wrong certificate is refused first: its log line would else say nothing of TLS.
+#[test]
+fn another_reason_is_told_once_if_only_an_operator_ends_it() {
+    use TlsFault::{Expired, UnknownAuthority};
+    let (mut health, t) = fit();
+    let down = t + STEP;
+    assert_eq!(health.call_failed(&Cause::Refused, down), Some(Condition::Fit));
+    for (cause, is_told) in [
+        (Cause::Timeout, false),
+        (Cause::Tls(Expired), true),
+        (Cause::Tls(Expired), false),
+        (Cause::Tls(UnknownAuthority), true),
+        (Cause::Refused, false),
+        (Cause::Reset, false),
+        (Cause::Unauthorized, true),
+        (Cause::Unauthorized, false),
+        (Cause::Unattested("one".to_owned()), true),
+        (Cause::Unattested("two".to_owned()), false),
+    ] {
+        let before = health.condition().clone();
+        let told = health.probed(&Err(cause.clone()), others(10), t + STEP * 2);
+        assert_eq!(told, is_told.then_some(before), "{cause:?}");
+        assert_eq!(health.condition(), &Condition::Unfit(cause));
+        assert_eq!(health.since(), down, "it is down since then");
+    }
+    // Nor is it probed any sooner for that.
+    let due = health.probe_at();
+    assert!(health.call_failed(&Cause::Tls(Expired), t + STEP * 3).is_some());
+    assert_eq!(health.probe_at(), due);
 }
 
 #[test]

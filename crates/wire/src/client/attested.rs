@@ -24,6 +24,7 @@ use url::Url;
 
 use super::endpoint::Endpoint;
 use super::error::{CallError, Fault};
+use super::shaking::TlsFault;
 use super::stream;
 
 /// What the user part of such a node's URL begins with.
@@ -172,7 +173,14 @@ async fn once(
         Ok(stream) => Ok((stream, Instant::now() + trial.held())),
         Err(error) => Err(match verifier.refused() {
             Some(Refused { reason, wait }) => Failed::unattested(&reason, wait),
-            None => Failed { error: stream::refused(&error), wait: None },
+            None => {
+                let mut error = stream::refused(&error, false);
+                // No authority has a say here: it doesn't hold the certificate's key.
+                if error.fault == Fault::Tls(TlsFault::UnknownAuthority) {
+                    error.fault = Fault::Tls(TlsFault::Unusable);
+                }
+                Failed { error, wait: None }
+            }
         }),
     }
 }

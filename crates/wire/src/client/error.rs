@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use super::shaking::TlsFault;
+
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -11,8 +13,8 @@ pub enum Fault {
     Refused,
     /// No way there: the name does not resolve, there is no route.
     Unreachable,
-    /// The TLS handshake failed.
-    Tls,
+    /// The TLS handshake failed, for this reason.
+    Tls(TlsFault),
     /// The node was to prove what it runs, and didn't.
     Unattested,
     /// The connection broke.
@@ -103,7 +105,7 @@ impl std::fmt::Display for CallError {
         match self.fault {
             Fault::Refused => f.write_str("connection refused")?,
             Fault::Unreachable => f.write_str("unreachable")?,
-            Fault::Tls => f.write_str("TLS handshake failed")?,
+            Fault::Tls(_) => f.write_str("TLS handshake failed")?,
             Fault::Unattested => f.write_str("not attested")?,
             Fault::Reset => f.write_str("connection reset")?,
             Fault::Timeout => write!(f, "timed out after {:.1} s", self.took.as_secs_f64())?,

@@ -6,8 +6,8 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::stream::Stream;
+use super::shaking::TlsFault;
+use super::stream::Opened;
 use super::{CallError, Delivered, Fault, HttpReply};
 use crate::body::{self, BodyError};
 
@@ -38,11 +39,16 @@ pub(super) struct Connection {
     places: Arc<Semaphore>,
     /// The node has said that it goes away; what it has taken it still answers.
     is_going: Arc<AtomicBool>,
+    /// Whether the node was shown a certificate, if it asked for one.
+    shows: bool,
+    /// What TLS ended it with: told to calls that were never sent for it.
+    refused: Arc<OnceLock<CallError>>,
 }
 
 impl Connection {
     /// Begins to speak HTTP/2. Has no limit of its own on time.
-    pub(super) async fn over(stream: Stream) -> Result<Self, CallError> {
+    pub(super) async fn over(opened: Opened) -> Result<Self, CallError> {
+        let Opened { stream, shows, .. } = opened;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -50,15 +56,21 @@ impl Connection {
             .keep_alive_timeout(PONG_WITHIN)
             .keep_alive_while_idle(true);
         let (sender, driver) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| blame(&error))?;
+            builder.handshake(TokioIo::new(stream)).await.map_err(|error| blame(&error, shows))?;
+        let refused = Arc::new(OnceLock::new());
+        let told = refused.clone();
         // Ends with the connection.
         tokio::spawn(async move {
             if let Err(error) = driver.await {
-                tracing::debug!(error = %blame(&error), "an HTTP/2 connection ended with an error");
+                let error = blame(&error, shows);
+                tracing::debug!(%error, "an HTTP/2 connection ended with an error");
+                if matches!(error.fault, Fault::Tls(_)) {
+                    let _ = told.set(error);
+                }
             }
         });
         let places = Arc::new(Semaphore::new(MAX_STREAMS));
-        Ok(Self { sender, places, is_going: Arc::default() })
+        Ok(Self { sender, places, is_going: Arc::default(), shows, refused })
     }
 
     /// Whether it takes more calls, as far as is known.
@@ -86,8 +98,11 @@ impl Connection {
                     self.is_going.store(true, Ordering::Relaxed);
                 }
                 match failed.take_message() {
-                    Some(_) => CallError::new(Fault::Reset, Delivered::No),
-                    None => blame(failed.error()),
+                    Some(_) => match self.refused.get() {
+                        Some(refused) => refused.clone().with(Delivered::No),
+                        None => CallError::new(Fault::Reset, Delivered::No),
+                    },
+                    None => blame(failed.error(), self.shows),
                 }
             })?;
             let (head, body) = response.into_parts();
@@ -112,7 +127,7 @@ fn is_going(error: &hyper::Error) -> bool {
 }
 
 /// What hyper says against a call.
-fn blame(error: &hyper::Error) -> CallError {
+fn blame(error: &hyper::Error, shows: bool) -> CallError {
     let maybe = |fault| CallError::new(fault, Delivered::Maybe);
     if error.is_timeout() {
         return maybe(Fault::Timeout).because("pings aren't answered");
@@ -120,9 +135,9 @@ fn blame(error: &hyper::Error) -> CallError {
     if let Some(io) = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
         // Of an alert of TLS, such as that a certificate is missed, only the text is left.
         let text = io.to_string();
-        return match text.contains("fatal alert") {
-            true => maybe(Fault::Tls).because(text),
-            false => maybe(Fault::Reset),
+        return match TlsFault::of_text(&text, shows) {
+            Some(why) => maybe(Fault::Tls(why)).because(text),
+            None => maybe(Fault::Reset),
         };
     }
     let Some(cause) = cause(error) else { return maybe(Fault::Reset) };

@@ -38,6 +38,8 @@ pub(super) struct Link {
     keep_alive: bool,
     /// Until when it may.
     until: Option<Instant>,
+    /// Whether the node was shown a certificate, if it asked for one.
+    shows: bool,
 }
 
 /// A request that got no reply.
@@ -81,8 +83,8 @@ impl Link {
 
     /// A fresh connection that is open already.
     pub(super) fn over(opened: Opened) -> Self {
-        let Opened { stream, until } = opened;
-        Self { stream, input: BytesMut::new(), body: None, keep_alive: true, until }
+        let Opened { stream, until, shows } = opened;
+        Self { stream, input: BytesMut::new(), body: None, keep_alive: true, until, shows }
     }
 
     /// Sends a request and reads the head of its reply. Has no limit of its own on time.
@@ -129,7 +131,7 @@ impl Link {
                 Poll::Pending if sent.is_broken => 0,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(read)) => read,
-                Poll::Ready(Err(error)) => match stream::alert(&error) {
+                Poll::Ready(Err(error)) => match stream::alert(&error, self.shows) {
                     Some(refused) => return Poll::Ready(Err(failed(refused))),
                     None => 0,
                 },

@@ -11,6 +11,7 @@ use url::Host;
 
 use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
+use super::shaking::TlsFault;
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -34,11 +35,13 @@ pub(super) struct Opened {
     pub(super) stream: Stream,
     /// Not to be used for another request after that.
     pub(super) until: Option<Instant>,
+    /// Whether the node was shown a certificate, if it asked for one.
+    pub(super) shows: bool,
 }
 
 impl Opened {
     fn new(stream: Stream) -> Self {
-        Self { stream, until: None }
+        Self { stream, until: None, shows: false }
     }
 }
 
@@ -53,7 +56,7 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<Opened, CallError> {
         None => Ok(Opened::new(Either::Left(tcp(endpoint).await?))),
         Some((connectors, name)) => {
             let (stream, until) = connectors.connect(name, endpoint, None).await?;
-            Ok(Opened { stream: Either::Right(Box::new(stream)), until })
+            Ok(Opened { stream: Either::Right(Box::new(stream)), until, shows: connectors.shows() })
         }
     }
 }
@@ -66,18 +69,20 @@ pub(super) async fn connect_either(endpoint: &Endpoint) -> Result<(Opened, bool)
     let offered = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let (stream, until) = connectors.connect(name, endpoint, Some(offered)).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Ok((Opened { stream: Either::Right(Box::new(stream)), until }, is_http2))
+    let opened = Opened { stream: Either::Right(Box::new(stream)), until, shows: connectors.shows() };
+    Ok((opened, is_http2))
 }
 
-pub(super) fn refused(error: &io::Error) -> CallError {
-    CallError::undelivered(Fault::Tls, error.to_string())
+/// A handshake failed; `shows`: whether a client certificate was there to be shown.
+pub(super) fn refused(error: &io::Error, shows: bool) -> CallError {
+    CallError::undelivered(Fault::Tls(TlsFault::of(error, shows)), error.to_string())
 }
 
 /// The node's word that it ends the connection for what TLS is about, such as a client certificate that it misses: with TLS 1.3 that
 /// comes only after a handshake which looked done from here.
-pub(super) fn alert(error: &io::Error) -> Option<CallError> {
+pub(super) fn alert(error: &io::Error, shows: bool) -> Option<CallError> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(_) => Some(refused(error).with(Delivered::Maybe)),
+        rustls::Error::AlertReceived(_) => Some(refused(error, shows).with(Delivered::Maybe)),
         _ => None,
     }
 }

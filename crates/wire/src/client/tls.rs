@@ -167,7 +167,12 @@ impl Connectors {
             Some(offered) => connector.with_alpn(offered).connect(name.clone(), tcp).await,
             None => connector.connect(name.clone(), tcp).await,
         };
-        shaken.map(|stream| (stream, None)).map_err(|error| stream::refused(&error))
+        shaken.map(|stream| (stream, None)).map_err(|error| stream::refused(&error, self.shows()))
+    }
+
+    /// Whether a server that asks for a certificate is shown one.
+    pub(super) fn shows(&self) -> bool {
+        matches!(self, Self::Own(Tls(renewed)) if renewed.files.identity.is_some())
     }
 }
 

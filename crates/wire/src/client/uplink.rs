@@ -191,7 +191,7 @@ impl Uplink {
     async fn open(&self) -> Result<Way, CallError> {
         let (opened, is_http2) = stream::connect_either(self.shared.http1.endpoint()).await?;
         if is_http2 || !self.is_by_tls() {
-            return Ok(Way::Http2(Connection::over(opened.stream).await?));
+            return Ok(Way::Http2(Connection::over(opened).await?));
         }
         self.shared.http1.keep(Link::over(opened));
         Ok(Way::Http1(Instant::now()))

@@ -47,6 +47,14 @@ fn what_cannot_be_a_name_is_left_out() {
 }
 
 #[test]
+fn no_more_than_64_names_of_a_certificate_are_looked_at() {
+    let many = (0..70).map(|n| dns(&format!("n{n}"))).collect();
+    let all = names(many, vec![utf8("last")]);
+    assert_eq!((all.len(), &*all[63]), (64, "n63"));
+    assert_eq!(names(vec![], vec![utf8(&"a".repeat(256))]).len(), 1, "the longest");
+}
+
+#[test]
 fn names_are_compared_letter_for_letter() {
     let names: PeerNames = ["node-a", "Node B", "*.example"].into_iter().collect();
     for (name, is) in [

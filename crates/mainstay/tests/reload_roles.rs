@@ -70,8 +70,10 @@ fn a_role_more_and_a_role_less_and_the_others_do_not_notice() {
         lab::from(&of_engine, "10.0.0.1", Some(token.trim()), &lab::head(lab.chain.tip())).status
     };
     assert_eq!(call(), 200);
+    eventually("its metrics are there", || {
+        page(&bed).contains("mainstay_engine_node_fit{engine=\"engine\",node=\"el1\"} 1\n")
+    });
     let told = page(&bed);
-    assert!(told.contains("mainstay_engine_node_fit{engine=\"engine\",node=\"el1\"} 1\n"), "{told}");
     assert!(told.contains("mainstay_rpc_requests_total{") && told.ends_with("# EOF\n"), "{told}");
     eventually("it is among the changes", || {
         let changes = bed.get("/api/v1/changes").to_string();
@@ -121,7 +123,7 @@ fn a_role_less_answers_what_it_has_and_nothing_more() {
     let (mut bed, _) = {
         let place = Place::new();
         place.file("mainstay.toml", &format!("{}{goes}{stays}", bed::COMMON));
-        let mut running = place.start(&["run"], &[]);
+        let mut running = place.start(&["run"], &bed::QUIET);
         let goes = running.address("rpc");
         let address = running.address("rpc");
         let admin = running.address("admin");
@@ -160,7 +162,8 @@ fn a_role_that_cannot_listen_refuses_all_of_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();
     let free = format!(
-        "[sync]\nlisten = \"unix:free.sock\"\njwt_secret = \"jwt.hex\"\nnodes = [{:?}]\n",
+        "[sync]\nlisten = \"unix:{}\"\njwt_secret = \"jwt.hex\"\nnodes = [{:?}]\n",
+        bed.place.path().join("free.sock").display(),
         lab.els[0].url()
     );
     let other = engine(&lab, &[0], "").replace("127.0.0.1:0", &at.to_string());
@@ -202,7 +205,7 @@ fn a_role_that_listens_elsewhere_is_there_before_the_old_one_is_let_go() {
     };
     let place = Place::new();
     place.file("mainstay.toml", &format!("{}{}{stays}", bed::COMMON, moves("127.0.0.1:0")));
-    let mut running = place.start(&["run"], &[]);
+    let mut running = place.start(&["run"], &bed::QUIET);
     let (old, other) = (running.address("rpc"), running.address("rpc"));
     let admin = running.address("admin");
     let mut bed = Bed { place, running, admin };
@@ -210,14 +213,15 @@ fn a_role_that_listens_elsewhere_is_there_before_the_old_one_is_let_go() {
     let gate = one.gate.write().unwrap();
     let waits = send(&old, "POST", "/", CALL).unwrap();
     eventually("the node has it", || one.asked() == 1);
-    bed.reload(&format!("{}{stays}", moves("unix:moved.sock")));
+    let moved = format!("unix:{}", bed.place.path().join("moved.sock").display());
+    bed.reload(&format!("{}{stays}", moves(&moved)));
     let seen = bed.running.seen.join("\n");
-    assert!(seen.contains("[rpc] listen: unix:moved.sock (was 127.0.0.1:0)"), "{seen}");
+    assert!(seen.contains(&format!("[rpc] listen: {moved} (was 127.0.0.1:0)")), "{seen}");
     assert!(seen.contains("[rpc] moves: started anew, the one before ends what it has"), "{seen}");
     let place_of = |text: &str| seen.find(text).unwrap();
-    assert!(place_of("address=unix:moved.sock") < place_of("msg=\"ending what it has\""), "{seen}");
+    assert!(place_of(&format!("address={moved}")) < place_of("msg=\"ending what it has\""), "{seen}");
     assert_eq!(shown(&bed), ["rpc/moves", "rpc/stays"]);
-    assert_eq!(bed.get("/api/v1/rpc/moves")["state"]["listen"], "unix:moved.sock");
+    assert_eq!(bed.get("/api/v1/rpc/moves")["state"]["listen"], moved);
     eventually("nobody is accepted at the old place", || TcpStream::connect(&old).is_err());
     drop(gate);
     assert_eq!(answer(waits).unwrap().fine(), r#"{"jsonrpc":"2.0","id":1,"result":"one"}"#);
@@ -239,7 +243,10 @@ fn a_role_that_cannot_take_a_key_while_it_serves_is_followed_by_another_at_the_s
     for round in 0..8 {
         let node = if round % 2 == 0 { &two } else { &one };
         let asked = node.asked();
-        bed.reload(&rpc(&[node], &format!("max_connections = {}\nretries_max = {round}\n", 501 + round)));
+        bed.reload(&rpc(
+            &[node],
+            &format!("max_connections = {}\nretries_max = {}\n", 501 + round, 4 + round),
+        ));
         load.goes_on();
         eventually("the new one has requests", || node.asked() > asked);
         assert_eq!(shown(&bed), ["rpc/rpc"]);
@@ -252,7 +259,7 @@ fn a_role_that_cannot_take_a_key_while_it_serves_is_followed_by_another_at_the_s
         "{seen}"
     );
     // Under another name too.
-    bed.reload(&rpc(&[&one], "name = \"other\"\nmax_connections = 508\nretries_max = 7\n"));
+    bed.reload(&rpc(&[&one], "name = \"other\"\nmax_connections = 508\nretries_max = 11\n"));
     assert_eq!(shown(&bed), ["rpc/other"]);
     load.goes_on();
     let told = page(&bed);
@@ -292,7 +299,7 @@ fn two_roles_may_change_places() {
     let place = Place::new();
     let any = "127.0.0.1:0";
     place.file("mainstay.toml", &format!("{}{}{}", bed::COMMON, of(&one, "a", any), of(&two, "b", any)));
-    let mut running = place.start(&["run"], &[]);
+    let mut running = place.start(&["run"], &bed::QUIET);
     let (at_a, at_b) = (running.address("rpc"), running.address("rpc"));
     let admin = running.address("admin");
     let mut bed = Bed { place, running, admin };
@@ -331,7 +338,7 @@ fn names_of_consensus_clients_and_proxies_change() {
     };
     assert_eq!(call(), 200);
     let proxy = lab.els[2].url();
-    bed.reload(&sync(&lab, &[0, 1], &format!("clients = [\"ours=127.0.0.1\"]\nproxies = [{proxy:?}]\n")));
+    bed.reload(&sync(&lab, &[0, 1], &format!("clients = [\"ours=10.0.0.1\"]\nproxies = [{proxy:?}]\n")));
     assert_eq!(call(), 200);
     eventually("the proxy has copies", || lab.els[2].count(Family::ForkchoiceUpdated) > 0);
     let clients = bed.get("/api/v1/sync/sync")["state"]["clients"].to_string();

@@ -13,6 +13,9 @@ use crate::support::{Place, Running};
 pub const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[]}"#;
 pub const COMMON: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"logfmt\"\n";
 
+/// Without a line for each request.
+pub const QUIET: [(&str, &str); 1] = [("RUST_LOG", "info,mainstay_rpc::account=warn")];
+
 /// The binary with this file, read anew on demand.
 pub struct Bed {
     pub place: Place,
@@ -23,7 +26,7 @@ pub struct Bed {
 impl Bed {
     pub fn start(place: Place, roles: &str) -> (Self, String) {
         place.file("mainstay.toml", &format!("{COMMON}{roles}"));
-        let mut running = place.start(&["run"], &[]);
+        let mut running = place.start(&["run"], &QUIET);
         let kind = roles.trim_start_matches('[').split(']').next().unwrap().to_owned();
         let address = running.address(&kind);
         let admin = running.address("admin");

@@ -35,7 +35,7 @@ enum Next {
 /// One that was built, or is to be asked whether it takes its settings.
 enum Built {
     Stays(usize, PlannedRole),
-    Comes(Option<usize>, Known, Ready),
+    Comes(Option<usize>, Known, Box<Ready>),
 }
 
 impl Inner {
@@ -127,7 +127,7 @@ impl Inner {
             let kind = role.kind.section.name;
             let known = Known { kind: role.kind, name: config.name().to_owned(), settings: role.settings };
             match Ready::build(kind, config, &self.means, listeners) {
-                Ok(ready) => built.push(Built::Comes(place, known, ready)),
+                Ok(ready) => built.push(Built::Comes(place, known, Box::new(ready))),
                 Err(why) => problems.push(format!("[{kind}] {}: {why}", known.name)),
             }
         }
@@ -190,11 +190,11 @@ fn prepared(read: &Read, built: Vec<Built>, changes: &mut Vec<Changed>) -> Resul
     for built in built {
         let (at, role) = match built {
             Built::Comes(Some(at), known, ready) => {
-                next.push(Next::Replaces(at, known, ready));
+                next.push(Next::Replaces(at, known, *ready));
                 continue;
             }
             Built::Comes(None, known, ready) => {
-                next.push(Next::New(known, ready));
+                next.push(Next::New(known, *ready));
                 continue;
             }
             Built::Stays(at, role) => (at, role),

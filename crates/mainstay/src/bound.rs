@@ -80,7 +80,7 @@ pub(crate) async fn bind(plan: &mut Plan, inherited: &mut Inherited) -> Result<B
     if problems.is_empty() { Ok(bound) } else { Err(problems) }
 }
 
-/// Binds the listeners of one role, at `listens` for those of its settings. Fails with every place at which nothing can listen.
+/// Binds the listeners of one role, at `listens` for those of its settings, in their order. Fails with every place at which nothing can listen.
 pub(crate) async fn bind_role(
     role: &PlannedRole,
     listens: Vec<Listen>,
@@ -89,9 +89,9 @@ pub(crate) async fn bind_role(
     let Some(config) = &role.config else { return Ok(Vec::new()) };
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
-    for (nth, listen) in listens.into_iter().enumerate() {
+    for (nth, (listen, called)) in listens.into_iter().zip(config.listens()).enumerate() {
         match inherited.bind(&listen).await {
-            Ok(one) => listeners.push(one),
+            Ok((listener, held)) => listeners.push((listener, held.called(called))),
             Err(what) => problems.push(config.listen_problem(&role.settings, nth, what)),
         }
     }

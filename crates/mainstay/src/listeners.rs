@@ -38,6 +38,11 @@ impl Held {
         Self::on(None, listener, None)
     }
 
+    /// The same, for a place that the settings call so: any port is one then, but may be another when it is bound anew.
+    pub(crate) fn called(self, listen: Listen) -> Self {
+        Self { listen: Some(listen), ..self }
+    }
+
     /// Another one.
     ///
     /// # Errors

@@ -8,12 +8,11 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use prometheus_client::registry::Registry;
 
 use crate::access::{By, Caller, Refusal, judge};
 use crate::reply::Error;
 use crate::server::{Peer, Site};
-use crate::{explain, handlers, reload, ui};
+use crate::{Page, explain, handlers, reload, ui};
 
 /// One method on one path.
 pub(crate) struct Endpoint {
@@ -315,11 +314,11 @@ pub(crate) fn router(admin: Arc<Site>) -> Router {
 }
 
 /// The page of metrics and nothing else, for a listener that strangers may reach.
-pub(crate) fn metrics_router(registry: Arc<Registry>) -> Router {
+pub(crate) fn metrics_router(page: Page) -> Router {
     Router::new()
         .route("/metrics", get(handlers::metrics_of))
         .fallback(async || Error::new(StatusCode::NOT_FOUND, "only /metrics is served here"))
-        .with_state(registry)
+        .with_state(page)
 }
 
 /// Lets only those pass who may change something.

@@ -9,7 +9,6 @@ use axum::http::{Response, StatusCode};
 use bytes::Bytes;
 use mainstay_node::{Action, Level, Refused};
 use mainstay_wire::body::{self, BodyError};
-use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ use crate::clock;
 use crate::lifecycle::Phase;
 use crate::reply::{self, Error};
 use crate::server::{Admin, Site};
-use crate::{Role, openapi};
+use crate::{Page, Role, openapi};
 
 /// Bytes that a request's body may have.
 const MAX_BODY: usize = 64 * 1024;
@@ -62,13 +61,12 @@ pub(crate) async fn healthz(State(admin): Shared) -> Reply {
 }
 
 pub(crate) async fn metrics(State(admin): Shared) -> Result<Reply, Error> {
-    metrics_of(State(admin.registry.clone())).await
+    metrics_of(State(admin.page.clone())).await
 }
 
-pub(crate) async fn metrics_of(State(registry): State<Arc<Registry>>) -> Result<Reply, Error> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry)
-        .map_err(|_| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded"))?;
+pub(crate) async fn metrics_of(State(page): State<Page>) -> Result<Reply, Error> {
+    let text =
+        page().map_err(|_| Error::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded"))?;
     Ok(reply::with_type(StatusCode::OK, METRICS_TYPE, text))
 }
 
@@ -129,11 +127,12 @@ pub(crate) async fn roles(State(admin): Shared) -> Reply {
 
 /// All roles as they are shown.
 pub(crate) fn all(admin: &Admin) -> Vec<Value> {
-    admin.roles.iter().map(|role| whole(role.as_ref())).collect()
+    admin.roles.now().iter().map(|role| whole(role.as_ref())).collect()
 }
 
 pub(crate) async fn roles_of_kind(State(admin): Shared, Path(kind): Path<String>) -> Result<Reply, Error> {
-    let of_kind = admin.roles.iter().filter(|role| role.kind() == kind);
+    let all = admin.roles.now();
+    let of_kind = all.iter().filter(|role| role.kind() == kind);
     let roles: Vec<Value> = of_kind.map(|role| whole(role.as_ref())).collect();
     if roles.is_empty() {
         let what = format!("no role of the kind {kind} runs here: /api/v1/roles lists those that do");
@@ -276,11 +275,12 @@ impl Report {
 
 impl Admin {
     fn reports(&self) -> Vec<Report> {
-        self.roles.iter().map(|role| Report::of(role.as_ref())).collect()
+        self.roles.now().iter().map(|role| Report::of(role.as_ref())).collect()
     }
 
     fn find(&self, kind: &str, name: &str) -> Result<Arc<dyn Role>, Error> {
-        let found = self.roles.iter().find(|role| role.kind() == kind && role.name() == name);
+        let all = self.roles.now();
+        let found = all.iter().find(|role| role.kind() == kind && role.name() == name);
         let missing = || Error::new(StatusCode::NOT_FOUND, "no such role: /api/v1/roles lists them");
         found.cloned().ok_or_else(missing)
     }

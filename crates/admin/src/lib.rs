@@ -26,5 +26,5 @@ pub use explain::{Explain, Unexplained};
 pub use lifecycle::{Lifecycle, Phase};
 pub use openapi::document as openapi;
 pub use reload::{Changed, Outcome, Reload, Reloaded};
-pub use role::{BoxFuture, Role};
+pub use role::{BoxFuture, Page, Role, Roles};
 pub use server::{Admin, serve, serve_metrics};

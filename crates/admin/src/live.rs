@@ -242,7 +242,7 @@ fn recent(admin: &Admin) -> Value {
     let of = |role: &Arc<dyn crate::Role>| {
         Some(json!({"role": role.kind(), "name": role.name(), "recent": role.recent()?}))
     };
-    admin.roles.iter().filter_map(of).collect()
+    admin.roles.now().iter().filter_map(of).collect()
 }
 
 fn sample(admin: &Admin) -> Sample {
@@ -255,5 +255,5 @@ fn sample(admin: &Admin) -> Sample {
         };
         figures.iter().map(point).collect()
     };
-    Sample { at_ms: clock::wall_ms(), points: admin.roles.iter().flat_map(points).collect() }
+    Sample { at_ms: clock::wall_ms(), points: admin.roles.now().iter().flat_map(points).collect() }
 }

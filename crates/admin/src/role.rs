@@ -1,12 +1,41 @@
 //! What the admin listener knows of a role: its handle, whichever it is.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde_json::Value;
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Makes the page of metrics, in OpenMetrics' text.
+pub type Page = Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>;
+
+/// The roles of a process, which may come and go. Clones share the list.
+#[derive(Clone, Default)]
+pub struct Roles(Arc<ArcSwap<Vec<Arc<dyn Role>>>>);
+
+impl Roles {
+    /// These, of which kind and name together are unique.
+    #[must_use]
+    pub fn new(roles: Vec<Arc<dyn Role>>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(roles)))
+    }
+
+    /// From now on it is these.
+    pub fn set(&self, roles: Vec<Arc<dyn Role>>) {
+        self.0.store(Arc::new(roles));
+    }
+
+    /// Those of now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Vec<Arc<dyn Role>>> {
+        self.0.load_full()
+    }
+}
 
 /// [`Operated`] in the form in which roles of every kind fit in one list. Not for roles to implement.
 pub trait Role: Send + Sync + 'static {

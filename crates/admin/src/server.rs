@@ -13,7 +13,6 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mainstay_wire::server::{self, Handler, Options, ReplyBody, Response, Tls};
 use mainstay_wire::socket::Listener;
-use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -21,7 +20,7 @@ use crate::explain::Explain;
 use crate::live::{self, Live};
 use crate::reload::Reload;
 use crate::reply::Error;
-use crate::{Lifecycle, Role, Token, endpoints};
+use crate::{Lifecycle, Page, Roles, Token, endpoints};
 
 /// From a request's head to its reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,10 +30,10 @@ const MAX_CONNECTIONS: usize = 256;
 
 /// What the admin listener shows and changes.
 pub struct Admin {
-    /// All roles of the process. Kind and name together are unique.
-    pub roles: Vec<Arc<dyn Role>>,
+    /// All roles of the process.
+    pub roles: Roles,
     /// What `/metrics` gives.
-    pub registry: Arc<Registry>,
+    pub page: Page,
     /// For changes from elsewhere than this machine.
     pub token: Option<Token>,
     /// The version of mainstay.
@@ -80,10 +79,10 @@ pub async fn serve(listener: impl Into<Listener>, tls: Option<Tls>, admin: Admin
 pub async fn serve_metrics(
     listener: impl Into<Listener>,
     tls: Option<Tls>,
-    registry: Arc<Registry>,
+    page: Page,
     stop: CancellationToken,
 ) {
-    serve_router(listener.into(), tls, endpoints::metrics_router(registry), stop).await;
+    serve_router(listener.into(), tls, endpoints::metrics_router(page), stop).await;
 }
 
 async fn serve_router(listener: Listener, tls: Option<Tls>, router: Router, stop: CancellationToken) {

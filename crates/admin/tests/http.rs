@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_admin::{
-    Admin, BoxFuture, Changed, Lifecycle, Outcome, Reload, Reloaded, Role, Token, serve, serve_metrics,
+    Admin, BoxFuture, Changed, Lifecycle, Outcome, Page, Reload, Reloaded, Role, Roles, Token, serve,
+    serve_metrics,
 };
 use mainstay_node::{Action, Level, Operated, Refused};
 use prometheus_client::metrics::counter::Counter;
@@ -77,6 +78,13 @@ async fn start(roles: Vec<Fake>, token: Option<&str>) -> Running {
     start_with(roles, token, None).await
 }
 
+fn page(registry: Registry) -> Page {
+    Arc::new(move || {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).map(|()| page)
+    })
+}
+
 async fn start_with(roles: Vec<Fake>, token: Option<&str>, reload: Option<Arc<dyn Reload>>) -> Running {
     let mut registry = Registry::default();
     let counter: Counter = Counter::default();
@@ -87,8 +95,8 @@ async fn start_with(roles: Vec<Fake>, token: Option<&str>, reload: Option<Arc<dy
     let lifecycle = Lifecycle::new();
     lifecycle.serving();
     let admin = Admin {
-        roles: roles.into_iter().map(|role| Arc::new(role) as Arc<dyn Role>).collect(),
-        registry: Arc::new(registry),
+        roles: Roles::new(roles.into_iter().map(|role| Arc::new(role) as Arc<dyn Role>).collect()),
+        page: page(registry),
         token: token.map(|token| Token::new(token).unwrap()),
         version: "1.2.3".to_owned(),
         lifecycle: lifecycle.clone(),
@@ -194,8 +202,8 @@ async fn readyz_follows_the_process() {
     let before = now();
     let starting = Lifecycle::new();
     let admin = Admin {
-        roles: vec![],
-        registry: Arc::default(),
+        roles: Roles::default(),
+        page: page(Registry::default()),
         token: None,
         version: String::new(),
         lifecycle: starting.clone(),
@@ -245,7 +253,7 @@ async fn a_listener_for_metrics_alone_has_nothing_else() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve_metrics(listener, None, Arc::new(registry), stop.clone()));
+    let task = tokio::spawn(serve_metrics(listener, None, page(registry), stop.clone()));
     let running = Running { address, lifecycle: Lifecycle::new(), stop, task };
     let page = running.get("/metrics").await;
     assert!(page.status == 200 && page.body.contains("mainstay_test_total 0"), "{}", page.body);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_admin::{Admin, Explain, Lifecycle, Role, Token, Unexplained, serve};
+use mainstay_admin::{Admin, Explain, Lifecycle, Role, Roles, Token, Unexplained, serve};
 use mainstay_node::{Action, Figure, Level, Operated, Refused};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -76,8 +76,8 @@ async fn start(explain: Option<Explain>) -> Running {
     let lifecycle = Lifecycle::new();
     lifecycle.serving();
     let admin = Admin {
-        roles: vec![Arc::new(role.clone()) as Arc<dyn Role>],
-        registry: Arc::default(),
+        roles: Roles::new(vec![Arc::new(role.clone()) as Arc<dyn Role>]),
+        page: Arc::new(|| Ok(String::new())),
         token: Some(Token::new(TOKEN).unwrap()),
         version: "1.2.3".to_owned(),
         lifecycle,

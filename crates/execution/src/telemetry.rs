@@ -152,10 +152,10 @@ impl Metrics {
         Self { tracer, ..self }
     }
 
-    /// With calls to nodes under sync-proxy's names too, registered once a process.
+    /// With calls to nodes under sync-proxy's names too.
     #[must_use]
-    pub fn with_forwards(self, registry: &mut Registry) -> Self {
-        Self { forwards: Some(Forwards::new(registry)), ..self }
+    pub fn with_forwards(self, forwards: Forwards) -> Self {
+        Self { forwards: Some(forwards), ..self }
     }
 
     /// Puts them into another registry too, for another page that shows them.

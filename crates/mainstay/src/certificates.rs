@@ -14,64 +14,72 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::plan::Plan;
+use crate::admin::AdminConfig;
+use crate::roles::Configured;
 use crate::sections::ADMIN;
+use crate::shared::Shared;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// The files of one certificate, and what it is for.
 #[derive(Clone, Debug)]
-struct Certificate {
+pub(crate) struct Certificate {
     labels: [(&'static str, String); 3],
     watched: Watched,
 }
 
-/// All of a process.
+/// All of a process: the admin listener's, and those of the roles that serve. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Certificates(Vec<Certificate>);
+pub(crate) struct Certificates {
+    of_admin: Option<Certificate>,
+    of_roles: Shared<Vec<Certificate>>,
+}
 
-impl Certificates {
-    /// Those that the plan names.
-    pub(crate) fn of(plan: &Plan) -> Self {
-        let certificate = |role: &str, name: &str, listener: String, watched| Certificate {
-            labels: [("role", role.to_owned()), ("name", name.to_owned()), ("listener", listener)],
-            watched,
-        };
-        let mut all = Vec::new();
-        for role in &plan.roles {
-            let Some(config) = &role.config else { continue };
-            let of_role = config.certificates().into_iter();
-            let kind = role.kind.section.name;
-            all.extend(
-                of_role.map(|(listener, watched)| certificate(kind, config.name(), listener, watched)),
-            );
-        }
-        if let Some(admin) = &plan.admin_config
-            && let Some(tls) = &admin.tls
-            && let Some(listen) = admin.listen.as_ref().or(admin.metrics_listen.as_ref())
-        {
-            all.push(certificate(ADMIN.name, ADMIN.name, listen.to_string(), tls.watched()));
-        }
-        Self(all)
+impl Certificate {
+    fn new(role: &str, name: &str, listener: String, watched: Watched) -> Self {
+        let labels = [("role", role.to_owned()), ("name", name.to_owned()), ("listener", listener)];
+        Self { labels, watched }
     }
 
-    /// Tells of them in `registry`; nothing if there is none.
+    /// Those of a role.
+    pub(crate) fn of(kind: &str, config: &dyn Configured) -> Vec<Self> {
+        let certificate = |(listener, watched)| Self::new(kind, config.name(), listener, watched);
+        config.certificates().into_iter().map(certificate).collect()
+    }
+}
+
+impl Certificates {
+    /// The admin listener's, if it has one.
+    pub(crate) fn of(admin: Option<&AdminConfig>) -> Self {
+        let of_admin = admin.and_then(|admin| {
+            let listen = admin.listen.as_ref().or(admin.metrics_listen.as_ref())?;
+            let watched = admin.tls.as_ref()?.watched();
+            Some(Certificate::new(ADMIN.name, ADMIN.name, listen.to_string(), watched))
+        });
+        Self { of_admin, of_roles: Shared::default() }
+    }
+
+    /// From now on those of roles are these.
+    pub(crate) fn set(&self, of_roles: Vec<Certificate>) {
+        *self.of_roles.lock() = of_roles;
+    }
+
+    fn all(&self) -> Vec<Certificate> {
+        self.of_roles.lock().iter().chain(&self.of_admin).cloned().collect()
+    }
+
+    /// Tells of them in `registry`; nothing as long as there is none.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        if !self.0.is_empty() {
-            registry.register_collector(Box::new(self.clone()));
-        }
+        registry.register_collector(Box::new(self.clone()));
     }
 
     /// Looks at their files for as long as the process lives.
     pub(crate) async fn keep(self) {
-        if self.0.is_empty() {
-            return;
-        }
         let mut due = tokio::time::interval(EVERY);
         loop {
             due.tick().await;
-            for certificate in &self.0 {
+            for certificate in self.all() {
                 certificate.watched.look();
             }
         }
@@ -80,10 +88,14 @@ impl Certificates {
 
 impl Collector for Certificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.all();
+        if all.is_empty() {
+            return Ok(());
+        }
         let name = "mainstay_tls_certificate_expiry_timestamp_seconds";
         let help = "When the certificate that is in use ends, in Unix time; listener is nodes for one that nodes are shown.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for Certificate { labels, watched } in &self.0 {
+        for Certificate { labels, watched } in &all {
             if let Some(expires) = watched.expires() {
                 ConstGauge::new(expires as f64).encode(family.encode_family(labels)?)?;
             }
@@ -92,7 +104,7 @@ impl Collector for Certificates {
         let help =
             "How often files of TLS that had changed could not be used, so that what was in use stayed.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for Certificate { labels, watched } in &self.0 {
+        for Certificate { labels, watched } in &all {
             ConstCounter::new(watched.failures()).encode(family.encode_family(labels)?)?;
         }
         Ok(())

@@ -22,6 +22,8 @@ use mainstay_settings::Problem;
 use mainstay_sim::control::stdin_lines;
 use mainstay_sim::terminal::{Ink, slot_line};
 use mainstay_sim::{Cl, ClConfig, ClHandle, Control, SlotReport};
+use mainstay_wire::socket::Listener;
+use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +36,15 @@ pub(crate) use self::options::subcommand;
 use self::ports::Port;
 use self::typed::Typed;
 use self::watch::{Notes, Watch};
+use crate::certificates::Certificates;
+use crate::listeners::{Held, Open};
 use crate::logging;
 use crate::plan::Environment;
 use crate::process::{AdminPart, Process, Signals};
-use crate::roles::{Built, Metrics};
+use crate::roles::Built;
+use crate::roster::{Ready, Roster};
 use crate::run::{refuse, runtime};
+use crate::vitals;
 
 /// For calls in flight at the end: there is nobody whose duty depends on them.
 const GRACE: Duration = Duration::from_secs(1);
@@ -83,8 +89,8 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
     let network = Network::start(options.nodes).await?;
     let (engine, admin, control) = bind(&options).await.map_err(Failed::Settings)?;
     let config = network.engine(engine.address, options.engine.clone()).map_err(Failed::Settings)?;
-    let mut metrics = Metrics::default();
-    let role = Engine::build(config, &metrics.of(mainstay_engine::Metrics::new))?;
+    let mut metrics = Registry::default();
+    let role = Engine::build(config, &mainstay_engine::Metrics::new(&mut metrics))?;
     let handle = role.handle();
     let role = Built::new(handle.clone(), |listener, stop, grace| role.serve(listener, stop, grace));
 
@@ -103,15 +109,14 @@ async fn run(options: Options) -> Result<ExitCode, Failed> {
     let admin = AdminPart { listener: admin.listener.into(), tls: None, token: None };
     let alone = CancellationToken::new();
     alone.cancel();
-    let process = Process::start(
-        vec![(role, vec![engine.listener.into()])],
-        Some(admin),
-        None,
-        metrics.registry,
-        GRACE,
-        &alone,
-        None,
-    );
+    let mut of_process = Registry::default();
+    vitals::register(&mut of_process);
+    let listener = Listener::from(engine.listener);
+    let held = Held::of(&listener).map_err(|why| format!("cannot listen: {why}"))?;
+    let role = Ready::of(role, metrics, vec![(listener, held)]);
+    let (roster, failed) = Roster::new(of_process, Certificates::of(None), Open::default(), GRACE, alone);
+    roster.show([roster.start(role)].iter());
+    let process = Process::start((roster, failed), Some(admin), None, GRACE, None);
     let nodes = Control::new(network.nodes.clone());
     let stop_control = CancellationToken::new();
     let controlling = tokio::spawn(nodes.clone().serve(control.listener, stop_control.clone()));

@@ -182,16 +182,21 @@ fn send(stream: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
 pub(crate) struct Offer {
     path: PathBuf,
     listener: UnixListener,
-    /// Further handles on the listeners that serve.
-    listeners: Vec<OwnedFd>,
+    /// Makes further handles on the listeners that serve.
+    listeners: Listeners,
 }
 
+type Listeners = Box<dyn Fn() -> io::Result<Vec<OwnedFd>> + Send + Sync>;
+
 impl Offer {
-    /// Offers `listeners` behind `path`, of which whoever was there before is gone or going.
+    /// Offers what `listeners` makes handles on behind `path`, of which whoever was there before is gone or going.
     ///
     /// # Errors
     /// Nothing can be bound there.
-    pub(crate) fn make(path: &Path, listeners: Vec<OwnedFd>) -> Result<Self, String> {
+    pub(crate) fn make(
+        path: &Path,
+        listeners: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
         let bound = || {
             match fs::remove_file(path) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -203,7 +208,7 @@ impl Offer {
         };
         let listener =
             bound().map_err(|why| format!("cannot offer a handover at {}: {why}", path.display()))?;
-        Ok(Self { path: path.to_owned(), listener, listeners })
+        Ok(Self { path: path.to_owned(), listener, listeners: Box::new(listeners) })
     }
 
     /// Waits until another process takes over.
@@ -233,7 +238,7 @@ impl Offer {
             .set_nonblocking(false)
             .and_then(|()| stream.set_write_timeout(Some(EXCHANGE)))
             // A few hundred bytes into a socket that is empty.
-            .and_then(|()| send(&stream, &self.listeners))
+            .and_then(|()| send(&stream, &(self.listeners)()?))
             .and_then(|()| stream.set_nonblocking(true));
         sent.map_err(|why| why.to_string())?;
         let mut stream = UnixStream::from_std(stream).map_err(|why| why.to_string())?;
@@ -268,6 +273,10 @@ mod tests {
         listeners.iter().map(address).collect()
     }
 
+    fn make(path: &Path, own: Vec<OwnedFd>) -> Result<Offer, String> {
+        Offer::make(path, move || own.iter().map(OwnedFd::try_clone).collect())
+    }
+
     async fn ask(path: &Path) -> Result<Option<(Predecessor, Vec<OwnedFd>)>, String> {
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || take_over(&path)).await.unwrap()
@@ -281,7 +290,7 @@ mod tests {
         // More than one message holds.
         let own = listeners(BATCH + 3);
         let expected = addresses(&own);
-        let offer = Offer::make(&path, own).unwrap();
+        let offer = make(&path, own).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let taken = tokio::spawn(async move {
             let mut heir = offer.taken().await;
@@ -301,7 +310,7 @@ mod tests {
         std::net::TcpStream::connect(expected[0]).unwrap();
         // What is left of the other is in nobody's way.
         assert!(ask(&path).await.unwrap().is_none());
-        Offer::make(&path, Vec::new()).unwrap().withdraw();
+        make(&path, Vec::new()).unwrap().withdraw();
         assert!(!path.exists());
     }
 
@@ -309,7 +318,7 @@ mod tests {
     async fn a_place_that_cannot_be_used_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no such folder").join("handover");
-        let told = Offer::make(&path, Vec::new()).err().unwrap();
+        let told = make(&path, Vec::new()).err().unwrap();
         assert!(told.contains(&path.display().to_string()) && told.contains("No such file"), "{told}");
         // Something listens there that is no mainstay.
         let path = folder.path().join("other");

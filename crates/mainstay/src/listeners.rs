@@ -1,7 +1,9 @@
-//! Where a process has its listeners from: systemd, the process that it takes over from, or the system.
+//! Where a process has its listeners from: systemd, the process that it takes over from, a role that another takes over from, or the
+//! system; and further handles on all that it serves, for a process or a role that comes in its place.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::PathBuf;
 
@@ -11,21 +13,145 @@ use mainstay_wire::socket::{Listener, Ownership, UnixSocket};
 use tokio::net::TcpListener;
 
 use crate::process::cannot_listen;
+use crate::shared::Shared;
+
+/// A further handle on a listener. As long as it is there, the port is open.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// As the settings have it.
+    listen: Option<Listen>,
+    handle: OwnedFd,
+    /// Of a unix socket that is not systemd's: its file.
+    file: Option<Ownership>,
+}
+
+impl Held {
+    fn on(listen: Option<&Listen>, listener: &impl AsFd, file: Option<Ownership>) -> io::Result<Self> {
+        Ok(Self { listen: listen.cloned(), handle: rustix::io::dup(listener)?, file })
+    }
+
+    /// A handle on a listener that nobody is to take over by its place.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub(crate) fn of(listener: &impl AsFd) -> io::Result<Self> {
+        Self::on(None, listener, None)
+    }
+
+    /// The same, for a place that the settings call so: any port is one then, but may be another when it is bound anew.
+    pub(crate) fn called(self, listen: Listen) -> Self {
+        Self { listen: Some(listen), ..self }
+    }
+
+    /// Another one.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Self::on(self.listen.as_ref(), &self.handle, self.file.clone())
+    }
+
+    /// Where `listens` are to be bound by who comes in place of the one that has these: where one of them means any port and stood there
+    /// before, that port.
+    pub(crate) fn wanted(these: &[Self], listens: Vec<Listen>) -> Vec<Listen> {
+        let mut left: Vec<&Self> = these.iter().collect();
+        let wanted = |listen: Listen| {
+            let Some(nth) = left.iter().position(|held| held.listen.as_ref() == Some(&listen)) else {
+                return listen;
+            };
+            let handle = left.swap_remove(nth).handle.try_clone();
+            let address = handle.and_then(|handle| StdListener::from(handle).local_addr());
+            // Of a unix socket there is none.
+            address.map_or(listen, Listen::Tcp)
+        };
+        listens.into_iter().map(wanted).collect()
+    }
+}
+
+/// What is open in this process, each for the role that serves it by its number; 0 for what belongs to none.
+#[derive(Clone, Default)]
+pub(crate) struct Open(Shared<All>);
+
+#[derive(Default)]
+struct All {
+    held: Vec<(u64, Held)>,
+    /// Nothing is to be kept open any more.
+    is_closed: bool,
+}
+
+impl Open {
+    /// These too.
+    pub(crate) fn add(&self, of: u64, held: impl IntoIterator<Item = Held>) {
+        let mut all = self.0.lock();
+        if !all.is_closed {
+            all.held.extend(held.into_iter().map(|held| (of, held)));
+        }
+    }
+
+    /// No longer those of this role.
+    pub(crate) fn remove(&self, of: u64) {
+        self.0.lock().held.retain(|(other, _)| *other != of);
+    }
+
+    /// Further handles on those of this role.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub(crate) fn of(&self, of: u64) -> io::Result<Vec<Held>> {
+        let all = self.0.lock();
+        all.held.iter().filter(|(other, _)| *other == of).map(|(_, held)| held.again()).collect()
+    }
+
+    /// Further handles on all of them.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub(crate) fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        self.0.lock().held.iter().map(|(_, held)| held.handle.try_clone()).collect()
+    }
+
+    /// The files of unix sockets are this process's: the one that had them ends.
+    pub(crate) fn take_files(&self) {
+        self.0.lock().held.iter().filter_map(|(_, held)| held.file.as_ref()).for_each(Ownership::take);
+    }
+
+    /// They are another process's now.
+    pub(crate) fn give_files(&self) {
+        self.0.lock().held.iter().filter_map(|(_, held)| held.file.as_ref()).for_each(Ownership::give);
+    }
+
+    /// Keeps nothing open any more.
+    pub(crate) fn close(&self) {
+        let mut all = self.0.lock();
+        all.is_closed = true;
+        all.held.clear();
+    }
+}
 
 /// Listeners that are open already, each to be used for the address that it is bound to.
 #[derive(Default)]
 pub(crate) struct Inherited {
     tcp: Vec<(SocketAddr, StdListener)>,
     unix: Vec<Adopted>,
-    /// The files of the unix sockets that this process listens on, if they are not systemd's.
-    files: Vec<Ownership>,
+    /// Files of unix sockets that a role of this process had, and another has from now on.
+    passed: Vec<Ownership>,
 }
 
 struct Adopted {
     path: PathBuf,
     listener: StdUnixListener,
-    /// Whoever opened it removes its file too.
-    is_systemds: bool,
+    owner: Owner,
+}
+
+/// Who removes the file of a unix socket that is open already.
+#[derive(Clone)]
+enum Owner {
+    /// Whoever opened it.
+    Systemd,
+    /// The process before this one, as long as it runs.
+    Before,
+    /// A role of this process that ends.
+    Role(Ownership),
 }
 
 impl Inherited {
@@ -44,7 +170,7 @@ impl Inherited {
                     format!("socket {} of those that systemd passed is no listener for TCP or a unix socket: {why}", nth + 1)
                 })?,
             };
-            inherited.put(socket.into_iter(), true)?;
+            inherited.put(socket.into_iter(), &Owner::Systemd)?;
         }
         Ok(inherited)
     }
@@ -54,10 +180,21 @@ impl Inherited {
     /// # Errors
     /// One isn't bound.
     pub(crate) fn add(&mut self, listeners: impl Iterator<Item = OwnedFd>) -> Result<(), String> {
-        self.put(listeners, false)
+        self.put(listeners, &Owner::Before)
     }
 
-    fn put(&mut self, listeners: impl Iterator<Item = OwnedFd>, is_systemds: bool) -> Result<(), String> {
+    /// And these, of roles that end.
+    ///
+    /// # Errors
+    /// What to tell the user.
+    pub(crate) fn add_held(&mut self, held: Vec<Held>) -> Result<(), String> {
+        for Held { handle, file, .. } in held {
+            self.put(std::iter::once(handle), &file.map_or(Owner::Systemd, Owner::Role))?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, listeners: impl Iterator<Item = OwnedFd>, owner: &Owner) -> Result<(), String> {
         let passed = |why| format!("a listener that was passed: {why}");
         for listener in listeners {
             let listener = StdListener::from(listener);
@@ -69,35 +206,43 @@ impl Inherited {
             let listener = StdUnixListener::from(OwnedFd::from(listener));
             let address = listener.local_addr().map_err(passed)?;
             let path = address.as_pathname().ok_or("a unix socket that was passed has no path")?.to_owned();
-            self.unix.push(Adopted { path, listener, is_systemds });
+            self.unix.push(Adopted { path, listener, owner: owner.clone() });
         }
         Ok(())
     }
 
-    /// A listener for that place: the one that is open, else a new one.
+    /// A listener for that place: the one that is open, else a new one; and a further handle on it.
     ///
     /// # Errors
     /// It can't be bound; what to tell the user.
-    pub(crate) async fn bind(&mut self, listen: &Listen) -> Result<Listener, String> {
-        match listen {
-            Listen::Tcp(address) => self.bind_tcp(*address).await.map(Listener::Tcp),
+    pub(crate) async fn bind(&mut self, listen: &Listen) -> Result<(Listener, Held), String> {
+        let (listener, file) = match listen {
+            Listen::Tcp(address) => (Listener::Tcp(self.bind_tcp(*address).await?), None),
             Listen::Unix { path, mode } => {
                 let open = self.unix.iter().position(|open| open.path == *path);
                 let socket = match open.map(|nth| self.unix.swap_remove(nth)) {
-                    Some(Adopted { listener, is_systemds, .. }) => {
+                    Some(Adopted { listener, owner, .. }) => {
                         let socket = UnixSocket::adopt(listener);
                         let socket = socket.map_err(|why| format!("cannot listen on {listen}: {why}"))?;
-                        if is_systemds {
-                            return Ok(Listener::Unix(socket));
+                        let file = (!matches!(owner, Owner::Systemd)).then(|| socket.ownership());
+                        if let Owner::Role(before) = owner {
+                            self.passed.push(before);
                         }
-                        socket
+                        (socket, file)
                     }
-                    None => UnixSocket::bind_with_mode(path, *mode)?,
+                    None => {
+                        let socket = UnixSocket::bind_with_mode(path, *mode)?;
+                        let file = socket.ownership();
+                        (socket, Some(file))
+                    }
                 };
-                self.files.push(socket.ownership());
-                Ok(Listener::Unix(socket))
+                let (socket, file) = socket;
+                (Listener::Unix(socket), file)
             }
-        }
+        };
+        let held = Held::on(Some(listen), &listener, file);
+        let held = held.map_err(|why| format!("cannot listen on {listen}: {why}"))?;
+        Ok((listener, held))
     }
 
     /// The same, for an address of TCP.
@@ -112,7 +257,14 @@ impl Inherited {
             }
             None => TcpListener::bind(address).await,
         };
-        listener.map_err(|why| cannot_listen(address, &why))
+        listener.map_err(|why| match self.tcp.iter().find(|(open, _)| open.port() == address.port()) {
+            Some((open, _)) if why.kind() == io::ErrorKind::AddrInUse => {
+                format!(
+                    "cannot listen on {address} while {open}, which is to be let go, is open yet: restart, or choose another port"
+                )
+            }
+            _ => cannot_listen(address, &why),
+        })
     }
 
     /// Where those listen that nobody wanted.
@@ -121,25 +273,9 @@ impl Inherited {
         tcp.chain(self.unix.iter().map(|open| format!("unix:{}", open.path.display())))
     }
 
-    /// Closes what nobody wanted. Gives the files of the unix sockets that are listened on; those that were passed on are the other
-    /// process's yet.
-    pub(crate) fn into_files(self) -> Files {
-        Files(self.files)
-    }
-}
-
-/// The files of the unix sockets that are listened on. They go with their listeners if they are this process's.
-pub(crate) struct Files(Vec<Ownership>);
-
-impl Files {
-    /// The process that had them ends.
-    pub(crate) fn take(&self) {
-        self.0.iter().for_each(Ownership::take);
-    }
-
-    /// Another process has them now.
-    pub(crate) fn give(&self) {
-        self.0.iter().for_each(Ownership::give);
+    /// Closes what nobody wanted. From now on the files of unix sockets that were a role's are another's.
+    pub(crate) fn pass_files(self) {
+        self.passed.iter().for_each(Ownership::give);
     }
 }
 
@@ -152,74 +288,4 @@ fn serves(open: SocketAddr, wanted: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_open_listener_serves_its_address() {
-        for (open, wanted, does) in [
-            ("127.0.0.1:7000", "127.0.0.1:7000", true),
-            ("127.0.0.1:7000", "127.0.0.1:7001", false),
-            ("127.0.0.1:7000", "127.0.0.2:7000", false),
-            ("127.0.0.1:7000", "0.0.0.0:7000", false),
-            ("0.0.0.0:7000", "127.0.0.1:7000", false),
-            ("0.0.0.0:7000", "[::]:7000", false),
-            ("[::]:7000", "0.0.0.0:7000", true),
-            ("[::]:7000", "[::1]:7000", false),
-            ("127.0.0.1:7000", "127.0.0.1:0", false),
-        ] {
-            assert_eq!(serves(open.parse().unwrap(), wanted.parse().unwrap()), does, "{open} for {wanted}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_open_is_used_once_and_what_is_not_is_opened() {
-        let open = StdListener::bind("127.0.0.1:0").unwrap();
-        let address = open.local_addr().unwrap();
-        let mut inherited = Inherited::default();
-        inherited.add([OwnedFd::from(open)].into_iter()).unwrap();
-        let other = inherited.bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        assert_ne!(other.local_addr().unwrap(), address);
-        assert_eq!(inherited.left().collect::<Vec<_>>(), [address.to_string()]);
-        let listener = inherited.bind_tcp(address).await.unwrap();
-        assert_eq!((listener.local_addr().unwrap(), inherited.left().count()), (address, 0));
-        assert!(inherited.bind_tcp(address).await.unwrap_err().contains("the port is taken"));
-    }
-
-    #[tokio::test]
-    async fn the_file_of_a_unix_socket_is_that_process_s_which_serves_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.sock");
-        let listen: Listen = format!("unix:{}", path.display()).parse().unwrap();
-        let mut first = Inherited::default();
-        let old = first.bind(&listen).await.unwrap();
-        let passed = || rustix::io::dup(&old).unwrap();
-
-        // One that takes over, and fails before it serves, takes nothing with it.
-        let mut failed = Inherited::default();
-        failed.add([passed()].into_iter()).unwrap();
-        drop(failed.bind(&listen).await.unwrap());
-        assert!(path.exists());
-
-        let mut second = Inherited::default();
-        second.add([passed()].into_iter()).unwrap();
-        let new = second.bind(&listen).await.unwrap();
-        let (old_files, new_files) = (first.into_files(), second.into_files());
-        new_files.take();
-        old_files.give();
-        drop(old);
-        assert!(path.exists(), "it is the new one's");
-        drop(new);
-        assert!(!path.exists());
-
-        // systemd's stays.
-        let mut third = Inherited::default();
-        let opened = StdUnixListener::bind(&path).unwrap();
-        third.put([OwnedFd::from(opened)].into_iter(), true).unwrap();
-        let activated = third.bind(&listen).await.unwrap();
-        third.into_files().take();
-        drop(activated);
-        assert!(path.exists());
-    }
-}
+mod tests;

@@ -7,22 +7,18 @@ use std::time::Duration;
 use mainstay_admin::{Admin, Lifecycle, Reload, Token};
 use mainstay_wire::server::Tls;
 use mainstay_wire::socket::Listener;
-use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::roles::Built;
-use crate::vitals;
+use crate::roster::Roster;
 
 /// What roles get beyond the grace to clean up after the last call.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Exit status after a second signal, as shells give it for SIGINT.
 const INTERRUPTED: i32 = 130;
-
-/// A role that is built, and its listeners.
-pub(crate) type Ready = (Built, Vec<Listener>);
 
 /// The signals that ask the process to end.
 pub(crate) struct Signals {
@@ -86,58 +82,37 @@ pub(crate) struct AdminPart {
 
 /// Roles and the admin listener, serving.
 pub(crate) struct Process {
-    roles: JoinSet<()>,
+    roster: Arc<Roster>,
+    failed: Receiver<String>,
     /// The admin listener, and that for metrics alone.
     admin: Vec<JoinHandle<()>>,
     grace: Duration,
-    stop: CancellationToken,
     stop_admin: CancellationToken,
     lifecycle: Lifecycle,
-    registry: Arc<Registry>,
 }
 
 impl Process {
-    /// Starts serving. `metrics`: for a page of them alone, and what it is served TLS with. `grace`: how long calls in flight may take once it ends. `alone`: from when on
-    /// there is no process before this one. `reload` reads the settings anew, if there are any.
+    /// Shows the roles of this roster, which serve. `failed` is told why one ended by itself. `metrics`: for a page of them alone, and what it is
+    /// served TLS with. `grace`: how long calls in flight may take once the process ends. `reload` reads the settings anew, if there are any.
     pub(crate) fn start(
-        roles: Vec<Ready>,
+        (roster, failed): (Arc<Roster>, Receiver<String>),
         admin: Option<AdminPart>,
         metrics: Option<(Listener, Option<Tls>)>,
-        mut registry: Registry,
         grace: Duration,
-        alone: &CancellationToken,
         reload: Option<Arc<dyn Reload>>,
     ) -> Self {
-        vitals::register(&mut registry);
-        let registry = Arc::new(registry);
-        let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let stop_admin = CancellationToken::new();
         let lifecycle = Lifecycle::new();
-        let mut serving = JoinSet::new();
-        let mut seen = Vec::new();
-        for (role, listeners) in roles {
-            let shown = &role.shown;
-            for listener in &listeners {
-                info!(role = shown.kind(), name = shown.name(), address = %listener, "listening");
-            }
-            seen.push(shown.clone());
-            let alone = role.is_alone.then(|| alone.clone());
-            let serve = role.serve(listeners, stop.clone(), grace);
-            serving.spawn(async move {
-                if let Some(alone) = alone {
-                    alone.cancelled().await;
-                }
-                serve.await;
-            });
-        }
+        let page = roster.pages.page();
         let metrics = metrics.map(|(listener, tls)| {
             info!(role = "metrics", address = %listener, "listening");
-            tokio::spawn(mainstay_admin::serve_metrics(listener, tls, registry.clone(), stop_admin.clone()))
+            tokio::spawn(mainstay_admin::serve_metrics(listener, tls, page.clone(), stop_admin.clone()))
         });
         let admin = admin.map(|AdminPart { listener, tls, token }| {
             info!(role = "admin", address = %listener, "listening");
             let admin = Admin {
-                roles: seen,
-                registry: registry.clone(),
+                roles: roster.shown.clone(),
+                page,
                 token,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lifecycle: lifecycle.clone(),
@@ -148,20 +123,14 @@ impl Process {
         });
         lifecycle.serving();
         let admin = metrics.into_iter().chain(admin).collect();
-        Self { roles: serving, admin, grace, stop, stop_admin, lifecycle, registry }
-    }
-
-    /// All metrics.
-    pub(crate) fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+        Self { roster, failed, admin, grace, stop_admin, lifecycle }
     }
 
     /// Waits for a role to end by itself, and says why it did. A role serves until it is told to stop; anything else is a
     /// defect of ours.
     pub(crate) async fn role_ended(&mut self) -> String {
-        match self.roles.join_next().await {
-            Some(Err(why)) => why.to_string(),
-            Some(Ok(())) => "it returned".to_owned(),
+        match self.failed.recv().await {
+            Some(why) => why,
             None => std::future::pending().await,
         }
     }
@@ -169,14 +138,13 @@ impl Process {
     /// Stops accepting.
     pub(crate) fn stop(&self) {
         self.lifecycle.stopping();
-        self.stop.cancel();
+        self.roster.stop();
     }
 
     /// Stops accepting and answers what is in flight; the admin listener goes last.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
         self.stop();
-        let ended = async { while self.roles.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.grace + LAST_MOMENT, ended).await.is_err() {
+        if tokio::time::timeout(self.grace + LAST_MOMENT, self.roster.ended()).await.is_err() {
             warn!("a role did not end in time and was cut off");
         }
         // Last, so that health can be seen while calls end.

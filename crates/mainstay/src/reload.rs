@@ -1,10 +1,12 @@
 //! Settings read anew while the process runs: on SIGHUP, and on `POST /api/v1/reload` of the admin listener.
 //!
 //! They are read as at the start, by the same flags and variables, and checked whole. Only then is it looked at what differs from what was
-//! read last: every key that differs has to be one that a reload can change ([`mainstay_settings::Key::live`]), and every role has to be
-//! ready for its new settings. One thing that is wrong, and nothing changes at all. Else all roles change, one after the other without a
-//! pause, and none of these steps can fail.
+//! read last ([`compare`]), and all that could fail is done ([`change`]): every key of no role that differs has to be one that a reload can change
+//! ([`mainstay_settings::Key::live`]), every role that stays has to be ready for its new settings, and every role that comes, or takes the place of
+//! one, has to be built, its listeners bound. One thing that is wrong, and nothing changes at all. Else all roles change, one after the other
+//! without a pause, and none of these steps can fail.
 
+mod change;
 mod command;
 mod compare;
 mod metrics;
@@ -14,16 +16,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ArgMatches;
 use mainstay_admin::{BoxFuture, Changed, Outcome, Reload, Reloaded};
-use mainstay_node::Prepared;
 use mainstay_settings::{Problem, Settings};
 use mainstay_wire::client::Attestation;
-use serde_json::Value;
 use tracing::{error, info, warn};
 
 use crate::plan::{Environment, Plan, PlannedRole};
-use crate::roles::{Configured, Prepare, RoleKind};
+use crate::roles::{Means, RoleKind};
+use crate::roster::{Roster, Serving};
 use crate::supervisor;
-use compare::{Compared, Part};
 
 pub(crate) use command::{command, subcommand};
 pub(crate) use metrics::Metrics;
@@ -37,12 +37,30 @@ pub(crate) struct Source {
     pub(crate) environment: Environment,
 }
 
-/// A role that runs, and what its settings were when they were last read.
-pub(crate) struct Running {
+/// What a role was read as.
+pub(crate) struct Known {
     pub(crate) kind: &'static RoleKind,
     pub(crate) name: String,
     pub(crate) settings: Settings,
-    pub(crate) prepare: Prepare,
+}
+
+/// A role that runs, and what its settings were when they were last read.
+pub(crate) struct Running {
+    known: Known,
+    serving: Serving,
+}
+
+impl Running {
+    pub(crate) fn new(known: Known, serving: Serving) -> Self {
+        Self { known, serving }
+    }
+}
+
+/// What was read last, and serves.
+pub(crate) struct Read {
+    /// The settings that belong to no role.
+    pub(crate) shared: Vec<Settings>,
+    pub(crate) roles: Vec<Running>,
 }
 
 /// Reads the settings anew, one time after the other.
@@ -53,49 +71,38 @@ struct Inner {
     source: Source,
     /// Who judges nodes, since the start: `[attest]` needs a restart.
     attest: Option<Attestation>,
+    means: Means,
     metrics: Metrics,
+    roster: Arc<Roster>,
     running: tokio::sync::Mutex<State>,
     last: Mutex<Option<Arc<Reloaded>>>,
 }
 
-/// What was read last.
 struct State {
-    shared: Vec<Settings>,
-    roles: Vec<Running>,
+    read: Read,
     number: u64,
 }
 
 /// What is read now, with nothing wrong in it.
 struct Fresh {
     shared: Vec<Settings>,
-    roles: Vec<FreshRole>,
-}
-
-struct FreshRole {
-    kind: &'static RoleKind,
-    settings: Settings,
-    config: Box<dyn Configured>,
-}
-
-/// A reload that was checked.
-struct Checked {
-    shared: Vec<Settings>,
-    /// The new settings of each role that runs, by its place.
-    settings: Vec<(usize, Settings)>,
-    prepared: Vec<Prepared>,
+    roles: Vec<PlannedRole>,
 }
 
 impl Reloader {
-    /// For roles that run by settings that were read from `source`; `shared` are those that belong to no role.
+    /// For roles that run by settings that were `read` from `source`; from now on those are what `roster` shows. `means` is what they were built
+    /// with.
     pub(crate) fn new(
         source: Source,
         attest: Option<Attestation>,
+        means: Means,
         metrics: Metrics,
-        shared: Vec<Settings>,
-        roles: Vec<Running>,
+        roster: Arc<Roster>,
+        read: Read,
     ) -> Self {
-        let running = tokio::sync::Mutex::new(State { shared, roles, number: 0 });
-        Self(Arc::new(Inner { source, attest, metrics, running, last: Mutex::default() }))
+        roster.show(read.roles.iter().map(|role| &role.serving));
+        let running = tokio::sync::Mutex::new(State { read, number: 0 });
+        Self(Arc::new(Inner { source, attest, means, metrics, roster, running, last: Mutex::default() }))
     }
 }
 
@@ -111,10 +118,10 @@ impl Inner {
         let read = read.unwrap_or_else(|_| Err(vec!["failed: this is a defect of mainstay's".to_owned()]));
         let (outcome, changes, problems) = match read {
             Err(problems) => (Outcome::Wrong, Vec::new(), problems),
-            Ok(fresh) => match self.check(&running, fresh) {
+            Ok(fresh) => match self.check(&running.read, fresh).await {
                 (changes, Err(problems)) => (Outcome::NotNow, changes, problems),
                 (changes, Ok(checked)) => {
-                    carry_out(&mut running, checked);
+                    checked.carry_out(&self.roster, &mut running.read);
                     (Outcome::Applied, changes, Vec::new())
                 }
             },
@@ -127,51 +134,6 @@ impl Inner {
         tell(&reloaded);
         supervisor::reloaded(&reloaded.summary());
         reloaded
-    }
-
-    /// What differs, and either why it can't hold now or what carries it out.
-    fn check(&self, running: &State, fresh: Fresh) -> (Vec<Changed>, Result<Checked, Vec<String>>) {
-        let before: Vec<Part<'_>> = running
-            .roles
-            .iter()
-            .map(|role| Part { kind: role.kind.section.name, name: &role.name, settings: &role.settings })
-            .collect();
-        let now: Vec<Part<'_>> = fresh
-            .roles
-            .iter()
-            .map(|role| Part {
-                kind: role.kind.section.name,
-                name: role.config.name(),
-                settings: &role.settings,
-            })
-            .collect();
-        let compared = compare::compare(&running.shared, &fresh.shared, &before, &now);
-        let Compared { mut changes, mut problems, of } = compared;
-        if !problems.is_empty() {
-            return (changes, Err(problems));
-        }
-        let (mut settings, mut prepared) = (Vec::new(), Vec::new());
-        for (mut role, at) in fresh.roles.into_iter().zip(of) {
-            let Some(runs) = running.roles.get(at) else { continue };
-            if let Some(attest) = &self.attest {
-                role.config.attest_by(attest.clone());
-            }
-            match (runs.prepare)(role.config) {
-                Ok(one) => {
-                    changes.extend(one.notes().iter().map(|note| noted(runs, note)));
-                    prepared.push(one);
-                }
-                Err(why) => {
-                    let title = format!("[{}] {}", role.kind.section.name, runs.name);
-                    problems.extend(why.into_iter().map(|why| format!("{title}: {why}")));
-                }
-            }
-            settings.push((at, role.settings));
-        }
-        if !problems.is_empty() {
-            return (changes, Err(problems));
-        }
-        (changes, Ok(Checked { shared: fresh.shared, settings, prepared }))
     }
 }
 
@@ -188,44 +150,18 @@ impl Reload for Reloader {
 
 /// Reads as at the start. Fails with everything that is wrong, a line each.
 fn read(source: &Source) -> Result<Fresh, Vec<String>> {
-    let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let plan = Plan::make(source.role, &source.matches, &source.environment).map_err(told)?;
+    let plan = Plan::make(source.role, &source.matches, &source.environment).map_err(lines)?;
     for warning in &plan.warnings {
         warn!("{warning}");
     }
     if !plan.problems.is_empty() {
-        return Err(told(plan.problems));
+        return Err(lines(plan.problems));
     }
-    let role = |role: PlannedRole| {
-        Some(FreshRole { kind: role.kind, settings: role.settings, config: role.config? })
-    };
-    let roles = plan.roles.into_iter().filter_map(role).collect();
-    Ok(Fresh { shared: vec![plan.top, plan.log, plan.admin, plan.attestation], roles })
+    Ok(Fresh { shared: vec![plan.top, plan.log, plan.admin, plan.attestation], roles: plan.roles })
 }
 
-fn carry_out(state: &mut State, checked: Checked) {
-    for prepared in checked.prepared {
-        prepared.apply();
-    }
-    state.shared = checked.shared;
-    for (at, settings) in checked.settings {
-        if let Some(role) = state.roles.get_mut(at) {
-            role.settings = settings;
-        }
-    }
-}
-
-/// Something that no key says.
-fn noted(role: &Running, note: &str) -> Changed {
-    Changed {
-        role: role.kind.section.name.to_owned(),
-        name: role.name.clone(),
-        key: String::new(),
-        origin: String::new(),
-        was: Value::Null,
-        now: Value::Null,
-        text: note.to_owned(),
-    }
+fn lines(problems: Vec<Problem>) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 fn tell(reloaded: &Reloaded) {

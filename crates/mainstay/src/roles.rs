@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use mainstay_admin::{BoxFuture, Role, Token};
 use mainstay_execution::config::NodeConfig;
+use mainstay_execution::forwards::Forwards;
 use mainstay_node::Prepared;
 use mainstay_otel::Tracer;
 use mainstay_settings::{Listen, Problem, Section, Settings};
@@ -51,7 +52,7 @@ pub(crate) fn kind(name: &str) -> Option<&'static RoleKind> {
 }
 
 /// A role whose configuration holds.
-pub(crate) trait Configured: Send {
+pub(crate) trait Configured: Send + Sync {
     /// What tells it from others of its kind.
     fn name(&self) -> &str;
     /// Where it listens; one place at least.
@@ -80,8 +81,8 @@ pub(crate) trait Configured: Send {
     fn attest_by(&mut self, attest: Attestation);
     /// As what it is, for the role of its kind that runs, see [`Built::reloads`].
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
-    /// Builds it, inside the runtime; nothing is served yet. `token` is the admin listener's. Fails with what to tell the user.
-    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String>;
+    /// Builds it, inside the runtime; nothing is served yet. Fails with what to tell the user.
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String>;
 }
 
 /// A store of a role, to be asked something that changes nothing.
@@ -92,26 +93,27 @@ pub(crate) struct Kept {
     pub(crate) ask: BoxFuture<'static, Result<(), String>>,
 }
 
-/// The process's metrics: the registry, and what each kind of role has registered in it, once for all its instances.
-#[derive(Default)]
-pub(crate) struct Metrics {
-    pub(crate) registry: Registry,
+/// What the process has for all its roles.
+#[derive(Clone)]
+pub(crate) struct Means {
     /// What makes spans, if they are asked for.
     pub(crate) tracer: Tracer,
-    /// One of each type.
-    registered: Vec<Box<dyn Any>>,
+    /// The metrics of `sync` that have no label for the role.
+    pub(crate) forwards: Forwards,
+    /// The admin listener's.
+    pub(crate) token: Option<Token>,
+}
+
+/// A role's metrics, in a registry of its own that goes when the role does.
+pub(crate) struct Metrics {
+    pub(crate) registry: Registry,
+    pub(crate) means: Means,
 }
 
 impl Metrics {
-    /// The metrics of a kind of role; `register` makes them the first time.
-    pub(crate) fn of<M: Any + Clone>(&mut self, register: fn(&mut Registry) -> M) -> M {
-        let known = self.registered.iter().find_map(|one| one.downcast_ref::<M>());
-        if let Some(known) = known {
-            return known.clone();
-        }
-        let new = register(&mut self.registry);
-        self.registered.push(Box::new(new.clone()));
-        new
+    /// None yet.
+    pub(crate) fn new(means: Means) -> Self {
+        Self { registry: Registry::default(), means }
     }
 }
 
@@ -235,29 +237,4 @@ fn targets(execution: &mainstay_execution::Config, unsigned: Asked) -> Vec<Targe
         asked: node.secret.clone().map_or_else(|| unsigned.clone(), Asked::Engine),
     };
     execution.nodes.iter().map(target).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use prometheus_client::encoding::text::encode;
-    use prometheus_client::metrics::counter::Counter;
-
-    use super::*;
-
-    #[test]
-    fn several_of_a_kind_share_their_metrics() {
-        fn register(registry: &mut Registry) -> Counter {
-            let counter = Counter::default();
-            registry.register("calls", "Calls", counter.clone());
-            counter
-        }
-        let mut metrics = Metrics::default();
-        metrics.of(register).inc();
-        metrics.of(register).inc();
-        let mut page = String::new();
-        encode(&mut page, &metrics.registry).unwrap();
-        assert_eq!(page.matches("calls_total").count(), 1, "{page}");
-        assert!(page.contains("calls_total 2\n"), "{page}");
-    }
 }

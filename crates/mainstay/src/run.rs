@@ -1,35 +1,32 @@
 //! A process from its plan to its end: bind everything, serve, stop in good order.
 
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ArgMatches;
-use mainstay_admin::{Reload, Role, Token};
-use mainstay_node::Level;
+use mainstay_admin::{Reload, Role};
+use mainstay_execution::forwards::Forwards;
 use mainstay_otel::Telemetry;
 use mainstay_settings::{Origin, Problem};
-use mainstay_wire::socket::Listener;
-use tokio::net::TcpListener;
+use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::WRONG_CONFIG;
+use crate::bound::{BoundRole, bind};
 use crate::certificates::Certificates;
 use crate::dropin::mock_node;
 use crate::handover::{self, Offer, Predecessor};
-use crate::listeners::Inherited;
+use crate::listeners::{Inherited, Open};
 use crate::logging;
-use crate::plan::{Environment, Plan, PlannedRole};
-use crate::process::{AdminPart, Hangup, Process, Ready, Signals};
-use crate::reload::{self, Reloader, Running};
-use crate::roles::{Metrics, RoleKind};
+use crate::plan::{Environment, Plan};
+use crate::process::{AdminPart, Hangup, Process, Signals};
+use crate::reload::{self, Known, Reloader, Running};
+use crate::roles::{Means, RoleKind};
+use crate::roster::{self, Ready, Roster};
 use crate::supervisor;
-
-/// How long a process that takes over waits for its nodes before it serves all the same.
-const GETS_FIT: Duration = Duration::from_secs(10);
+use crate::vitals;
 
 /// `mainstay run` (`role` is `None`), or one role from its flags.
 pub(crate) fn command(
@@ -98,75 +95,6 @@ pub(crate) fn refuse(problems: &[Problem]) -> ExitCode {
     ExitCode::from(WRONG_CONFIG)
 }
 
-/// Everything that is bound, before anything of it serves.
-struct Bound {
-    roles: Vec<(PlannedRole, Vec<Listener>)>,
-    admin: Option<Listener>,
-    metrics: Option<Listener>,
-    mock_node: Option<TcpListener>,
-}
-
-impl Bound {
-    /// Further handles on all listeners.
-    fn handles(&self) -> std::io::Result<Vec<OwnedFd>> {
-        let of_roles = self.roles.iter().flat_map(|(_, listeners)| listeners);
-        let others = [&self.admin, &self.metrics].into_iter().flatten();
-        let mock_node = self.mock_node.iter().map(rustix::io::dup);
-        let all = of_roles.chain(others).map(rustix::io::dup).chain(mock_node);
-        all.map(|handle| Ok(handle?)).collect()
-    }
-}
-
-/// `inherited` are used first.
-async fn bind(plan: &mut Plan, inherited: &mut Inherited) -> Result<Bound, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut roles = Vec::new();
-    for role in std::mem::take(&mut plan.roles) {
-        let Some(config) = &role.config else { continue };
-        let mut listeners = Vec::new();
-        for (nth, listen) in config.listens().into_iter().enumerate() {
-            match inherited.bind(&listen).await {
-                Ok(listener) => listeners.push(listener),
-                Err(what) => problems.push(config.listen_problem(&role.settings, nth, what)),
-            }
-        }
-        roles.push((role, listeners));
-    }
-    let mut admin = None;
-    if let Some(listen) = plan.admin_config.as_ref().and_then(|config| config.listen.as_ref()) {
-        match inherited.bind(listen).await {
-            Ok(listener) => admin = Some(listener),
-            // Several of that program ran on one machine without a thought of such a port.
-            Err(why) if plan.can_do_without_admin() => {
-                warn!("{why}, going on without the admin listener (choose with --admin-listen)");
-            }
-            Err(why) => {
-                let what = format!("{why}, or turn it off with --admin-listen off");
-                problems.push(plan.admin.problem("listen", what));
-            }
-        }
-    }
-    let mut metrics = None;
-    if let Some(listen) = plan.admin_config.as_ref().and_then(|config| config.metrics_listen.as_ref()) {
-        match inherited.bind(listen).await {
-            Ok(listener) => metrics = Some(listener),
-            Err(what) => problems.push(plan.admin.problem("metrics_listen", what)),
-        }
-    }
-    let mut mock_node = None;
-    if plan.mock_node {
-        match inherited.bind_tcp(mock_node::ADDRESS).await {
-            Ok(listener) => mock_node = Some(listener),
-            Err(what) => problems.push(Problem {
-                origin: Origin::Flag("--mock-node".to_owned()),
-                key: String::new(),
-                what,
-            }),
-        }
-    }
-    if problems.is_empty() { Ok(Bound { roles, admin, metrics, mock_node }) } else { Err(problems) }
-}
-
 /// What is open already: by systemd, and of the process that this one takes over from, if there is one.
 fn inherit(plan: &Plan) -> Result<(Inherited, Option<Predecessor>), Problem> {
     let by_systemd =
@@ -179,27 +107,6 @@ fn inherit(plan: &Plan) -> Result<(Inherited, Option<Predecessor>), Problem> {
     };
     inherited.add(listeners.into_iter()).map_err(by_handover)?;
     Ok((inherited, Some(predecessor)))
-}
-
-/// Waits until every role can serve its clients, but not for ever: its nodes may be down for both processes.
-async fn fit(roles: &[Arc<dyn Role>]) {
-    let is_down = |role: &&Arc<dyn Role>| role.health().0 == Level::Down;
-    let all_fit = async {
-        while roles.iter().any(|role| is_down(&role)) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(GETS_FIT, all_fit).await.is_err() {
-        for role in roles.iter().filter(is_down) {
-            let (_, reasons) = role.health();
-            warn!(
-                role = role.kind(),
-                name = role.name(),
-                why = reasons.join("; "),
-                "taking over all the same"
-            );
-        }
-    }
 }
 
 async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
@@ -219,7 +126,7 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
         Ok(inherited) => inherited,
         Err(problem) => return refuse(&[problem]),
     };
-    let certificates = Certificates::of(&plan);
+    let certificates = Certificates::of(plan.admin_config.as_ref());
     let bound = match bind(&mut plan, &mut inherited).await {
         Ok(bound) => bound,
         Err(problems) => return refuse(&problems),
@@ -227,51 +134,48 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     for address in inherited.left() {
         warn!(address, "a listener that was passed on is nobody's by the configuration, closing it");
     }
-    let files = inherited.into_files();
+    drop(inherited);
     let handover = plan.handover().map(ToOwned::to_owned);
-    let handles = match handover.as_ref().map(|_| bound.handles()).transpose() {
-        Ok(handles) => handles.unwrap_or_default(),
-        Err(why) => return failed(format!("cannot keep listeners for a handover: {why}")),
-    };
+    let open = Open::default();
+    open.add(0, bound.held);
     // Serves before anything connects to it, and until the last call has ended.
     let stop_mock = CancellationToken::new();
     let _mock_ends = stop_mock.clone().drop_guard();
     if let Some(listener) = bound.mock_node {
         tokio::spawn(mock_node::serve(listener, stop_mock));
     }
-    let mut metrics = Metrics::default();
-    let of_reloads = reload::Metrics::register(&mut metrics.registry);
+    let mut registry = Registry::default();
+    let of_reloads = reload::Metrics::register(&mut registry);
     let attest = plan.attest();
     if let Some(keeper) = plan.keeper.take() {
-        keeper.register(&mut metrics.registry);
+        keeper.register(&mut registry);
         tokio::spawn(keeper.run());
     }
-    certificates.register(&mut metrics.registry);
-    tokio::spawn(certificates.keep());
-    let mut otel =
-        match plan.otel.take().map(|asked| Telemetry::start(asked, &mut metrics.registry)).transpose() {
-            Ok(otel) => otel,
-            Err(why) => return failed(why),
-        };
-    metrics.tracer = otel.as_ref().map(Telemetry::tracer).unwrap_or_default();
+    certificates.register(&mut registry);
+    tokio::spawn(certificates.clone().keep());
+    let mut otel = match plan.otel.take().map(|asked| Telemetry::start(asked, &mut registry)).transpose() {
+        Ok(otel) => otel,
+        Err(why) => return failed(why),
+    };
     let (token, tls) = plan.admin_config.take().map(|config| (config.token, config.tls)).unwrap_or_default();
-    let (roles, running) = match build(bound.roles, &mut metrics, token.as_ref()) {
-        Ok(built) => built,
+    let tracer = otel.as_ref().map(Telemetry::tracer).unwrap_or_default();
+    let means = Means { tracer, forwards: Forwards::new(&mut registry), token: token.clone() };
+    vitals::register(&mut registry);
+    let ready = match build(bound.roles, &means) {
+        Ok(ready) => ready,
         Err(problems) => return refuse(&problems),
     };
-    let shown: Vec<Arc<dyn Role>> = roles.iter().map(|(role, _)| role.shown.clone()).collect();
     if predecessor.is_some() {
-        // Nobody comes to those that serve alone before the other has ended.
-        let beside = roles.iter().filter(|(role, _)| !role.is_alone);
-        fit(&beside.map(|(role, _)| role.shown.clone()).collect::<Vec<_>>()).await;
+        for (role, why) in roster::fit(ready.iter().filter_map(|(_, ready)| ready.beside()).collect()).await {
+            warn!(role = role.kind(), name = role.name(), why, "taking over all the same");
+        }
     }
+    let shown: Vec<Arc<dyn Role>> = ready.iter().map(|(_, ready)| ready.shown().clone()).collect();
     let taken_over = predecessor.is_some();
     let alone = CancellationToken::new();
     if let Some(predecessor) = predecessor {
         let (memories, leaving) = predecessor.release().await;
-        files.take();
         handover::remember(&shown, &memories);
-        let shown = shown.clone();
         let alone = alone.clone().drop_guard();
         tokio::spawn(async move {
             handover::remember(&shown, &leaving.end().await);
@@ -280,18 +184,22 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     } else {
         alone.cancel();
     }
+    let grace = plan.shutdown_grace();
+    let (roster, ended) = Roster::new(registry, certificates, open.clone(), grace, alone);
+    let running = ready.into_iter().map(|(known, ready)| Running::new(known, roster.start(ready))).collect();
+    if taken_over {
+        open.take_files();
+    }
+    let shared = vec![plan.top, plan.log, plan.admin, plan.attestation];
+    let read = reload::Read { shared, roles: running };
+    let reload: Arc<dyn Reload> =
+        Arc::new(Reloader::new(source, attest, means, of_reloads, roster.clone(), read));
     let admin = bound.admin.map(|listener| AdminPart { listener, tls: tls.clone(), token });
     let page = bound.metrics.map(|listener| (listener, tls));
-    let grace = plan.shutdown_grace();
-    let reloader = {
-        let shared = vec![plan.top, plan.log, plan.admin, plan.attestation];
-        Reloader::new(source, attest, of_reloads, shared, running)
-    };
-    let reload: Arc<dyn Reload> = Arc::new(reloader);
-    let registry = metrics.registry;
-    let mut process = Process::start(roles, admin, page, registry, grace, &alone, Some(reload.clone()));
+    let mut process = Process::start((roster.clone(), ended), admin, page, grace, Some(reload.clone()));
     if let Some(otel) = &mut otel {
-        otel.push(process.registry());
+        let pages = roster.pages.clone();
+        otel.push(Arc::new(move || pages.text().unwrap_or_default()));
     }
     supervisor::ready(taken_over);
     let stop_reloads = CancellationToken::new();
@@ -301,7 +209,9 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
             reload.reload("SIGHUP".to_owned()).await;
         }
     });
-    let offer = match handover.as_deref().map(|path| Offer::make(path, handles)).transpose() {
+    let offered = open.clone();
+    let offer = handover.as_deref().map(|path| Offer::make(path, move || offered.handles()));
+    let offer = match offer.transpose() {
         Ok(offer) => offer,
         Err(why) => {
             // What serves goes on serving.
@@ -322,7 +232,7 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
         name = signals.next() => info!(signal = name, ?grace, "stopping"),
         taken = taken => {
             info!(?grace, "another process takes over, stopping");
-            files.give();
+            open.give_files();
             heir = Some(taken);
         }
         why = process.role_ended() => {
@@ -330,7 +240,6 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
             status = ExitCode::FAILURE;
         }
     }
-    // With it go the further handles, which would keep ports open that nobody serves.
     if let Some(offer) = offer.filter(|_| heir.is_none()) {
         offer.withdraw();
     }
@@ -340,11 +249,11 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     signals.exit_at_next();
     process.stop();
     if let Some(heir) = &mut heir {
-        heir.tell(&shown).await;
+        heir.tell(&roster.shown.now()).await;
     }
     process.end().await;
     if let Some(heir) = &mut heir {
-        heir.tell(&shown).await;
+        heir.tell(&roster.shown.now()).await;
     }
     if let Some(otel) = otel {
         otel.end().await;
@@ -353,27 +262,24 @@ async fn serve(mut plan: Plan, source: reload::Source) -> ExitCode {
     status
 }
 
+/// What a role was read as, and the role.
+type Built = (Known, Ready);
+
 /// Builds every role, or says of which ones it cannot.
-fn build(
-    roles: Vec<(PlannedRole, Vec<Listener>)>,
-    metrics: &mut Metrics,
-    token: Option<&Token>,
-) -> Result<(Vec<Ready>, Vec<Running>), Vec<Problem>> {
+fn build(roles: Vec<BoundRole>, means: &Means) -> Result<Vec<Built>, Vec<Problem>> {
     let mut built = Vec::new();
-    let mut running = Vec::new();
     let mut problems = Vec::new();
     for (role, listeners) in roles {
         let Some(config) = role.config else { continue };
-        let name = config.name().to_owned();
-        let key = format!("[{}] {name}", role.kind.section.name);
-        match config.build(metrics, token) {
-            Ok(one) => {
-                let (kind, settings, prepare) = (role.kind, role.settings, one.prepare.clone());
-                running.push(Running { kind, name, settings, prepare });
-                built.push((one, listeners));
+        let known = Known { kind: role.kind, name: config.name().to_owned(), settings: role.settings };
+        let kind = known.kind.section.name;
+        match Ready::build(kind, config, means, listeners) {
+            Ok(ready) => built.push((known, ready)),
+            Err(what) => {
+                let key = format!("[{kind}] {}", known.name);
+                problems.push(Problem { origin: Origin::Default, key, what });
             }
-            Err(what) => problems.push(Problem { origin: Origin::Default, key, what }),
         }
     }
-    if problems.is_empty() { Ok((built, running)) } else { Err(problems) }
+    if problems.is_empty() { Ok(built) } else { Err(problems) }
 }

@@ -1,82 +1,22 @@
 //! Settings read anew while clients are served: what differs holds, nobody notices, and what is wrong changes nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "reload/bed.rs"]
+mod bed;
 mod lab;
 #[path = "reload/load.rs"]
 mod load;
 mod support;
 
+use bed::{Bed, CALL, COMMON, beacon, engine, rpc, sync, token};
 use lab::Lab;
 use load::Load;
-use mainstay_sim::{BeaconHandle, BeaconServer, BeaconState, Family};
+use mainstay_sim::{BeaconServer, BeaconState, Family};
 use mainstay_wire::jwt::{Claims, Secret, sign};
 use rustix::process::Signal;
 use serde_json::Value;
+use support::Place;
 use support::http::{Node, ask, eventually};
-use support::{Place, Running};
-
-const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_callBundle","params":[]}"#;
-const COMMON: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"logfmt\"\n";
-
-/// The binary with this file, read anew on demand.
-struct Bed {
-    place: Place,
-    running: Running,
-    admin: String,
-}
-
-impl Bed {
-    fn start(place: Place, roles: &str) -> (Self, String) {
-        place.file("mainstay.toml", &format!("{COMMON}{roles}"));
-        let mut running = place.start(&["run"], &[]);
-        let kind = roles.trim_start_matches('[').split(']').next().unwrap().to_owned();
-        let address = running.address(&kind);
-        let admin = running.address("admin");
-        (Self { place, running, admin }, address)
-    }
-
-    fn write(&self, roles: &str) {
-        self.place.file("mainstay.toml", &format!("{COMMON}{roles}"));
-    }
-
-    /// By the signal, until it is told that it was done.
-    fn reload(&mut self, roles: &str) -> String {
-        self.write(roles);
-        self.running.signal(Signal::HUP);
-        self.running.line(&["msg=reloaded", "by=SIGHUP"])
-    }
-
-    /// The same, and it is refused; the lines of the log that say so.
-    fn refused(&mut self, roles: &str) -> Vec<String> {
-        self.write(roles);
-        let from = self.running.seen.len();
-        self.running.signal(Signal::HUP);
-        self.running.line(&["reload refused, nothing has changed", "by=SIGHUP"]);
-        self.running.seen[from..].to_vec()
-    }
-
-    fn post(&self) -> (u16, Value) {
-        let reply = ask(&self.admin, "POST", "/api/v1/reload", "");
-        (reply.status, serde_json::from_str(&reply.body).unwrap())
-    }
-
-    fn get(&self, path: &str) -> Value {
-        serde_json::from_str(&ask(&self.admin, "GET", path, "").body).unwrap()
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let page = ask(&self.admin, "GET", "/metrics", "").fine();
-        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap();
-        line.parse().unwrap()
-    }
-}
-
-fn rpc(nodes: &[&Node], more: &str) -> String {
-    let nodes: Vec<&str> = nodes.iter().map(|node| node.url.as_str()).collect();
-    format!(
-        "[rpc]\nlisten = \"127.0.0.1:0\"\nhealth = \"net_version\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
-    )
-}
 
 #[test]
 fn rpc_nodes_and_limits_change_under_load() {
@@ -139,19 +79,6 @@ fn what_the_api_did_to_nodes_that_the_file_leaves_alone_stays() {
     bed.reload(&rpc(&[two, four], ""));
     assert_eq!(names(&bed), sorted(&[three, four]));
     assert_eq!(ask(&address, "POST", "/", CALL).status, 200);
-}
-
-fn engine(lab: &Lab, els: &[usize], more: &str) -> String {
-    let nodes: Vec<String> =
-        els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
-    format!(
-        "[engine]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
-    )
-}
-
-fn token() -> String {
-    let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
-    format!("authorization: Bearer {}\r\n", sign(&secret, &Claims::at(lab::wall())))
 }
 
 #[test]
@@ -246,34 +173,33 @@ fn what_needs_a_restart_is_refused_whole_and_secrets_are_not_shown() {
         &rpc(&[&one], "redis_prefix = \"a:\"\n[[rpc.rule]]\nkeys = [\"geheim-eins\"]\nlane = \"high\"\n"),
     );
     let secret = two.url.replace("http://", "http://user:geheim-zwei@");
-    let changed = rpc(&[&one], "")
-        .replace("127.0.0.1:0", "127.0.0.1:1")
-        .replace("nodes = [", &format!("redis_prefix = \"b:\"\nnodes = [\"{secret}\", "));
+    let changed =
+        rpc(&[&one], "").replace("nodes = [", &format!("redis_prefix = \"b:\"\nnodes = [\"{secret}\", "));
     let changed = format!(
-        "{changed}\n[[rpc.rule]]\nkeys = [\"geheim-drei\"]\nlane = \"low\"\n[beacon]\nbeacon_node = \"http://127.0.0.1:1\"\n"
+        "{changed}\n[[rpc.rule]]\nkeys = [\"geheim-drei\"]\nlane = \"low\"\n[beacon]\nlisten = \"127.0.0.1:0\"\nbeacon_node = \"http://127.0.0.1:1\"\n"
     );
-    let log = bed.refused(&changed).join("\n");
+    let whole = format!(
+        "shutdown_grace = \"1s\"\n{}{changed}",
+        COMMON.replace("[log]", "metrics_listen = \"127.0.0.1:0\"\n[log]")
+    );
+    let log = bed.refused_whole(&whole).join("\n");
     for told in [
-        "mainstay.toml:6: [rpc] listen: needs a restart (was 127.0.0.1:0, would be 127.0.0.1:1)",
-        "mainstay.toml:9: [rpc] redis_prefix: needs a restart (was a:, would be b:)",
-        "[beacon] beacon: one role more, which needs a restart",
+        "mainstay.toml:1: shutdown_grace: needs a restart (was 10s, would be 1s)",
+        "mainstay.toml:4: [admin] metrics_listen: needs a restart (was off, would be 127.0.0.1:0)",
     ] {
         assert!(log.contains(told), "{told}: {log}");
     }
+    assert!(!log.contains("msg=listening"), "{log}");
     assert_eq!(two.asked(), 0);
     let (status, answer) = bed.post();
     assert_eq!(status, 409);
     let status = bed.get("/api/v1/status").to_string();
     assert!(status.contains("another value (<set>)") && status.contains("://<set>@"), "{status}");
+    assert_eq!(bed.get("/api/v1/roles")["roles"].as_array().unwrap().len(), 1);
     for shown in [&log, &answer.to_string(), &status, &bed.get("/api/v1/changes").to_string()] {
         assert!(!shown.contains("geheim"), "{shown}");
     }
     assert_eq!(ask(&address, "POST", "/", CALL).status, 200);
-
-    // A role less, and one under another name.
-    let renamed = rpc(&[&one, &two], "name = \"other\"\nredis_prefix = \"a:\"\n");
-    let log = bed.refused(&renamed).join("\n");
-    assert!(log.contains("[rpc] name: needs a restart (was rpc, would be other)"), "{log}");
 }
 
 #[test]
@@ -313,14 +239,6 @@ fn whoever_may_not_change_anything_may_not_reload() {
     assert_eq!(bed.get("/api/v1/status")["reload"], Value::Null);
 }
 
-fn sync(lab: &Lab, els: &[usize], more: &str) -> String {
-    let nodes: Vec<String> =
-        els.iter().map(|el| format!("{}#name=el{}", lab.els[*el].url(), el + 1)).collect();
-    format!(
-        "[sync]\nlisten = \"127.0.0.1:0\"\njwt_secret = \"jwt.hex\"\nprobe_interval = \"100ms\"\nnodes = {nodes:?}\n{more}"
-    )
-}
-
 #[test]
 fn sync_nodes_and_who_leads_change_under_load() {
     let secret = Secret::from_hex(&"11".repeat(32)).unwrap();
@@ -344,15 +262,6 @@ fn sync_nodes_and_who_leads_change_under_load() {
     assert_eq!(state(&bed), "well");
     bed.reload(&sync(&lab, &[2], "leader_timeout = \"300ms\"\nleader_max_lag = 4\n"));
     eventually("the silence is told", || state(&bed) == "silent");
-    let log = bed.refused(&sync(&lab, &[2], "clients = [\"a=127.0.0.1\"]\n")).join("\n");
-    assert!(log.contains("[sync] clients: needs a restart (+ a=127.0.0.1)"), "{log}");
-}
-
-fn beacon(node: &BeaconHandle, more: &str) -> String {
-    format!(
-        "[beacon]\nlisten = \"127.0.0.1:0\"\nbeacon_node = {:?}\ninterval = \"50ms\"\nwarm_up = \"0s\"\nmax_sync_distance = \"off\"\n{more}",
-        node.url()
-    )
 }
 
 #[test]
@@ -409,8 +318,6 @@ fn beacon_checks_limits_and_nodes_change_under_load() {
     assert_eq!(load::raw(&address, &format!("GET {PATH} HTTP/1.1\r\n")).status, 200);
     assert_eq!((one.count(PATH) > 0, two.count(PATH)), (true, 1));
 
-    let log = bed.refused(&beacon(&two, "agent_check = \"127.0.0.1:0\"\n")).join("\n");
-    assert!(log.contains("[beacon] agent_check: needs a restart (+ 127.0.0.1:0)"), "{log}");
     let renamed = beacon(&two, "").replace(&two.url(), &format!("{}#name=other", two.url()));
     let log = bed.refused(&renamed).join("\n");
     assert!(log.contains("a guard's name: needs a restart (was beacon-1, would be other)"), "{log}");

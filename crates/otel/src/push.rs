@@ -1,4 +1,4 @@
-//! The task that tells metrics: the registry's page, read anew every interval, and once more at the end.
+//! The task that tells metrics: the page, read anew every interval, and once more at the end.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,8 +7,6 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +16,9 @@ use crate::page::read;
 use crate::post::Post;
 use crate::telemetry::{Complaint, SCOPE};
 use crate::told::{Told, attribute, tell};
+
+/// Makes the page of metrics, in OpenMetrics' text.
+pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
 
 pub(crate) struct Push {
     pub(crate) post: Post,
@@ -30,8 +31,8 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    /// Tells the registry every interval until `stop`, and then once more, for as long as `flush`.
-    pub(crate) async fn run(self, registry: Arc<Registry>, stop: CancellationToken, flush: Duration) {
+    /// Tells the page every interval until `stop`, and then once more, for as long as `flush`.
+    pub(crate) async fn run(self, page: Page, stop: CancellationToken, flush: Duration) {
         let mut complaint = Complaint::new("metrics");
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         // One that took longer than the interval isn't made up for.
@@ -46,16 +47,16 @@ impl Push {
                 biased;
                 // The last one holds all that this one would have told.
                 () = stop.cancelled() => break,
-                () = self.once(&registry, &mut complaint, Instant::now() + self.export_within) => {}
+                () = self.once(&page, &mut complaint, Instant::now() + self.export_within) => {}
             }
         }
-        self.once(&registry, &mut complaint, Instant::now() + flush).await;
+        self.once(&page, &mut complaint, Instant::now() + flush).await;
     }
 
-    async fn once(&self, registry: &Arc<Registry>, complaint: &mut Complaint, until: Instant) {
-        let (told, resource, registry) = (self.told(), self.resource.clone(), registry.clone());
+    async fn once(&self, page: &Page, complaint: &mut Complaint, until: Instant) {
+        let (told, resource, page) = (self.told(), self.resource.clone(), page.clone());
         // Milliseconds of work where there are many nodes: calls on this thread shan't wait for it.
-        let message = tokio::task::spawn_blocking(move || message(&registry, resource, told)).await;
+        let message = tokio::task::spawn_blocking(move || message(&page(), resource, told)).await;
         let sent = match message {
             Ok(message) => self.post.send(message, until).await,
             Err(_) => Err("the metrics can't be read".to_owned()),
@@ -72,14 +73,11 @@ impl Push {
     }
 }
 
-fn message(registry: &Registry, resource: Vec<(String, String)>, told: Told) -> Vec<u8> {
-    let mut page = String::new();
-    // Writing to a string doesn't fail.
-    let _ = encode(&mut page, registry);
+fn message(page: &str, resource: Vec<(String, String)>, told: Told) -> Vec<u8> {
     let attributes = resource.into_iter().map(|(key, value)| attribute(key, value)).collect();
     let scope = InstrumentationScope { name: SCOPE.to_owned(), ..InstrumentationScope::default() };
     let metrics =
-        ScopeMetrics { scope: Some(scope), metrics: tell(read(&page), told), ..ScopeMetrics::default() };
+        ScopeMetrics { scope: Some(scope), metrics: tell(read(page), told), ..ScopeMetrics::default() };
     let resource = Resource { attributes, ..Resource::default() };
     let all = ResourceMetrics {
         resource: Some(resource),

@@ -1,6 +1,5 @@
 //! What is exported, from the process's start to its end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -15,7 +14,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Sampler, Traces};
 use crate::metrics::Counts;
 use crate::post::Post;
-use crate::push::Push;
+use crate::push::{Page, Push};
 use crate::queue::queue;
 use crate::trace::Tracer;
 
@@ -27,7 +26,7 @@ const FLUSH: Duration = Duration::from_secs(3);
 /// The exporting tasks of a process.
 pub struct Telemetry {
     tracer: Tracer,
-    /// Until the registry is whole.
+    /// Until there is a page.
     push: Option<Box<Push>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -79,10 +78,10 @@ impl Telemetry {
         self.tracer.clone()
     }
 
-    /// Tells this registry from now on, if metrics are asked for. Its counters began to count with [`Telemetry::start`].
-    pub fn push(&mut self, registry: &Arc<Registry>) {
+    /// Tells this page from now on, if metrics are asked for. Its counters began to count with [`Telemetry::start`], or later.
+    pub fn push(&mut self, page: Page) {
         if let Some(push) = self.push.take() {
-            self.tasks.spawn(push.run(registry.clone(), self.stop.clone(), FLUSH));
+            self.tasks.spawn(push.run(page, self.stop.clone(), FLUSH));
         }
     }
 

@@ -243,7 +243,12 @@ async fn metrics_are_the_page_every_interval_and_at_the_end() {
     registry.register("asked", "Requests", counter.clone());
     counter.inc_by(7);
     let registry = Arc::new(registry);
-    telemetry.push(&registry);
+    let told = registry.clone();
+    telemetry.push(Arc::new(move || {
+        let mut page = String::new();
+        encode(&mut page, &told).unwrap();
+        page
+    }));
     let find = |page: &Vec<opentelemetry_proto::tonic::metrics::v1::Metric>| {
         let asked = page.iter().find(|metric| metric.name == "asked_total")?;
         let Some(Data::Sum(sum)) = &asked.data else { return None };

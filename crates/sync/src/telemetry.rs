@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mainstay_execution::forwards::Forwards;
 use mainstay_execution::{method, telemetry};
 use mainstay_otel::Tracer;
 use mainstay_wire::envelope::Call;
@@ -42,7 +43,7 @@ struct SyncLabels {
     sync: String,
 }
 
-/// The metrics of all roles of this kind of a process. Clones share their values.
+/// The metrics of roles of this kind. Clones share their values.
 #[derive(Clone)]
 pub struct Metrics {
     pub(crate) execution: telemetry::Metrics,
@@ -61,10 +62,17 @@ impl Metrics {
         Self { execution: self.execution.traced(tracer), ..self }
     }
 
-    /// Registers the metrics. Once a process: a second registration would show each of them twice.
+    /// Registers the metrics. Once a registry: a second registration would show each of them twice.
     pub fn new(registry: &mut Registry) -> Self {
+        let forwards = Forwards::new(registry);
+        Self::forwarding(registry, forwards)
+    }
+
+    /// The same, with calls to nodes under sync-proxy's names told to `forwards`, which may be registered elsewhere: those names have no
+    /// label that tells roles apart.
+    pub fn forwarding(registry: &mut Registry, forwards: Forwards) -> Self {
         let metrics = Self {
-            execution: telemetry::Metrics::new(registry, SECTION.name).with_forwards(registry),
+            execution: telemetry::Metrics::new(registry, SECTION.name).with_forwards(forwards),
             leader: Family::default(),
             client_slot: Family::default(),
             client_well: Family::default(),

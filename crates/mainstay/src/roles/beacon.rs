@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use mainstay_admin::Token;
 use mainstay_beacon::config::Guarded;
 use mainstay_beacon::{Beacon, Config, Listeners};
 use mainstay_settings::{Listen, Problem, Settings};
@@ -88,9 +87,10 @@ impl Configured for Config {
         self
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String> {
         let agents: Vec<bool> = self.guards.iter().map(|guard| guard.agent_check.is_some()).collect();
-        let traced = metrics.of(mainstay_beacon::Metrics::new).traced(metrics.tracer.clone());
+        let traced =
+            mainstay_beacon::Metrics::new(&mut metrics.registry).traced(metrics.means.tracer.clone());
         let beacon = Beacon::build(*self, &traced)?;
         let handle = beacon.handle();
         let built = Built::with_many(beacon.handle(), move |listeners, stop, grace| {

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use mainstay_admin::Token;
 use mainstay_engine::{Config, Engine};
 use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_wire::Watched;
@@ -62,8 +61,9 @@ impl Configured for Config {
         self
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
-        let traced = metrics.of(mainstay_engine::Metrics::new).traced(metrics.tracer.clone());
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String> {
+        let traced =
+            mainstay_engine::Metrics::new(&mut metrics.registry).traced(metrics.means.tracer.clone());
         let engine = Engine::build(*self, &traced)?;
         let (shown, handle) = (engine.handle(), engine.handle());
         let built = Built::new(shown, |listener, stop, grace| engine.serve(listener, stop, grace));

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::time::Duration;
 
-use mainstay_admin::Token;
 use mainstay_antelope::Id;
 use mainstay_relay::{Config, Relay};
 use mainstay_settings::{Listen, Problem, SOCKET_MODE, Settings};
@@ -82,8 +81,8 @@ impl Configured for Config {
         self
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
-        let relay = Relay::build(*self, &metrics.of(mainstay_relay::Metrics::new))?;
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String> {
+        let relay = Relay::build(*self, &mainstay_relay::Metrics::new(&mut metrics.registry))?;
         // Legs of both would ask claims of their own, if those are in memory.
         let handle = relay.handle();
         let serve = |listeners, stop, grace| relay.serve(listeners, stop, grace);

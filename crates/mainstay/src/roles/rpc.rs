@@ -98,9 +98,9 @@ impl Configured for Config {
         self
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics, token: Option<&Token>) -> Result<Built, String> {
-        let metrics = metrics.of(mainstay_rpc::Metrics::new).traced(metrics.tracer.clone());
-        let rpc = Rpc::build(*self, &metrics, token.cloned().map(verify))?;
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String> {
+        let traced = mainstay_rpc::Metrics::new(&mut metrics.registry).traced(metrics.means.tracer.clone());
+        let rpc = Rpc::build(*self, &traced, metrics.means.token.clone().map(verify))?;
         let (shown, handle) = (rpc.handle(), rpc.handle());
         let built = Built::new(shown, |listener, stop, grace| rpc.serve(listener, stop, grace));
         Ok(built.reloads(move |config: Self| handle.prepare(config)))

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use mainstay_admin::Token;
 use mainstay_settings::{Listen, Problem, Settings};
 use mainstay_sync::{Config, Sync};
 use mainstay_wire::Watched;
@@ -61,8 +60,10 @@ impl Configured for Config {
         self
     }
 
-    fn build(self: Box<Self>, metrics: &mut Metrics, _: Option<&Token>) -> Result<Built, String> {
-        let traced = metrics.of(mainstay_sync::Metrics::new).traced(metrics.tracer.clone());
+    fn build(self: Box<Self>, metrics: &mut Metrics) -> Result<Built, String> {
+        let forwards = metrics.means.forwards.clone();
+        let own = mainstay_sync::Metrics::forwarding(&mut metrics.registry, forwards);
+        let traced = own.traced(metrics.means.tracer.clone());
         let sync = Sync::build(*self, &traced)?;
         let (shown, handle) = (sync.handle(), sync.handle());
         let built = Built::new(shown, |listener, stop, grace| sync.serve(listener, stop, grace));

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -140,7 +140,10 @@ pub struct Running {
 impl Running {
     /// The first line not looked at before that holds all of `parts`.
     #[track_caller]
+    #[allow(clippy::disallowed_methods, reason = "it waits for a process, with a deadline")]
     pub fn line(&mut self, parts: &[&str]) -> String {
+        // For this line: others may come all the time.
+        let until = Instant::now() + SOON;
         loop {
             while let Some(line) = self.seen.get(self.looked_at) {
                 self.looked_at += 1;
@@ -148,7 +151,7 @@ impl Running {
                     return line.clone();
                 }
             }
-            match self.lines.recv_timeout(SOON) {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
                 Err(_) => self.fail(&format!("no line with {parts:?}")),
             }

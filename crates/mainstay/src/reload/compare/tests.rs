@@ -40,13 +40,22 @@ fn roles(text: &str) -> Vec<Settings> {
     resolved
 }
 
-/// The texts of changes, and the problems.
+/// The texts of changes, and the problems, where one role may not take another's place.
 fn told(before: &str, now: &str) -> (Vec<String>, Vec<String>) {
-    let (before, now) = (roles(before), roles(now));
-    let part = |settings| Part { kind: "role", name: Settings::text(settings, "name").unwrap(), settings };
-    let (before, now): (Vec<_>, Vec<_>) = (before.iter().map(part).collect(), now.iter().map(part).collect());
-    let compared = compare(&[], &[], &before, &now);
+    let compared = of(before, now, false);
     (compared.changes.into_iter().map(|change| change.text).collect(), compared.problems)
+}
+
+fn of(before: &str, now: &str, can_be_replaced: bool) -> Compared {
+    let (before, now) = (roles(before), roles(now));
+    let part = |settings| Part {
+        kind: "role",
+        name: Settings::text(settings, "name").unwrap(),
+        settings,
+        can_be_replaced,
+    };
+    let (before, now): (Vec<_>, Vec<_>) = (before.iter().map(part).collect(), now.iter().map(part).collect());
+    compare(&[], &[], &before, &now)
 }
 
 #[test]
@@ -116,14 +125,14 @@ fn what_differs_and_what_of_it_needs_a_restart() {
         (
             "[[role]]\nname = 'a'",
             "[[role]]\nname = 'a'\n[[role]]\nname = 'b'",
+            &["[role] b: one role more"],
             &[],
-            &["[role] b: one role more, which needs a restart"],
         ),
         (
             "[[role]]\nname = 'a'\n[[role]]\nname = 'b'",
             "[[role]]\nname = 'b'",
+            &["[role] a: one role less, which ends what it has"],
             &[],
-            &["[role] a: one role less, which needs a restart"],
         ),
     ] {
         let (told_changes, told_problems) = told(before, now);
@@ -131,4 +140,56 @@ fn what_differs_and_what_of_it_needs_a_restart() {
         assert_eq!(told_problems, problems, "{before:?} to {now:?}");
         assert!(!format!("{told_changes:?}{told_problems:?}").contains("geheim"));
     }
+}
+
+#[test]
+fn roles_come_and_go_and_take_the_place_of_others() {
+    use Fate::{New, Replaces, Stays};
+    let two = "[[role]]\nname = 'a'\n[[role]]\nname = 'b'";
+    for (before, now, fates, gone, last) in [
+        ("[role]", "[role]", &[Stays(0)][..], &[][..], None),
+        ("[role]", "[role]\nwait = '2s'", &[Stays(0)], &[], Some("[role] wait: 2s (was 1s)")),
+        (
+            "[role]",
+            "[role]\nwait = '2s'\nlisten = 'x'",
+            &[Replaces(0)],
+            &[],
+            Some("[role] role: started anew, the one before ends what it has"),
+        ),
+        (
+            "[role]",
+            "[role]\nname = 'a'",
+            &[Replaces(0)],
+            &[],
+            Some("[role] a: started anew, the one before ends what it has"),
+        ),
+        ("[[role]]\nname = 'a'", two, &[Stays(0), New], &[], Some("[role] b: one role more")),
+        (
+            two,
+            "[[role]]\nname = 'b'",
+            &[Stays(1)],
+            &[0],
+            Some("[role] a: one role less, which ends what it has"),
+        ),
+        // Another one in the place of one of two is that one, renamed.
+        (two, "[[role]]\nname = 'c'\n[[role]]\nname = 'a'", &[Replaces(1), Stays(0)], &[], None),
+        // Of several nobody knows which is which.
+        (two, "[[role]]\nname = 'c'\n[[role]]\nname = 'd'", &[New, New], &[0, 1], None),
+        (two, "", &[], &[0, 1], None),
+    ] {
+        let compared = of(before, now, true);
+        assert_eq!(
+            (compared.fates.as_slice(), compared.gone.as_slice()),
+            (fates, gone),
+            "{before:?} to {now:?}"
+        );
+        assert_eq!(compared.problems, [""; 0]);
+        if let Some(last) = last {
+            assert_eq!(compared.changes.last().unwrap().text, last);
+        }
+    }
+    // What belongs to no role can't be replaced.
+    let (was, is) = (roles("[role]"), roles("[role]\nlisten = 'x'"));
+    let compared = compare(&was, &is, &[], &[]);
+    assert_eq!(compared.problems, ["m.toml:2: [role] listen: needs a restart (was 127.0.0.1:1, would be x)"]);
 }

@@ -9,7 +9,10 @@
 #   tests/tools.sh collector the OpenTelemetry Collector alone
 #   tests/tools.sh ui        Playwright, axe and Chromium alone
 #   tests/tools.sh packaging what reads the book, scripts, containers and packages: mdBook, hadolint, actionlint, compose-spec, helm,
-#                            buildah, shellcheck
+#                            buildah, shellcheck, cargo-deb, a clean Debian
+#   tests/tools.sh deb       cargo-deb alone
+#   tests/tools.sh debian    a clean Debian to boot
+#   tests/tools.sh zig       the C compiler of static binaries alone (make static)
 #   tests/tools.sh bench     haproxy, nginx, etcd and redis-server alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
@@ -19,6 +22,7 @@ geth_version=1.17.8
 h2spec_version=2.2.1
 mdbook_version=0.5.4
 deny_version=0.20.2
+deb_version=3.8.0
 fuzz_version=0.13.2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -156,7 +160,34 @@ packaging() {
   apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
   apt_tool curl "docs/quickstart.md and the tests of listeners use it"
   apt_tool shellcheck "it reads every script"
+  deb
+  debian
 }
+
+deb() {
+  cargo_tool cargo-deb "$deb_version"
+  if command -v dpkg >/dev/null; then apt_tool dpkg-shlibdeps "it finds what a package depends on" dpkg-dev; fi
+}
+
+# The system that this one is, with systemd and nothing else, for the tests that boot it. Only root can make it and boot it.
+debian() {
+  local to=$tools/debian suite
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    say "only root on a Debian can boot another: these tests are left out"
+    return
+  fi
+  apt_tool systemd-nspawn "it boots a system" systemd-container
+  suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  if [[ -d $to ]] && stamped debian "$suite"; then return; fi
+  apt_tool mmdebstrap "it makes a system to boot"
+  say "making a clean $suite"
+  rm -rf "$to"
+  mmdebstrap --quiet --variant=minbase --include=systemd "$suite" "$to"
+  stamp debian "$suite"
+}
+
+# Whole: it is pinned where it is named, in deploy/static/build.sh too.
+zig() { wheel "$here/packaging/tools/zig.txt" zig-0.17.1; }
 
 proxies() {
   apt_tool haproxy "the tests of agent checks and the benchmarks run it"
@@ -226,11 +257,14 @@ case ${1:-} in
   h2spec) h2spec ;;
   collector) collector ;;
   ui) ui ;;
+  zig) zig ;;
+  deb) deb ;;
+  debian) debian ;;
   bench)
     proxies
     stores
     ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
-  *) fail "unknown argument '$1': none, nodeos, h2spec, collector, ui, packaging, bench, deny or fuzz" ;;
+  *) fail "unknown argument '$1': none, nodeos, h2spec, collector, ui, packaging, deb, debian, zig, bench, deny or fuzz" ;;
 esac

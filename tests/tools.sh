@@ -156,12 +156,24 @@ packaging() {
   go_tool compose-spec 2.16.2 github.com/compose-spec/compose-go/v2/cmd cmd
   go_tool actionlint 1.7.12 github.com/rhysd/actionlint/cmd/actionlint actionlint
   go_tool helm 3.19.5 helm.sh/helm/v3/cmd/helm helm
+  kubernetes
   apt_tool buildah "it builds the container"
   apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
   apt_tool curl "docs/quickstart.md and the tests of listeners use it"
   apt_tool shellcheck "it reads every script"
   deb
   debian
+}
+
+# What Kubernetes and the Prometheus operator take: schemas of every version, in a Python package, and one in the operator's Go module.
+kubernetes() {
+  go_tool kubeconform 0.8.0 github.com/yannh/kubeconform/cmd/kubeconform kubeconform
+  wheel "$here/packaging/tools/kubernetes.txt" kubernetes-1.37.0
+  local operator=0.85.0 module
+  if [[ -f $tools/prometheus-operator-$operator/servicemonitors-crd.json ]]; then return; fi
+  say "fetching the Prometheus operator's schemas"
+  module=$(cd "$tools" && go mod download -json "github.com/prometheus-operator/prometheus-operator@v$operator" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  install -D -m 644 -t "$tools/prometheus-operator-$operator" "$module/jsonnet/prometheus-operator/servicemonitors-crd.json"
 }
 
 deb() {

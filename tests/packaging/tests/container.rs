@@ -76,7 +76,7 @@ fn it_is_built_from_scratch_and_runs_as_nobody() {
     assert!(both(&unhealthy).contains("/livez of 127.0.0.1:"), "{}", both(&unhealthy));
     // A whole simulated network runs in it, where it may write to its own folder. Elsewhere it may not: it is nobody.
     let dev = |folder: &str| {
-        let words = "/usr/bin/mainstay dev --slots 1 --slot 200ms --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --control 127.0.0.1:0";
+        let words = "/usr/bin/mainstay dev --slots 1 --slot 2s --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --control 127.0.0.1:0";
         let words: Vec<&str> = words.split(' ').collect();
         let variable = format!("TMPDIR={folder}");
         let flags = ["run", "--isolation", "chroot", "--env", &variable, &container, "--"];

@@ -60,6 +60,10 @@ fn a_start_is_over_when_it_serves_and_nothing_more_than_it_needs_is_allowed() {
     assert!((61184..=65519).contains(&of("Uid:").parse::<u32>().unwrap()), "{status}");
     assert_eq!((of("CapBnd:"), of("NoNewPrivs:"), of("Seccomp:")), ("0".repeat(16), "1".into(), "2".into()));
     assert_eq!(machine.run("stat --format %u /var/lib/private/mainstay"), of("Uid:"));
+    // Whoever checks the file before a reload is shown the secret too.
+    machine.run("systemctl reload mainstay");
+    let told = "systemctl show mainstay --property StatusText --value";
+    machine.eventually(told, |told| told == "reloaded, nothing differs");
     // It is told how to end, and does.
     machine.run("systemctl stop mainstay");
     assert_eq!(machine.property("mainstay", "Result"), "success");

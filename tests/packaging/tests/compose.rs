@@ -1,5 +1,5 @@
-//! Compose files: read by the specification's own library, which Docker's compose is made of; and what they start mainstay with is put
-//! to `mainstay check`.
+//! Compose files: read by the specification's own library, which Docker's compose is made of; and what they start mainstay with,
+//! variables too, is put to `mainstay check`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -75,13 +75,15 @@ fn every_file_is_sound_and_starts_what_mainstay_takes() {
                 let word = word.as_str().unwrap();
                 word.replace("/run/secrets/jwt", "jwt.hex").replace("/var/lib/jwtsecret/jwtsecret", "jwt.hex")
             });
-            let told = fine(
-                Command::new(mainstay()).arg("check").args(command).current_dir(folder.path()).env_clear(),
-            );
+            let environment = about["environment"].as_object().into_iter().flatten();
+            let environment = environment.map(|(name, value)| (name, value.as_str().unwrap()));
+            let mut check = Command::new(mainstay());
+            check.arg("check").args(command).current_dir(folder.path()).env_clear().envs(environment);
+            let told = fine(&mut check);
             assert!(told.starts_with("ok: "), "{at}: {told}");
         }
     }
-    assert_eq!(seen, 7, "services that are mainstay");
+    assert_eq!(seen, 8, "services that are mainstay");
 }
 
 #[test]

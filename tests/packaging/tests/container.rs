@@ -8,7 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mainstay_packaging::{both, files, fine, installed, mainstay, root, tool};
+use mainstay_packaging::buildah::Buildah;
+use mainstay_packaging::{both, files, fine, mainstay, root, tool};
 
 const FILE: &str = "deploy/container/Containerfile";
 
@@ -25,50 +26,9 @@ fn hadolint_finds_nothing() {
     fine(Command::new(tool("hadolint-2.15.1/bin/hadolint")).args(&found).current_dir(root()));
 }
 
-/// Buildah with a store of its own, which is gone at the end.
-struct Buildah {
-    folder: tempfile::TempDir,
-    program: PathBuf,
-}
-
-impl Buildah {
-    fn new() -> Option<Self> {
-        let program = installed("buildah").or_else(|| {
-            eprintln!("there is no buildah here: no container is built");
-            None
-        })?;
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("a container's file system can be looked into by root only: none is built");
-            return None;
-        }
-        let buildah = Self { folder: tempfile::tempdir().unwrap(), program };
-        let tried = buildah.command(&["from", "scratch"]).output().unwrap();
-        if !tried.status.success() {
-            eprintln!("no container can be made here: {}", both(&tried));
-            return None;
-        }
-        Some(buildah)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["--storage-driver", "vfs"]);
-        command.arg("--root").arg(self.folder.path().join("store"));
-        command.arg("--runroot").arg(self.folder.path().join("run"));
-        command.args(arguments);
-        command
-    }
-
-    fn fine(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "buildah {arguments:?}: {}", both(&output));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-}
-
 #[test]
 fn it_is_built_from_scratch_and_runs_as_nobody() {
-    let Some(buildah) = Buildah::new() else { return };
+    let Some(buildah) = Buildah::start() else { return };
     let context = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(context.path().join("amd64")).unwrap();
     std::fs::create_dir(context.path().join("state")).unwrap();
@@ -116,7 +76,7 @@ fn it_is_built_from_scratch_and_runs_as_nobody() {
     assert!(both(&unhealthy).contains("/livez of 127.0.0.1:"), "{}", both(&unhealthy));
     // A whole simulated network runs in it, where it may write to its own folder. Elsewhere it may not: it is nobody.
     let dev = |folder: &str| {
-        let words = "/usr/bin/mainstay dev --slots 1 --slot 200ms --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --control 127.0.0.1:0";
+        let words = "/usr/bin/mainstay dev --slots 1 --slot 2s --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --control 127.0.0.1:0";
         let words: Vec<&str> = words.split(' ').collect();
         let variable = format!("TMPDIR={folder}");
         let flags = ["run", "--isolation", "chroot", "--env", &variable, &container, "--"];

@@ -9,18 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mainstay_packaging::{fine, installed, mainstay, root};
+use mainstay_packaging::machine::stripped;
+use mainstay_packaging::{fine, installed, root};
 
-/// The package of `binary`, as it is and not compressed, which would take half a minute with one for debugging.
-fn built(binary: &Path, to: &Path) -> PathBuf {
+/// The package of the binary under test, compressed in a hurry.
+fn built(to: &Path) -> PathBuf {
     std::fs::create_dir(to).unwrap();
+    let binary = to.with_extension("stripped");
+    stripped(&binary);
     let architecture = fine(Command::new("dpkg").arg("--print-architecture"));
     fine(
         Command::new(root().join("deploy/deb/build.sh"))
             .arg(binary)
             .arg(architecture.trim())
             .arg(to)
-            .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
+            .arg("--fast")
             .env("SOURCE_DATE_EPOCH", "1700000000"),
     );
     let package = std::fs::read_dir(to).unwrap().next().unwrap().unwrap().path();
@@ -53,7 +56,7 @@ fn it_is_installed_into_a_clean_root_and_runs_and_goes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let package = built(&mainstay(), &folder.path().join("package"));
+    let package = built(&folder.path().join("package"));
     let clean = folder.path().join("clean");
     for place in ["info", "updates"] {
         std::fs::create_dir_all(clean.join("var/lib/dpkg").join(place)).unwrap();
@@ -128,8 +131,6 @@ fn the_same_binary_makes_the_same_package() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let program = Path::new("/bin/true");
-    let (one, other) =
-        (built(program, &folder.path().join("one")), built(program, &folder.path().join("other")));
+    let (one, other) = (built(&folder.path().join("one")), built(&folder.path().join("other")));
     assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap());
 }

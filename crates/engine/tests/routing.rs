@@ -125,8 +125,7 @@ async fn errors_of_nodes_come_through() {
 #[tokio::test]
 async fn a_transaction_is_not_sent_twice_once_it_may_have_been_delivered() {
     for fault in [Fault::Truncate, Fault::Hang, Fault::HttpError(502, "?".into()), Fault::Garbage] {
-        for method in
-            ["eth_sendRawTransaction", "eth_sendRawTransactionSync", "eth_sendTransaction", "eth_sendBundle"]
+        for method in ["eth_sendRawTransaction", "eth_sendTransaction", "eth_sendBundle", "eth_cancelBundle"]
         {
             let bed = unprobed(2).set("timeout", "800ms").ready().await;
             bed.els[0].set(fault.clone());

@@ -28,23 +28,17 @@ pub async fn answer_body(answers: &impl Answers, body: &Bytes) -> (StatusCode, B
         Err(error) => (StatusCode::BAD_REQUEST, envelope::error_body(None, error.code, &error.message)),
         Ok(Message::Single(Err(bad))) => (StatusCode::BAD_REQUEST, refusal(&bad)),
         Ok(Message::Single(Ok(call))) => {
-            let call = kept(call, body);
+            // Payloads and heads are, with a bound in bytes.
+            let call = call.kept(body);
             let answer = answers.answer(&call).await;
             (answer.status(), answer.body(call.id.as_ref()))
         }
         Ok(Message::Batch(calls)) => {
-            let calls =
-                calls.into_iter().map(|call| one_of_batch(answers, call.map(|call| kept(call, body))));
+            let calls = calls.into_iter().map(|call| one_of_batch(answers, call.map(|call| call.kept(body))));
             let bodies = Box::pin(all(calls.collect())).await;
             (StatusCode::OK, merge::array(bodies.iter().map(AsRef::as_ref)))
         }
     }
-}
-
-/// A call as it may be kept, which payloads and heads are. One that is a small part of its body is copied out of it: what is kept has
-/// a bound in bytes, and so must count about as much as it takes.
-fn kept(call: Call, body: &Bytes) -> Call {
-    if call.raw.len() < body.len() / 2 { call.detached() } else { call }
 }
 
 async fn one_of_batch(answers: &impl Answers, call: Result<Call, BadCall>) -> Bytes {

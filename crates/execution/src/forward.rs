@@ -1,8 +1,8 @@
 //! Calls that one node answers: `eth_…`, unknown `engine_…` methods, and those that need no vote. They go to the primary, and to
 //! the next node when it fails.
 //!
-//! A JSON-RPC error is an answer and is relayed. What sends a transaction (`eth_sendRawTransaction`, `eth_sendBundle`, …) isn't
-//! sent a second time once it may have been delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for
+//! A JSON-RPC error is an answer and is relayed. What changes something ([`envelope::is_once`]: `eth_sendRawTransaction`, `eth_sendBundle`, …)
+//! isn't sent a second time once it may have been delivered. Each try gets its share of the time that is left, so a primary that hangs still leaves time for
 //! the next.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_wire::client::Delivered;
-use mainstay_wire::envelope::{Call, Reply};
+use mainstay_wire::envelope::{self, Call, Reply};
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -75,22 +75,17 @@ async fn attempt(
 ) -> Option<Answer> {
     match ask(core, node, &call.method, &call.raw, caller, deadline).await {
         Ok(reply) => Some(Answer::of(reply, call.id.as_ref())),
-        Err(failed) if failed.delivered == Delivered::Maybe && is_once_only(call) => Some(Answer::Error(
-            crate::reply::SERVER_ERROR,
-            "the transaction may have been delivered, but no answer came: look it up before sending it again"
-                .into(),
-        )),
+        Err(failed) if failed.delivered == Delivered::Maybe && envelope::is_once(&call.method) => {
+            Some(Answer::Error(
+                crate::reply::SERVER_ERROR,
+                "the call may have been delivered, but no answer came: look before sending it again".into(),
+            ))
+        }
         Err(failed) => {
             tracing::debug!(node = node.name(), error = failed.detail, "trying the next node");
             None
         }
     }
-}
-
-/// Whether a second delivery would do harm.
-fn is_once_only(call: &Call) -> bool {
-    // By any name: `eth_sendTransaction` makes another one each time.
-    call.method.contains("_send")
 }
 
 /// The time of one try: half of what is left while there is another node to try.

@@ -35,9 +35,8 @@ pub(crate) fn calls(body: &Bytes) -> Option<Vec<Result<Call, BadCall>>> {
     }
     match envelope::parse_request(body) {
         Ok(Message::Batch(calls)) => {
-            // A small part of the body is copied out of it: it waits, and counts, as no more than it is.
-            let kept = |call: Call| if call.raw.len() < body.len() / 2 { call.detached() } else { call };
-            Some(calls.into_iter().map(|call| call.map(kept)).collect())
+            // It waits, and counts, as no more than it is.
+            Some(calls.into_iter().map(|call| call.map(|call| call.kept(body))).collect())
         }
         _ => None,
     }

@@ -14,11 +14,13 @@ const TRIES: u32 = 10;
 const SPINS: u32 = 200;
 /// How often it then lets others run, one of whom has the lock and no core.
 const YIELDS: u32 = 50;
+/// Tries before it sleeps.
+const ALL: u32 = TRIES + YIELDS;
 /// How long it then sleeps between tries: whoever has the lock may be of lower priority, and not run as long as others want to.
 const SLEEP: Duration = Duration::from_micros(50);
 
 /// Held for a few lines, never across an await. Freeing it is a plain store: to exchange, as locks do that keep who sleeps, would be a
-/// quarter of a step. A panic under it frees it too: the queue's steps leave it whole, and one must not make every request fail.
+/// fifth of a step. A panic under it frees it too: the queue's steps leave it whole, and one must not make every request fail.
 #[derive(Debug)]
 pub(crate) struct Lock<T>(Spinlock<T>);
 
@@ -50,9 +52,6 @@ impl<T> Lock<T> {
         }
     }
 }
-
-/// Tries before it sleeps.
-const ALL: u32 = TRIES + YIELDS;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,7 @@
 //! nothing is known of it, so it isn't sent again while a node may still be working on it.
 
 use bytes::Bytes;
-use mainstay_wire::envelope::{Message, parse_request};
-
-use crate::glob;
+use mainstay_wire::envelope::{Message, is_once, parse_request};
 
 /// What may be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,27 +19,10 @@ pub enum Nature {
     Never,
 }
 
-/// Methods that change something, as patterns. Bundles and transactions by every name that builders and relays give them
-/// (`eth_sendBundle`, `mev_sendBundle`, `eth_sendPrivateTransaction`, `eth_cancelBundle`, `eth_sendRawTransactionConditional`, …),
-/// and what manages a node.
-const ONCE: [&str; 11] = [
-    "*_send*",
-    "*_resend*",
-    "*_submit*",
-    "*_cancel*",
-    "*_sign*",
-    "admin_*",
-    "clique_*",
-    "debug_set*",
-    "miner_*",
-    "personal_*",
-    "*_broadcast*",
-];
-
 /// Nature of one method.
 #[must_use]
 pub fn of_method(method: &str) -> Nature {
-    if ONCE.iter().any(|pattern| glob::matches(pattern, method)) { Nature::Once } else { Nature::Idempotent }
+    if is_once(method) { Nature::Once } else { Nature::Idempotent }
 }
 
 /// The methods of a request's body.
@@ -80,42 +61,6 @@ mod tests {
 
     fn nature(body: &'static str) -> Nature {
         Methods::read(&Bytes::from_static(body.as_bytes())).nature()
-    }
-
-    #[test]
-    fn what_changes_something_is_sent_once() {
-        for method in [
-            "eth_sendRawTransaction",
-            "eth_sendRawTransactionSync",
-            "eth_sendRawTransactionConditional",
-            "eth_sendTransaction",
-            "eth_sendBundle",
-            "mev_sendBundle",
-            "eth_sendPrivateTransaction",
-            "eth_sendPrivateRawTransaction",
-            "eth_cancelBundle",
-            "eth_cancelPrivateTransaction",
-            "eth_submitWork",
-            "eth_resend",
-            "personal_unlockAccount",
-            "admin_addPeer",
-            "debug_setHead",
-        ] {
-            assert_eq!(of_method(method), Nature::Once, "{method}");
-        }
-        for method in [
-            "eth_call",
-            "eth_callBundle",
-            "mev_simBundle",
-            "eth_simulateV1",
-            "eth_getBlockByNumber",
-            "net_version",
-            "flashbots_validateBuilderSubmissionV5",
-            "debug_traceCall",
-            "",
-        ] {
-            assert_eq!(of_method(method), Nature::Idempotent, "{method}");
-        }
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //! Nesting can be as deep as the body is long: values that are skipped use no stack and one byte of heap for each
 //! level.
 
+mod once;
 mod reply;
 mod request;
 mod scan;
 mod write;
 
+pub use once::is_once;
 pub use reply::{Outcome, Reply, Unreadable, parse_reply};
 pub use request::{BadCall, Call, MAX_BATCH, Message, parse_request};
 pub use scan::{MAX_ELEMENTS, elements, fields, first_element, is_null, string};

@@ -46,8 +46,8 @@ impl Room {
     }
 
     /// So much has come of bodies that aren't whole.
-    #[must_use]
-    pub fn taken(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 

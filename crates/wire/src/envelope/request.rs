@@ -27,9 +27,15 @@ pub struct Call {
 }
 
 impl Call {
-    /// The same in memory of its own: whoever keeps it doesn't keep the whole body that it came in, which may be much larger.
+    /// The same, to be kept: one that is a small part of the body that it came in is copied out of it, so that whoever keeps it doesn't keep
+    /// much more than it counts.
     #[must_use]
-    pub fn detached(&self) -> Self {
+    pub fn kept(self, body: &Bytes) -> Self {
+        if self.raw.len() < body.len() / 2 { self.detached() } else { self }
+    }
+
+    /// The same in memory of its own.
+    fn detached(&self) -> Self {
         let raw = Bytes::copy_from_slice(&self.raw);
         let moved = |part: &Bytes| {
             let start = (part.as_ptr() as usize).checked_sub(self.raw.as_ptr() as usize);

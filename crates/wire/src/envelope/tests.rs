@@ -37,15 +37,15 @@ fn a_call_is_split_without_copying() {
 }
 
 #[test]
-fn a_detached_call_keeps_nothing_of_its_body() {
+fn a_call_that_is_kept_keeps_nothing_of_a_larger_body() {
     for call in [
         r#"{"jsonrpc":"2.0","id":"a","method":"m","params":[1,{"x":2}]}"#,
         r#"{"method":"m","params":{}}"#,
         r#"{"id":7,"method":"\u006d"}"#,
     ] {
-        let body = bytes(&format!("[ {call} ,{call}]"));
+        let body = bytes(&format!("[ {call} ,{call}, 1]"));
         let Ok(Message::Batch(calls)) = parse_request(&body) else { panic!("{call}") };
-        let kept = calls[0].as_ref().unwrap().detached();
+        let kept = calls[0].clone().unwrap().kept(&body);
         assert_eq!(&kept, calls[0].as_ref().unwrap());
         drop(calls);
         assert!(body.is_unique(), "{call}");

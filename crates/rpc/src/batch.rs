@@ -108,7 +108,7 @@ async fn one(
     left: &AtomicUsize,
 ) -> Option<Bytes> {
     let answered = match place {
-        Ok(place) => tries::run(core, job, place, &mut account).await,
+        Ok(place) => tries::run(core, job, place, clock::now(), &mut account).await,
         Err(failure) => Err(failure),
     };
     let answer = match answered {
@@ -119,7 +119,7 @@ async fn one(
             return id.map(|id| failure.of_call(Some(&id)));
         }
     };
-    account.begin_reply(clock::now());
+    account.begin_reply(answer.at);
     let status = answer.reply.status.as_u16();
     account.set_status(status);
     let read = gather(answer.reply.body, left).await;

@@ -71,7 +71,7 @@ pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Res
     }
     let mut account = account(job.lane, now, body.len()).traced(span);
     let answered = match tries::enter(core, &job, &mut account) {
-        Ok(place) => tries::run(core, &job, place, &mut account).await,
+        Ok(place) => tries::run(core, &job, place, now, &mut account).await,
         Err(failure) => Err(failure),
     };
     match answered {
@@ -90,12 +90,12 @@ pub(crate) fn outcome(status: u16) -> Outcome {
 }
 
 fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
-    let Answer { mut reply, slot, node } = answer;
-    let now = clock::now();
-    account.begin_reply(now);
-    let mut headers = account.headers(reply.header(&CONTENT_TYPE), now);
-    for name in PASSED_ON {
-        if let Some(value) = reply.header(&name) {
+    let Answer { mut reply, at, slot, node } = answer;
+    account.begin_reply(at);
+    let [kind, passed_on @ ..] = reply.some([&CONTENT_TYPE, &PASSED_ON[0], &PASSED_ON[1]]);
+    let mut headers = account.headers(kind, at);
+    for (name, value) in PASSED_ON.into_iter().zip(passed_on) {
+        if let Some(value) = value {
             headers.insert(name, value);
         }
     }
@@ -105,8 +105,8 @@ fn pass_on(core: &Arc<Core>, answer: Answer, mut account: Account) -> Response {
     let body = match reply.body.rest() {
         Some(whole) => {
             // The slot first: another request may be waiting for it.
-            slot.release(now);
-            account.close_at(outcome, now);
+            slot.release(at);
+            account.close_at(outcome, at);
             whole.into()
         }
         None => {

@@ -20,11 +20,14 @@ use crate::retry::{self, Seen, Try};
 use crate::spans;
 use crate::telemetry::TryEnd;
 
-type Told = Result<StreamedReply, CallError>;
+/// What a try gave, and when.
+type Told = (Result<StreamedReply, CallError>, Instant);
 
 /// A node's answer, and the slot that it holds until its body has been passed on.
 pub(crate) struct Answer {
     pub(crate) reply: StreamedReply,
+    /// When its head was there.
+    pub(crate) at: Instant,
     pub(crate) slot: Slot,
     pub(crate) node: Arc<Node>,
 }
@@ -46,24 +49,30 @@ pub(crate) fn enter(core: &Core, job: &Job, account: &mut Account) -> Result<Pla
     Ok(entered.place)
 }
 
-/// Waits for a slot, sends, and does so again as long as the decision in [`retry`] says so.
+/// Waits for a slot, sends, and does so again as long as the decision in [`retry`] says so. It is `now` when it is called: whoever
+/// calls has read the clock.
 pub(crate) async fn run(
     core: &Core,
     job: &Job,
     place: Place,
+    mut now: Instant,
     account: &mut Account,
 ) -> Result<Answer, Failure> {
     let rules = &job.live.config.retry;
     let trace = account.trace();
     let mut slot = match place {
         Place::Now(slot) => slot,
-        Place::Later(ticket) => ticket.await?,
+        Place::Later(ticket) => {
+            let slot = ticket.await?;
+            now = clock::now();
+            slot
+        }
     };
     loop {
-        let now = clock::now();
         let Some(node) = core.node_of(slot.node()) else {
             // It was removed between grant and now.
             slot = slot.retry(now).await?;
+            now = clock::now();
             continue;
         };
         account.trying(&node, now);
@@ -71,7 +80,7 @@ pub(crate) async fn run(
         let hedge_at = rules
             .hedge_after
             .and_then(|_| retry::hedge_at(rules, job.nature(), account.tries(), now, job.deadline));
-        let (leg, told) = match hedge_at {
+        let (leg, (told, at)) = match hedge_at {
             None => {
                 let told = send(core, job, &trace, &leg.node, leg.began).await;
                 (leg, told)
@@ -79,11 +88,10 @@ pub(crate) async fn run(
             Some(at) => Box::pin(hedged(core, job, leg, at, account)).await,
         };
         let seen = match &told {
-            Ok(reply) if reply.status.as_u16() < 400 => return answer(leg, told, account),
+            Ok(reply) if reply.status.as_u16() < 400 => return answer(leg, (told, at), account),
             Ok(reply) => seen(reply),
             Err(error) => error.into(),
         };
-        let now = clock::now();
         let ended = Try {
             seen,
             nature: job.nature(),
@@ -91,25 +99,26 @@ pub(crate) async fn run(
             deadline: job.deadline,
             others: leg.slot.has_untried(),
         };
-        if !retry::is_repeated(rules, &ended, now) {
-            return answer(leg, told, account);
+        if !retry::is_repeated(rules, &ended, at) {
+            return answer(leg, (told, at), account);
         }
         let last = match told {
             Ok(reply) => Failure::Node(format!("HTTP {}", reply.status.as_u16())),
             Err(error) => Failure::of_try(&error),
         };
         // What its last try showed says more than that its time has passed.
-        slot = match leg.slot.retry(now).await {
+        slot = match leg.slot.retry(at).await {
             Err(Unserved::Expired) => return Err(last),
             next => next?,
         };
+        now = clock::now();
     }
 }
 
-fn answer(leg: Leg, told: Told, account: &mut Account) -> Result<Answer, Failure> {
+fn answer(leg: Leg, (told, at): Told, account: &mut Account) -> Result<Answer, Failure> {
     let reply = told.map_err(|error| Failure::of_try(&error))?;
     account.won(&leg.node, leg.began);
-    Ok(Answer { reply, slot: leg.slot, node: leg.node })
+    Ok(Answer { reply, at, slot: leg.slot, node: leg.node })
 }
 
 /// A try that gets a second copy on another node if it takes long. The first good answer counts, the other try is dropped and
@@ -135,7 +144,7 @@ async fn hedged(core: &Core, job: &Job, mut first: Leg, at: Instant, account: &m
     let second_node = second.node.clone();
     let mut two = Box::pin(send(core, job, &trace, &second_node, began));
     let is_good =
-        |told: &Told| told.as_ref().is_ok_and(|reply| !matches!(reply.status.as_u16(), 429 | 500..));
+        |(told, _): &Told| told.as_ref().is_ok_and(|reply| !matches!(reply.status.as_u16(), 429 | 500..));
     // The slot of a try that was no good is free for others while the other one goes on.
     tokio::select! {
         told = &mut one => {
@@ -164,7 +173,7 @@ async fn send(core: &Core, job: &Job, trace: &Trace, node: &Node, began: Instant
     let lines = spans::lines(&job.lines, &span);
     let post = Post { target: &node.target, lines: &lines, body: &job.body };
     let deadline = retry::try_deadline(rules, job.deadline, began);
-    let told = node.client.open(post, deadline.into(), rules.try_timeout).await;
+    let told = node.client.open(post, began.into(), deadline.into(), rules.try_timeout).await;
     let now = clock::now();
     let took = now.saturating_duration_since(began);
     match &told {
@@ -201,7 +210,7 @@ async fn send(core: &Core, job: &Job, trace: &Trace, node: &Node, began: Instant
             }
         }
     }
-    told
+    (told, now)
 }
 
 /// Whether an answer shows that the node isn't well. A 500 of JSON is its word on that request, which may be sent to all nodes by a

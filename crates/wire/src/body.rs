@@ -89,6 +89,10 @@ pub(crate) async fn gather<B: Body<Data = Bytes> + Unpin>(
                 if let Ok(data) = frame.into_data() {
                     gathered.push(data).map_err(|TooLarge| BodyError::TooLarge)?;
                 }
+                // Who has told its length needn't be asked whether there is more.
+                if body.is_end_stream() {
+                    return Ok(gathered.finish());
+                }
             }
         }
     }

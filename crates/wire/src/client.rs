@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Posts, and gives the reply as soon as its head is there; the body streams. A body that makes no progress for as long as
-    /// `stall` fails.
+    /// `stall` fails. It is `now` when it is called: whoever calls has read the clock.
     ///
     /// `host` and `content-length` are set, `accept-encoding: identity` and basic authorization where there is none in the lines.
     ///
@@ -184,11 +184,12 @@ impl Client {
     pub async fn open(
         &self,
         post: Post<'_>,
+        now: Instant,
         deadline: Instant,
         stall: Duration,
     ) -> Result<StreamedReply, CallError> {
         let request = Outgoing::post(&self.shared.endpoint, post);
-        let (link, begun) = within(deadline, |started| self.begin(&request, started, deadline)).await?;
+        let (link, begun) = between(now, deadline, self.begin(&request, now, deadline)).await?;
         let body = ReplyBody::new(link, self.shared.clone(), Some(stall));
         Ok(StreamedReply { status: begun.status, fields: begun.fields, body })
     }
@@ -283,10 +284,19 @@ async fn within<T, W: Future<Output = Result<T, CallError>>>(
     work: impl FnOnce(Instant) -> W,
 ) -> Result<T, CallError> {
     let started = Instant::now();
+    between(started, deadline, work(started)).await
+}
+
+/// Runs work that started then and has to be done by `deadline`.
+async fn between<T>(
+    started: Instant,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
     if deadline <= started {
         return Err(CallError::new(Fault::Timeout, Delivered::No));
     }
-    let outcome = timeout_at(deadline, work(started)).await;
+    let outcome = timeout_at(deadline, work).await;
     let outcome = outcome.unwrap_or(Err(CallError::new(Fault::Timeout, Delivered::Maybe)));
     outcome.map_err(|error| error.after(started.elapsed()))
 }

@@ -47,18 +47,24 @@ impl Fields {
         Self(lines.into())
     }
 
-    /// The value of the first field of this name.
-    pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
-        let (mut left, name) = (&self.0[..], name.as_str().as_bytes());
+    /// The value of the first field of each of these names.
+    pub(super) fn some<const N: usize>(&self, names: [&HeaderName; N]) -> [Option<HeaderValue>; N] {
+        let mut values = [const { None }; N];
+        let mut left = &self.0[..];
         // Names hold no colon and values no line feed: httparse has seen to that.
         while let Some(end) = memchr::memchr(b'\n', left) {
             let line = &left[..end];
-            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name) {
-                return HeaderValue::from_bytes(line[name.len() + 1..].trim_ascii()).ok();
+            for (name, value) in names.iter().zip(&mut values) {
+                let name = name.as_str().as_bytes();
+                let is_it =
+                    line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name);
+                if is_it && value.is_none() {
+                    *value = HeaderValue::from_bytes(line[name.len() + 1..].trim_ascii()).ok();
+                }
             }
             left = &left[end + 1..];
         }
-        None
+        values
     }
 
     /// The fields as a map.
@@ -83,6 +89,10 @@ impl Fields {
 /// Takes a whole head off `input`. `None`: more has to come. Interim replies (1xx) are passed over.
 pub(super) fn head(input: &mut BytesMut, to_head_request: bool) -> Result<Option<Head>, Bad> {
     loop {
+        // Looked at before anything has come, with every wake.
+        if input.is_empty() {
+            return Ok(None);
+        }
         let Some((head, interim)) = one_head(input, to_head_request)? else { return Ok(None) };
         if !interim {
             return Ok(Some(head));

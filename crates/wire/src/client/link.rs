@@ -236,14 +236,21 @@ impl Link {
         }
     }
 
-    /// Whether the connection, as far as can be told without waiting, is open and ready for a request.
-    pub(super) fn is_reusable(&mut self) -> bool {
-        let is_over = self.until.is_some_and(|until| Instant::now() >= until);
-        if self.body.is_some() || !self.keep_alive || is_over || !self.input.is_empty() {
+    /// Whether the last exchange left the connection so that another one can follow. Its node may close it at any time nevertheless.
+    pub(super) fn is_kept(&mut self) -> bool {
+        if self.body.is_some() || !self.keep_alive || !self.input.is_empty() {
             return false;
         }
         if self.input.capacity() > KEPT {
             self.input = BytesMut::new();
+        }
+        true
+    }
+
+    /// Whether a kept connection, as far as can be told without waiting, is open and ready for a request.
+    pub(super) fn is_ready(&mut self) -> bool {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return false;
         }
         // Nothing is due: whatever comes is its end, or not meant for the next call. Nobody waits for it either. A task that has
         // used up its share of a turn would be told that nothing came, without a look.

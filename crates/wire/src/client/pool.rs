@@ -29,7 +29,7 @@ impl Pool {
         loop {
             let newest = self.lock().pop_back()?;
             let mut link = newest.link;
-            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_reusable() {
+            if now.saturating_duration_since(newest.since) < self.idle_timeout && link.is_ready() {
                 return Some(link);
             }
         }
@@ -38,7 +38,7 @@ impl Pool {
     /// Keeps a connection if it is good for another call; the oldest ones go where there are too many or they have been idle
     /// for too long.
     pub(super) fn put(&self, mut link: Link) {
-        if !link.is_reusable() {
+        if !link.is_kept() {
             return;
         }
         let since = Instant::now();

@@ -56,10 +56,17 @@ impl StreamedReply {
         self.fields.map()
     }
 
-    /// The value of the first header field of this name, for those who want one or two of them.
+    /// The value of the first header field of this name.
     #[must_use]
     pub fn header(&self, name: &HeaderName) -> Option<HeaderValue> {
-        self.fields.get(name)
+        let [value] = self.some([name]);
+        value
+    }
+
+    /// As [`StreamedReply::header`] for each of these names, for those who want a few fields and not all.
+    #[must_use]
+    pub fn some<const N: usize>(&self, names: [&HeaderName; N]) -> [Option<HeaderValue>; N] {
+        self.fields.some(names)
     }
 }
 

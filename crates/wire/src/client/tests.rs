@@ -248,7 +248,7 @@ async fn a_body_that_came_with_its_head_is_there_at_once_and_no_other() {
     let calls = async {
         let (target, lines, body) = (http::Uri::from_static("/"), Lines::new(), Bytes::new());
         let post = Post { target: &target, lines: &lines, body: &body };
-        let open = async || client.open(post, soon(), STALL).await.unwrap().body;
+        let open = async || client.open(post, Instant::now(), soon(), STALL).await.unwrap().body;
         let mut body = open().await;
         assert_eq!(body.rest(), Some(Bytes::from("ok")));
         assert_eq!(client.shared.pool.len(), 1, "given back");

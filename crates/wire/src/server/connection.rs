@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -75,26 +76,39 @@ pub(super) async fn serve<H: Handler>(
     let builder = builder(&options);
     let watched = Watched::new(stream, activity.clone(), &options);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
-    let mut overdue = pin!(activity.overdue(&options));
-
-    let mut stopped = pin!(async {
+    // Beside the connection, which is what most wakes are for: these are polled only when one of them has something to say.
+    let mut asides = FuturesUnordered::<Pin<Box<dyn Future<Output = Aside> + Send>>>::new();
+    asides.push(Box::pin({
+        let (activity, options) = (activity.clone(), options.clone());
+        async move { Aside::Overdue(activity.overdue(&options).await) }
+    }));
+    let stopped = activity.clone();
+    asides.push(Box::pin(async move {
         stop.cancelled().await;
         // A request that is on its way while its connection is closed would be lost. So whoever has just been answered may ask
         // once more, and every answer from now on says that it is the last.
-        activity.stop();
-        activity.at_rest().await;
-    });
-    let mut is_ending = false;
+        stopped.stop();
+        stopped.at_rest().await;
+        Aside::Stopped
+    }));
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => return note_end(peer, ended.err()),
-            why = overdue.as_mut() => return tracing::debug!(%peer, why, "closed a connection"),
-            () = stopped.as_mut(), if !is_ending => {
-                is_ending = true;
-                connection.as_mut().graceful_shutdown();
+            Some(aside) = asides.next() => match aside {
+                Aside::Overdue(why) => return tracing::debug!(%peer, why, "closed a connection"),
+                Aside::Stopped => connection.as_mut().graceful_shutdown(),
             }
         }
     }
+}
+
+/// What ends a connection, beside its client.
+enum Aside {
+    /// It has to be closed, for this reason.
+    Overdue(&'static str),
+    /// The server stops, and nothing more is on its way.
+    Stopped,
 }
 
 /// Tells a handler that its connection has ended, however it ends, once all its requests are over.

@@ -68,9 +68,23 @@ fn is_chunked_only(headers: &HeaderMap) -> bool {
 
 /// A name or address with or without a port, or nothing where the target has no authority.
 fn is_host(host: &HeaderValue) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte);
-    host.as_bytes().iter().all(allowed)
+    host.as_bytes().iter().all(|byte| IN_HOST[usize::from(*byte)])
 }
+
+/// What of all bytes there may be in a host.
+const IN_HOST: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (others, mut nth) = (b"-._~!$&'()*+;=:[]%", 0);
+    while nth < others.len() {
+        table[others[nth] as usize] = true;
+        nth += 1;
+    }
+    table
+};
 
 /// The answer to it. Whatever else comes over the connection isn't read.
 pub(super) fn refusal(flaw: &'static str, version: Version) -> Response {

@@ -200,7 +200,7 @@ async fn a_request_of_which_nothing_could_be_written_is_safe_to_send_again() {
     let mut link = Link::connect(&client.shared.endpoint).await.ok().unwrap();
     // Reset, not just closed: nothing can be written any more.
     accept(&listener).await.set_zero_linger().unwrap();
-    while link.is_reusable() {
+    while link.is_ready() {
         tokio::task::yield_now().await;
     }
     let request = Outgoing::json(&client.shared.endpoint, Bytes::from_static(b"{}"), None);

@@ -11,7 +11,11 @@ impl Handler for Relay {
         let (parts, body) = request.into_parts();
         let body = body::read(body, LARGE).await.unwrap();
         let (lines, target) = (client::Lines::new(), &parts.uri);
-        match self.0.open(client::Post { target, lines: &lines, body: &body }, soon(), STALL).await {
+        match self
+            .0
+            .open(client::Post { target, lines: &lines, body: &body }, Instant::now(), soon(), STALL)
+            .await
+        {
             Ok(reply) => {
                 let mut response = Response::new(ReplyBody::streamed(reply.body));
                 *response.status_mut() = reply.status;

@@ -71,7 +71,7 @@ async fn nothing_of_a_body_is_lost_to_a_connection_that_was_closed_in_the_pool()
     let mut dead = Link::connect(endpoint).await.ok().unwrap();
     // Reset, not just closed: nothing can be written any more.
     accept(&listener).await.set_zero_linger().unwrap();
-    while dead.is_reusable() {
+    while dead.is_ready() {
         tokio::task::yield_now().await;
     }
     let (feed, body) = fed(None);

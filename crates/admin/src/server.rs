@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{self, Handler, Options, ReplyBody, Response, Tls};
 use mainstay_wire::socket::Listener;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,7 @@ struct Shell {
 }
 
 impl Handler for Shell {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let mut router = self.router.clone();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{Handler, Response};
 
 use crate::core::Core;
@@ -19,7 +19,7 @@ pub(crate) struct Service {
 }
 
 impl Handler for Service {
-    async fn call(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _peer: SocketAddr) -> Response {
         let post = self.core.post(self.guard);
         proxy::request(&self.core, &post, request).await
     }

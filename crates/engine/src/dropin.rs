@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_execution::http::{json, read_body, text};
 use mainstay_execution::{Core, Node, probe};
 use mainstay_node::Condition;
@@ -39,7 +39,7 @@ struct AddNodes {
 }
 
 /// Answers one of the three routes; the caller has seen to who may ask, and to the method.
-pub async fn answer(shared: &Shared, request: Request<Incoming>) -> Response {
+pub async fn answer(shared: &Shared, request: Request<RequestBody>) -> Response {
     let core = &shared.core;
     match request.uri().path() {
         "/recheck" => recheck(core).await,
@@ -62,7 +62,7 @@ async fn recheck(core: &Arc<Core>) -> Response {
     status(core, Some(started.elapsed()))
 }
 
-async fn add_nodes(core: &Arc<Core>, request: Request<Incoming>) -> Response {
+async fn add_nodes(core: &Arc<Core>, request: Request<RequestBody>) -> Response {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !kind.trim_start().to_ascii_lowercase().starts_with("application/json") {
         let message = "Expected request with `Content-Type: application/json`";

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method as HttpMethod, Request, StatusCode};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_execution::Core;
 use mainstay_execution::calls::{self, Answers, answer_body};
 use mainstay_execution::http::{empty, json, not_allowed, read_body, text};
@@ -57,7 +57,7 @@ impl Service {
         Self { shared }
     }
 
-    async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn rpc(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         // Before the body is read: strangers get no memory.
         let live = self.shared.live.load_full();
         let claims = match self.authorize(&live.secret, request.headers(), peer) {
@@ -97,7 +97,7 @@ impl Service {
         verified.inspect_err(|error| self.shared.refusals.refused(peer, error))
     }
 
-    async fn operator(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn operator(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         // To look from here is open as ever; to change something, only to who isn't a proxy or a browser's page.
         let open = match *request.method() {
             HttpMethod::POST => local::is_own_process(peer.ip(), request.uri(), request.headers()),
@@ -112,7 +112,7 @@ impl Service {
 }
 
 impl Handler for Service {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         match (request.uri().path(), request.method()) {
             ("/", &HttpMethod::POST) => self.rpc(request, peer).await,
             ("/", _) => not_allowed("POST"),

@@ -195,7 +195,7 @@ async fn prometheus_gets_its_text_where_it_asks_for_it() {
 struct FromElsewhere(mainstay_engine::service::Service);
 
 impl Handler for FromElsewhere {
-    async fn call(&self, request: Request<hyper::body::Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<mainstay_wire::server::RequestBody>, _: SocketAddr) -> Response {
         self.0.call(request, "192.0.2.7:4711".parse().unwrap()).await
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_node::Refused;
 use mainstay_wire::jwt;
 use mainstay_wire::local;
@@ -56,7 +56,7 @@ impl Change {
 }
 
 /// Answers a request for the list.
-pub(crate) async fn nodes(core: &Arc<Core>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+pub(crate) async fn nodes(core: &Arc<Core>, request: Request<RequestBody>, peer: SocketAddr) -> Response {
     if request.method() == Method::GET {
         return json(StatusCode::OK, list(core));
     }

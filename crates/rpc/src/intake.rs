@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::body::{BodyError, Unread};
 
 use crate::config::Config;
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(crate) async fn read(
     core: &Core,
     config: &Config,
-    body: Incoming,
+    body: RequestBody,
     most: usize,
 ) -> Result<Bytes, Failure> {
     let read = core.arriving.read(body, most, LONGEST, config.reading_bytes).await;

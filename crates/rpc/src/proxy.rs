@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use http::Request;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{ReplyBody, Response};
 
 use crate::account::Account;
@@ -38,7 +38,7 @@ use crate::tries::{self, Answer};
 const PASSED_ON: [http::HeaderName; 2] = [CONTENT_ENCODING, RETRY_AFTER];
 
 /// Answers a request.
-pub(crate) async fn request(core: &Arc<Core>, request: Request<Incoming>) -> Response {
+pub(crate) async fn request(core: &Arc<Core>, request: Request<RequestBody>) -> Response {
     let (parts, body) = request.into_parts();
     let id = job::id(core, &parts.headers);
     let mut span = spans::request(core, parts.uri.path(), &parts.headers);

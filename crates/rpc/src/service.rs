@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::LOCATION;
 use http::{HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{Handler, Response};
 
 use crate::api;
@@ -27,7 +27,7 @@ impl Service {
 }
 
 impl Handler for Service {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         match (request.uri().path(), request.method()) {
             ("/" | "/sim", &Method::POST) => proxy::request(&self.core, request).await,
             ("/", &Method::GET) => plain(StatusCode::OK, "prio-load-balancer\n"),

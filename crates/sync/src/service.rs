@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, StatusCode};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_execution::calls::{Answers, answer_body};
 use mainstay_execution::clock::wall;
 use mainstay_execution::http::{empty, json, read_body, text};
@@ -70,7 +70,7 @@ impl Answers for Calls<'_> {
 }
 
 impl Service {
-    async fn rpc(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn rpc(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         let shared = &self.shared;
         let live = shared.live.load_full();
         let mut who = match who(&live, request.headers(), peer) {
@@ -142,7 +142,7 @@ async fn begin(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
 }
 
 impl Handler for Service {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         if let (Some(tokens), Some(target)) = (&self.shared.tokens, request.uri().path_and_query())
             && Tokens::is_at(target.path())
         {

@@ -15,11 +15,13 @@
 pub mod body;
 pub mod client;
 pub mod envelope;
+mod framing;
 pub mod hop;
 pub mod jwt;
 pub mod local;
 mod names;
 pub mod network;
+mod outbox;
 pub mod server;
 mod small_write;
 pub mod socket;

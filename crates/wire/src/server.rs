@@ -9,8 +9,10 @@ mod activity;
 mod answers;
 mod connection;
 mod heads;
+mod http1;
 mod linger;
 mod reply;
+mod request;
 mod suspect;
 mod tls;
 
@@ -19,7 +21,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::either::Either;
@@ -32,6 +33,7 @@ use crate::socket::{Accepted, Listener, Pause};
 pub use crate::names::PeerNames;
 pub use crate::tls::BadTls;
 pub use reply::{BodyFailure, ReplyBody};
+pub use request::{Broken, Request, RequestBody};
 pub use tls::Tls;
 
 /// What a handler answers.
@@ -43,7 +45,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// another one for each connection ([`crate::local`]).
     fn call(
         &self,
-        request: http::Request<Incoming>,
+        request: Request,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use authority::Authority;
 use bytes::Bytes;
 use http::{Request, Version};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::client::{
     CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, TlsFault, Transport,
     Uplink,
@@ -41,7 +41,7 @@ fn trusting(authority: &Authority, identity: Option<&(PathBuf, PathBuf)>) -> Tls
 struct Listening(Arc<Mutex<Vec<Version>>>);
 
 impl Handler for Listening {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response {
         self.0.lock().unwrap().push(request.version());
         Response::new(mainstay_wire::body::read(request.into_body(), 1000).await.unwrap().into())
     }

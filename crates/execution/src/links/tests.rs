@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 
 use http::Request;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::client::{Delivered, Fault, HttpReply, Posted};
 use mainstay_wire::server;
 use tokio::io::AsyncReadExt as _;
@@ -74,7 +74,7 @@ fn call(method: &str) -> Arc<Call> {
 struct Far(Arc<Mutex<HashSet<SocketAddr>>>);
 
 impl server::Handler for Far {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> server::Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> server::Response {
         self.0.lock().unwrap().insert(peer);
         let body = mainstay_wire::body::read(request.into_body(), 1000).await.unwrap();
         server::Response::new(body.into())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::body;
 use mainstay_wire::server::{self, Handler, Options, Response};
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub(crate) async fn serve(listener: TcpListener, stop: CancellationToken) {
 struct Mock;
 
 impl Handler for Mock {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response {
         let test = request.headers().get(TEST).cloned();
         let answer = match body::read(request.into_body(), MAX_BODY).await {
             Ok(body) => answer(&body),

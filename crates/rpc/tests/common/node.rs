@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{self, Handler, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -69,7 +69,7 @@ impl Drop for Counted<'_> {
 }
 
 impl Handler for Served {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response {
         let shared = &self.0;
         let (parts, body) = request.into_parts();
         let body = mainstay_wire::body::read(body, 64 << 20).await.unwrap();

@@ -4,7 +4,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{self, Handler, Response};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -62,7 +62,7 @@ impl Control {
 }
 
 impl Handler for Control {
-    fn call(&self, request: Request<Incoming>, _: SocketAddr) -> impl Future<Output = Response> + Send {
+    fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> impl Future<Output = Response> + Send {
         // A browser sends this header with every page's POST; no page may break nodes.
         let from_page = request.headers().contains_key(header::ORIGIN);
         let response = if from_page {

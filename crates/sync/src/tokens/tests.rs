@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::Request;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -195,7 +195,7 @@ fn no_secret_is_shown() {
 struct Service(std::sync::Arc<Tokens>);
 
 impl server::Handler for Service {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> server::Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> server::Response {
         let target = request.uri().path_and_query().unwrap();
         self.0.answer(peer.ip(), target, now()).map(Into::into)
     }

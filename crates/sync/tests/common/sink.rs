@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{self, Handler, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -78,7 +78,7 @@ impl Sink {
 }
 
 impl Handler for Sink {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         {
             let mut seen = self.seen.lock().unwrap();
             seen.peers.insert(peer);

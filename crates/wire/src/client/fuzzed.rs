@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 use http::HeaderMap;
 
-use super::incoming::{self, Bad, Framing, Piece};
+use super::incoming;
+use crate::framing::{Bad, Framing, Piece};
 
 /// What was understood of a reply.
 #[derive(Debug, PartialEq, Eq)]

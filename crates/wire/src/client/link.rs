@@ -16,9 +16,10 @@ use tokio_util::io::poll_read_buf;
 
 use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
-use super::incoming::{self, Bad, Fields, Framing, Piece};
+use super::incoming::{self, Fields};
 use super::outgoing::{Outgoing, Progress};
 use super::stream::{self, Opened, Stream};
+use crate::framing::{Bad, Framing, Piece};
 
 /// Read at once, at least.
 const READ: usize = 8 * 1024;

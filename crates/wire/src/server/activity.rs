@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
@@ -180,6 +181,8 @@ pub(super) struct Watched {
     stream: Stream,
     activity: Activity,
     heads: Heads,
+    /// Read, and put back.
+    before: Bytes,
     linger_timeout: Duration,
     lingering: Option<Lingering>,
 }
@@ -187,7 +190,13 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(stream: Stream, activity: Activity, options: &Options) -> Self {
         let heads = Heads::default();
-        Self { stream, activity, heads, linger_timeout: options.linger_timeout, lingering: None }
+        let linger_timeout = options.linger_timeout;
+        Self { stream, activity, heads, before: Bytes::new(), linger_timeout, lingering: None }
+    }
+
+    /// Lets what has been read be read once more.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        self.before = read;
     }
 
     fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -203,6 +212,11 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.before.is_empty() {
+            let count = this.before.len().min(buf.remaining());
+            buf.put_slice(&this.before.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let poll = Pin::new(&mut this.stream).poll_read(cx, buf);
         let read = &mut buf.filled_mut()[before..];

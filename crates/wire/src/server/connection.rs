@@ -7,24 +7,26 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::either::Either;
+use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{AT_REST, Activity, Socket, Stream, Watched};
 use super::answers::Answers;
-use super::{Handler, Options, Response, Tls, suspect};
+use super::request::{Request, RequestBody};
+use super::{BodyFailure as BoxError, Handler, Options, Response, Tls, http1, suspect};
 
 /// Streams that an HTTP/2 client may have open at once.
 const MAX_STREAMS: u32 = 256;
@@ -53,29 +55,32 @@ pub(super) async fn serve<H: Handler>(
     };
     let closing = Arc::new(Closing { handler: handler.clone(), peer });
     let activity = Activity::new();
-    let service = service_fn(|request: Request<Incoming>| {
-        let has_body = !request.body().is_end_stream();
-        let is_http2 = request.version() == Version::HTTP_2;
-        let in_flight = activity.request(is_http2, has_body);
-        let handler = handler.clone();
-        // Over HTTP/2 a request has a task of its own, which ends a moment after its connection.
-        let closing = is_http2.then(|| closing.clone());
-        async move {
-            let _closing = closing;
-            let mut response = match suspect::flaw(&request) {
-                None => guarded(pin!(handler.call(request, peer))).await,
-                Some(flaw) => suspect::refusal(flaw, request.version()),
-            };
-            if in_flight.is_last() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let answer = {
+        let activity = activity.clone();
+        move |request: Request, is_coming: bool| {
+            let is_http2 = request.version() == Version::HTTP_2;
+            let in_flight = activity.request(is_http2, is_coming);
+            let handler = handler.clone();
+            // Over HTTP/2 a request has a task of its own, which ends a moment after its connection.
+            let closing = is_http2.then(|| closing.clone());
+            async move {
+                let _closing = closing;
+                let mut response = match suspect::flaw(&request) {
+                    None => guarded(pin!(handler.call(request, peer))).await,
+                    Some(flaw) => suspect::refusal(flaw, request.version()),
+                };
+                if in_flight.is_last() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response.body_mut().hold(in_flight, is_http2);
+                response
             }
-            response.body_mut().hold(in_flight, is_http2);
-            Ok::<_, Infallible>(response)
         }
-    });
-    let builder = builder(&options);
+    };
+    let ending = CancellationToken::new();
     let watched = Watched::new(stream, activity.clone(), &options);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
+    let mut connection = pin!(converse(watched, &options, ending.clone(), answer));
+
     // Beside the connection, which is what most wakes are for: these are polled only when one of them has something to say.
     let mut asides = FuturesUnordered::<Pin<Box<dyn Future<Output = Aside> + Send>>>::new();
     asides.push(Box::pin({
@@ -97,7 +102,7 @@ pub(super) async fn serve<H: Handler>(
             ended = connection.as_mut() => return note_end(peer, ended.err()),
             Some(aside) = asides.next() => match aside {
                 Aside::Overdue(why) => return tracing::debug!(%peer, why, "closed a connection"),
-                Aside::Stopped => connection.as_mut().graceful_shutdown(),
+                Aside::Stopped => ending.cancel(),
             }
         }
     }
@@ -142,13 +147,62 @@ async fn shaken(
     }
 }
 
-fn builder(options: &Options) -> auto::Builder<Answers> {
-    let mut builder = auto::Builder::new(Answers { write_timeout: options.write_timeout });
-    // hyper's own limit for heads also runs between requests and would cut idle connections: `Activity` does it.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
-    builder.http1().title_case_headers(options.title_case);
+/// Serves a connection in whichever way its client speaks, which its first bytes tell. Ends by itself, or after `ending` as soon as nothing
+/// is on its way.
+async fn converse<F>(
+    mut stream: Watched,
+    options: &Options,
+    ending: CancellationToken,
+    answer: impl Fn(Request, bool) -> F,
+) -> Result<(), BoxError>
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let mut input = BytesMut::new();
+    let is_http2 = poll_fn(|cx| poll_greeting(&mut stream, &mut input, &ending, cx)).await?;
+    if !is_http2 {
+        return Ok(http1::serve(stream, input, options.title_case, ending, answer).await?);
+    }
+    stream.put_back(input.freeze());
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let answering = answer(request.map(RequestBody::http2), false);
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
+    // Boxed: it is rare and large, and every connection would carry room for it.
+    let mut connection = Box::pin(http2(options).serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return Ok(ended?),
+        () = ending.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+/// Reads until it is known whether the client speaks HTTP/2: it does if it begins with the words that are for that (RFC 9113 section 3.4).
+fn poll_greeting(
+    stream: &mut Watched,
+    input: &mut BytesMut,
+    ending: &CancellationToken,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<bool>> {
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    loop {
+        let seen = input.len().min(GREETING.len());
+        if input[..seen] != GREETING[..seen] || (input.is_empty() && ending.is_cancelled()) {
+            return Poll::Ready(Ok(false));
+        }
+        if seen == GREETING.len() {
+            return Poll::Ready(Ok(true));
+        }
+        if ready!(poll_read_buf(Pin::new(&mut *stream), cx, input))? == 0 {
+            return Poll::Ready(Ok(false));
+        }
+    }
+}
+
+fn http2(options: &Options) -> http2::Builder<Answers> {
+    let mut builder = http2::Builder::new(Answers { write_timeout: options.write_timeout });
     builder
-        .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -174,7 +228,7 @@ async fn guarded(mut call: Pin<&mut impl Future<Output = Response>>) -> Response
     }
 }
 
-fn note_end(peer: SocketAddr, error: Option<Box<dyn std::error::Error + Send + Sync>>) {
+fn note_end(peer: SocketAddr, error: Option<BoxError>) {
     if let Some(error) = error {
         tracing::debug!(%peer, %error, "a connection ended with an error");
     }

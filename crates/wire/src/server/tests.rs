@@ -41,7 +41,7 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         match request.uri().path() {
             "/panic" => panic!("on purpose"),
             "/peer" => return Response::new(peer.port().to_string().into()),

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use hyper::body::Incoming;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::{body, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ const JWT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 struct Node(Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>);
 
 impl server::Handler for Node {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> server::Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> server::Response {
         let (head, asked) = request.into_parts();
         let asked = body::read(asked, MAX_BODY).await.unwrap();
         let path = head.uri.path_and_query().unwrap().to_string();

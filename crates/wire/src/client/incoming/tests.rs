@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::framing::Piece;
 use proptest::prelude::*;
 
 fn read_head(text: &str) -> Result<Option<Head>, Bad> {

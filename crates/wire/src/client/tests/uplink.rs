@@ -1,7 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use hyper::body::Incoming;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,7 +27,7 @@ struct Echo {
 }
 
 impl server::Handler for Echo {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> server::Response {
+    async fn call(&self, request: Request<server::RequestBody>, peer: SocketAddr) -> server::Response {
         let (head, body) = request.into_parts();
         self.heads.lock().unwrap().push(head);
         self.peers.lock().unwrap().insert(peer);

@@ -157,7 +157,7 @@ impl Drop for Asked {
 }
 
 impl Handler for Noting {
-    async fn call(&self, _: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, _: Request<RequestBody>, _: SocketAddr) -> Response {
         let _asked = Asked(self.clone());
         self.note("called");
         std::future::pending().await

@@ -15,7 +15,7 @@ pub(super) struct Passing {
 }
 
 impl Handler for Passing {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response {
         let (mut parts, body) = request.into_parts();
         hop::strip(&mut parts.headers);
         let mut response = Response::default();

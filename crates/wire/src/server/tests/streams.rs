@@ -7,7 +7,7 @@ struct Relay(Client);
 const STALL: Duration = Duration::from_millis(200);
 
 impl Handler for Relay {
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response {
         let (parts, body) = request.into_parts();
         let body = body::read(body, LARGE).await.unwrap();
         let (lines, target) = (client::Lines::new(), &parts.uri);

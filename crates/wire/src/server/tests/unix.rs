@@ -25,7 +25,7 @@ async fn ask(stream: &mut UnixStream, path: &str) -> String {
 struct Who(Arc<std::sync::Mutex<Vec<SocketAddr>>>);
 
 impl Handler for Who {
-    async fn call(&self, _: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, _: Request<RequestBody>, peer: SocketAddr) -> Response {
         Response::new(format!("{peer:?}").into())
     }
 

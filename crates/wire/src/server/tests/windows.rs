@@ -21,7 +21,7 @@ struct Endless {
 }
 
 impl Handler for Endless {
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response {
         let answer = || {
             self.answers.fetch_add(1, Ordering::SeqCst);
             Answer(vec![b'x'; LARGE], self.answers.clone())

@@ -91,7 +91,11 @@ pub async fn scripted(answer: fn(&str) -> String) -> String {
     #[derive(Clone)]
     struct Script(fn(&str) -> String);
     impl Handler for Script {
-        async fn call(&self, request: Request<mainstay_wire::server::RequestBody>, _: std::net::SocketAddr) -> Response {
+        async fn call(
+            &self,
+            request: Request<mainstay_wire::server::RequestBody>,
+            _: std::net::SocketAddr,
+        ) -> Response {
             let body = mainstay_wire::body::read(request.into_body(), 1 << 20).await.unwrap();
             let call: Value = serde_json::from_slice(&body).unwrap();
             let members = match call["method"].as_str().unwrap() {

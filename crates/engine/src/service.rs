@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method as HttpMethod, Request, StatusCode};
-use mainstay_wire::server::RequestBody;
 use mainstay_execution::Core;
 use mainstay_execution::calls::{self, Answers, answer_body};
 use mainstay_execution::http::{empty, json, not_allowed, read_body, text};
@@ -17,6 +16,7 @@ use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::local;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{Handler, Response};
 use prometheus_client::registry::Registry;
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use mainstay_wire::server::RequestBody;
 use mainstay_node::Refused;
 use mainstay_wire::jwt;
 use mainstay_wire::local;
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::Response;
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_wire::server::RequestBody;
 use mainstay_wire::body::{BodyError, Unread};
+use mainstay_wire::server::RequestBody;
 
 use crate::config::Config;
 use crate::core::Core;

@@ -10,7 +10,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, StatusCode};
-use mainstay_wire::server::RequestBody;
 use mainstay_execution::calls::{Answers, answer_body};
 use mainstay_execution::clock::wall;
 use mainstay_execution::http::{empty, json, read_body, text};
@@ -19,6 +18,7 @@ use mainstay_execution::reply::Answer;
 use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{Handler, Response};
 use tokio::sync::Semaphore;
 

@@ -43,11 +43,7 @@ pub type Response = http::Response<ReplyBody>;
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request. Dropped when the client goes away. Who is connected over a unix socket is a loopback address with a port of 0,
     /// another one for each connection ([`crate::local`]).
-    fn call(
-        &self,
-        request: Request,
-        peer: SocketAddr,
-    ) -> impl Future<Output = Response> + Send;
+    fn call(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send;
 
     /// A connection has ended, whoever ended it, and whether or not anything was asked on it. No request of it is handled any more. Not
     /// to take long.

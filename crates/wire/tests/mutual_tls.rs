@@ -13,11 +13,11 @@ use std::time::Duration;
 use authority::Authority;
 use bytes::Bytes;
 use http::{Request, Version};
-use mainstay_wire::server::RequestBody;
 use mainstay_wire::client::{
     CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, TlsFault, Transport,
     Uplink,
 };
+use mainstay_wire::server::RequestBody;
 use mainstay_wire::server::{self, Handler, Response};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 
 use http::Request;
-use mainstay_wire::server::RequestBody;
 use mainstay_wire::client::{Delivered, Fault, HttpReply, Posted};
 use mainstay_wire::server;
+use mainstay_wire::server::RequestBody;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};

@@ -21,8 +21,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request};
-use memchr::memmem;
 use hyper::body::Body as _;
+use memchr::memmem;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,8 @@ impl Line {
     /// Whether what has been read may be a whole head. A head that comes byte by byte isn't parsed as often.
     fn is_worth_a_look(&self) -> bool {
         let (before, now) = (self.looked_at, self.input.len());
-        now >= (2 * before).max(1) || memmem::find(&self.input[before.saturating_sub(3)..], b"\r\n\r\n").is_some()
+        now >= (2 * before).max(1)
+            || memmem::find(&self.input[before.saturating_sub(3)..], b"\r\n\r\n").is_some()
     }
 
     /// Answers a request; whether another one may follow.

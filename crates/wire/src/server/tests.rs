@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod differs;
 mod lifetime;
 mod proxy;
 mod smuggling;

@@ -23,9 +23,6 @@ pub(super) struct Head {
     pub(super) expects: bool,
 }
 
-/// Where in a head a field's name and value are.
-type Span = [usize; 4];
-
 /// Takes a whole head off `input`. `None`: more has to come.
 pub(super) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad> {
     let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
@@ -49,50 +46,61 @@ pub(super) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad> {
         (from, from + text.len())
     };
     let target = within(target.as_bytes());
-    let count = line.headers.len();
-    let mut spans: [Span; MAX_FIELDS] = [[0; 4]; MAX_FIELDS];
-    for (span, field) in spans.iter_mut().zip(line.headers.iter()) {
-        let (name, value) = (within(field.name.as_bytes()), within(field.value));
-        *span = [name.0, name.1, value.0, value.1];
-    }
+    let fields: Vec<_> =
+        line.headers.iter().map(|field| (within(field.name.as_bytes()), within(field.value))).collect();
     let head = input.split_to(end).freeze();
     let uri = Uri::from_maybe_shared(head.slice(target.0..target.1)).map_err(|_| Bad::Malformed)?;
-    let mut headers = HeaderMap::with_capacity(count);
-    for [name, name_end, value, value_end] in &spans[..count] {
-        let name = HeaderName::from_bytes(&head[*name..*name_end]).map_err(|_| Bad::Malformed)?;
-        let value = HeaderValue::from_maybe_shared(head.slice(*value..*value_end)).map_err(|_| Bad::Malformed)?;
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut means = Meaning::default();
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(&head[name.0..name.1]).map_err(|_| Bad::Malformed)?;
+        let value =
+            HeaderValue::from_maybe_shared(head.slice(value.0..value.1)).map_err(|_| Bad::Malformed)?;
+        means.take(&name, value.as_bytes())?;
         headers.append(name, value);
     }
-    let framing = framing(version, &headers)?;
-    let says = |word: &[u8]| {
-        let mut values = headers.get_all(CONNECTION).iter();
-        values.any(|value| parts(value.as_bytes()).any(|part| part.eq_ignore_ascii_case(word)))
-    };
-    let keep_alive = if version == Version::HTTP_10 { says(b"keep-alive") } else { !says(b"close") };
-    let expects = version == Version::HTTP_11
-        && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let is_old = version == Version::HTTP_10;
+    let keep_alive = if is_old { means.keep_alive } else { !means.close };
+    let expects = means.expects && !is_old;
+    let framing = means.framing.unwrap_or(Framing::Length(0));
+    if is_old && matches!(framing, Framing::Chunked(_)) {
+        return Err(Bad::Malformed);
+    }
     let mut request = Request::new(());
     (*request.method_mut(), *request.uri_mut(), *request.version_mut()) = (method, uri, version);
     *request.headers_mut() = headers;
     Ok(Some(Head { request, framing, keep_alive, expects }))
 }
 
-/// RFC 9112 section 6.3, and nothing that it only tolerates.
-fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Bad> {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (encodings.next(), lengths.next()) {
-        (None, None) => Ok(Framing::Length(0)),
-        (None, Some(told)) if lengths.next().is_none() => {
-            length(told.as_bytes()).map(Framing::Length).ok_or(Bad::Malformed)
+/// What header fields say of connection and body.
+#[derive(Default)]
+struct Meaning {
+    close: bool,
+    keep_alive: bool,
+    expects: bool,
+    framing: Option<Framing>,
+}
+
+impl Meaning {
+    /// RFC 9112 sections 6.3 and 9.3, and nothing that they only tolerate.
+    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Bad> {
+        if name == CONTENT_LENGTH {
+            return self.frame(length(value).map(Framing::Length));
+        } else if name == TRANSFER_ENCODING {
+            let is_chunked = value.eq_ignore_ascii_case(b"chunked");
+            return self.frame(is_chunked.then_some(Framing::Chunked(Chunk::Size)));
+        } else if name == CONNECTION {
+            self.close |= parts(value).any(|part| part.eq_ignore_ascii_case(b"close"));
+            self.keep_alive |= parts(value).any(|part| part.eq_ignore_ascii_case(b"keep-alive"));
+        } else if name == EXPECT {
+            self.expects |= value.eq_ignore_ascii_case(b"100-continue");
         }
-        (Some(encoding), None)
-            if version == Version::HTTP_11
-                && encodings.next().is_none()
-                && encoding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
-        {
-            Ok(Framing::Chunked(Chunk::Size))
-        }
-        _ => Err(Bad::Malformed),
+        Ok(())
+    }
+
+    /// Where the body ends is said once, in a way that is understood.
+    fn frame(&mut self, framing: Option<Framing>) -> Result<(), Bad> {
+        let framing = framing.ok_or(Bad::Malformed)?;
+        if self.framing.replace(framing).is_some() { Err(Bad::Malformed) } else { Ok(()) }
     }
 }

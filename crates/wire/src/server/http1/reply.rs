@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 
 use crate::framing::parts;
 use crate::outbox::Outbox;
@@ -43,21 +43,27 @@ pub(super) fn begin(out: &mut Vec<u8>, answer: &Parts, length: Option<u64>, aske
         (true, None) if asked.version == Version::HTTP_11 => Body::Chunked,
         (true, None) => Body::UntilClose,
     };
-    let keep_alive = asked.keep_alive && body != Body::UntilClose && !says_close(headers);
-
     out.extend_from_slice(if asked.version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     // A status that nobody knows has no reason (RFC 9112 section 4).
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
+    let mut keep_alive = asked.keep_alive && body != Body::UntilClose;
+    let (mut has_connection, mut has_date) = (false, false);
     for (name, value) in headers {
-        // How the body is framed is said below.
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
-            field(out, name.as_str(), value.as_bytes(), asked.title_case);
+        if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
+            // How the body is framed is said below.
+            continue;
+        } else if name == CONNECTION {
+            has_connection = true;
+            keep_alive &= !parts(value.as_bytes()).any(|part| part.eq_ignore_ascii_case(b"close"));
+        } else if name == DATE {
+            has_date = true;
         }
+        field(out, name.as_str(), value.as_bytes(), asked.title_case);
     }
-    if !headers.contains_key(CONNECTION) {
+    if !has_connection {
         match (asked.version == Version::HTTP_10, keep_alive) {
             (true, true) => field(out, "connection", b"keep-alive", asked.title_case),
             (false, false) => field(out, "connection", b"close", asked.title_case),
@@ -77,7 +83,7 @@ pub(super) fn begin(out: &mut Vec<u8>, answer: &Parts, length: Option<u64>, aske
         }
         Body::None | Body::UntilClose => {}
     }
-    if !headers.contains_key(DATE) {
+    if !has_date {
         date(|date| field(out, "date", date, asked.title_case));
     }
     out.extend_from_slice(b"\r\n");
@@ -86,12 +92,9 @@ pub(super) fn begin(out: &mut Vec<u8>, answer: &Parts, length: Option<u64>, aske
 
 /// Whether an answer with this status has a body (RFC 9110 section 6.4.1).
 fn has_body(status: StatusCode, is_head: bool) -> bool {
-    !(is_head || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONNECTION).iter();
-    values.any(|value| parts(value.as_bytes()).any(|part| part.eq_ignore_ascii_case(b"close")))
+    !(is_head
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8], title_case: bool) {

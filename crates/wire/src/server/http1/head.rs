@@ -60,7 +60,7 @@ pub(super) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad> {
         headers.append(name, value);
     }
     let is_old = version == Version::HTTP_10;
-    let keep_alive = if is_old { means.keep_alive } else { !means.close };
+    let keep_alive = !means.close && (means.keep_alive || !is_old);
     let expects = means.expects && !is_old;
     let framing = means.framing.unwrap_or(Framing::Length(0));
     if is_old && matches!(framing, Framing::Chunked(_)) {

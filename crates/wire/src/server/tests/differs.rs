@@ -54,7 +54,11 @@ async fn tell(mut stream: UnixStream, wire: &[u8]) -> String {
     // Whoever has heard enough closes.
     let _ = stream.write_all(&[wire, &[0; 200], b"\r\n\r\n"].concat()).await;
     let mut replies = Vec::new();
-    let _ = stream.read_to_end(&mut replies).await;
+    if timeout(Duration::from_millis(50), stream.read_to_end(&mut replies)).await.is_err() {
+        // It waits for more of a body.
+        let _ = stream.shutdown().await;
+        let _ = stream.read_to_end(&mut replies).await;
+    }
     String::from_utf8(replies).unwrap()
 }
 

@@ -8,6 +8,8 @@
 mod activity;
 mod answers;
 mod connection;
+#[cfg(fuzzing)]
+pub mod fuzzed;
 mod heads;
 mod http1;
 mod linger;

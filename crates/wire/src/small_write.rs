@@ -1,6 +1,6 @@
 //! Small replies and requests leave in one plain write.
 //!
-//! hyper hands head and body over as two slices. For the kernel a gathering write of two short slices is dearer than a
+//! hyper (HTTP/2) and the beginnings of streams hand over several slices. For the kernel a gathering write of two short slices is dearer than a
 //! plain one of their sum, by more than the copy costs; for long ones the copy would be the dearer.
 
 use std::io::{self, IoSlice};

@@ -1,8 +1,7 @@
 //! What a connection is doing, so that one that does nothing can be closed.
 //!
-//! hyper has one limit for heads, which also counts the time between requests; a consensus client that is silent for a
-//! slot must keep its connection, and one that sends half a head must not keep ours. So bytes and requests are watched
-//! here, and [`verdict`] decides.
+//! A consensus client that is silent for a slot must keep its connection, and one that sends half a head must not keep ours. So bytes
+//! and requests are watched here, whatever is spoken, and [`verdict`] decides.
 
 use std::io;
 use std::pin::Pin;
@@ -38,7 +37,7 @@ pub(super) struct State {
     pub(super) write_blocked_since: Option<Instant>,
     /// HTTP/2: bytes between requests are frames of any kind, not heads.
     pub(super) is_http2: bool,
-    /// HTTP/1: the last request has a body, and hyper closes without asking where that isn't in when it is answered.
+    /// HTTP/1: the body of the last request wasn't here with its head, and may not have been read to its end.
     pub(super) may_be_sending: bool,
     /// The server closes, whatever the client does.
     pub(super) is_stopping: bool,

@@ -1,9 +1,9 @@
-//! The heads of HTTP/1 requests as they come off the socket, for what hyper doesn't tell of them. Pure.
+//! The lines of HTTP/1 requests as they come off the socket, for what a parser doesn't tell of them. Pure.
 //!
 //! A request with both `Content-Length` and `Transfer-Encoding`, with its length told twice, or with lines that end in a bare line
-//! feed is what another program on the way may have read differently. hyper tidies all of that up before anybody sees it.
+//! feed is what another program on the way may have read differently. httparse takes such lines without a word.
 //! So the bytes are followed here from head to head, and where one must not be accepted the end of the line that shows it is
-//! overwritten with NUL: hyper answers that with a 400 and closes, or in a chunked body ends it with an error. Bodies are
+//! overwritten with NUL: a head with that is answered with a 400 and the connection closed, a chunked body ends with an error. Bodies are
 //! counted, not read, so following costs little.
 
 use memchr::memchr;
@@ -36,7 +36,7 @@ enum At {
     /// The line's end behind a chunk.
     AfterChunk,
     Trailer,
-    /// Nothing more is looked at: it is HTTP/2, or hyper will close.
+    /// Nothing more is looked at: it is HTTP/2, or the connection is about to be closed.
     Over,
 }
 
@@ -100,7 +100,7 @@ impl Heads {
     /// Reads a line without its end; where it is long, its beginning.
     fn read(&mut self, line: &[u8], is_long: bool) -> Result<(), Refused> {
         self.at = match self.at {
-            // hyper passes over empty lines there, as it should.
+            // Empty lines are passed over there, as they should be.
             At::Start if line.is_empty() => At::Start,
             At::Start if line == b"PRI * HTTP/2.0" => At::Over,
             At::Start => {

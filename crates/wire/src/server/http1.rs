@@ -10,7 +10,7 @@
 //!            └── the client goes ──▶ dropped       └── body not read, or "close" ──▶ our side is closed, the rest thrown away
 //! ```
 
-mod head;
+pub(super) mod head;
 mod reply;
 
 use std::future::{Future, poll_fn};

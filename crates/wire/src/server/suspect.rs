@@ -1,9 +1,9 @@
 //! Requests that two programs could understand differently are refused before a handler sees them: such a difference is
 //! what smuggles a request past whoever is to look at it.
 //!
-//! hyper refuses most by itself: folded lines, control characters, lengths that are none or differ, transfer encodings that don't end in
-//! `chunked`, in HTTP/2 whatever belongs to a connection. What it lets through is here, where it can be seen in the request that it
-//! gives, and in [`super::heads`] where it can't.
+//! The parsers refuse most by themselves: folded lines, control characters, lengths that are none or differ, transfer encodings that aren't
+//! `chunked`, in HTTP/2 whatever belongs to a connection. What they let through is here, where it can be seen in the request that they
+//! give, and in [`super::heads`] where it can't.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};

@@ -14,17 +14,17 @@ use crate::framing::{Bad, Chunk, Framing, MAX_FIELDS, MAX_HEAD, length, parts};
 
 /// A request whose body is still to be read.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) request: Request<()>,
-    pub(super) framing: Framing,
+pub(in crate::server) struct Head {
+    pub(in crate::server) request: Request<()>,
+    pub(in crate::server) framing: Framing,
     /// Whether the client wants to use the connection again.
-    pub(super) keep_alive: bool,
+    pub(in crate::server) keep_alive: bool,
     /// The client waits for a word before it sends the body.
-    pub(super) expects: bool,
+    pub(in crate::server) expects: bool,
 }
 
 /// Takes a whole head off `input`. `None`: more has to come.
-pub(super) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad> {
+pub(in crate::server) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad> {
     let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut line = httparse::Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut line, input, &mut room);

@@ -167,6 +167,8 @@ impl Line {
             poll_fn(|cx| self.poll_answer(work.as_mut(), &mut coming, cx)).await?
         };
         if let Some(coming) = &mut coming {
+            // Nothing but the answer is said from now on.
+            coming.expects = false;
             // What is left of it would be taken for the next request.
             asked.keep_alive &= !coming.feed.is_dropped() || self.is_drained(coming);
         }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod differs;
+mod early;
 mod lifetime;
 mod proxy;
 mod smuggling;

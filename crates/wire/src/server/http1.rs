@@ -1,7 +1,7 @@
 //! One connection of HTTP/1, from its first request to its last.
 //!
-//! Written for this server instead of hyper's: at sixteen connections that was an eighth of what a small call cost
-//! (docs/benchmarks.md). One task reads, asks the handler and writes; nothing is handed between tasks, and a body is read from the socket
+//! Written for this server instead of hyper's: at sixteen connections that was a ninth of what a small call of `rpc` cost
+//! (ARCHITECTURE.md). One task reads, asks the handler and writes; nothing is handed between tasks, and a body is read from the socket
 //! only when the handler asks for it. Heads are [`head`]'s and [`reply`]'s, where bodies end is [`crate::framing`]'s. What a connection
 //! that does nothing costs is bounded by [`super::activity`], which watches its bytes.
 //!

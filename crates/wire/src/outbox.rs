@@ -20,6 +20,11 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// With this in front of the first piece.
+    pub(crate) fn of(front: Vec<u8>) -> Self {
+        Self { front, ..Self::default() }
+    }
+
     /// What goes before the next piece, to add to.
     pub(crate) fn front(&mut self) -> &mut Vec<u8> {
         &mut self.front
@@ -51,18 +56,30 @@ impl Outbox {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.written < self.front.len() + self.piece.len() + self.back.len() {
-            match ready!(self.poll_write_some(stream, cx))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
-            }
+        while !self.is_empty() {
+            ready!(self.poll_write_some(stream, cx))?;
         }
-        self.front.clear();
-        (self.piece, self.back, self.written) = (Bytes::new(), b"", 0);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write_some<S: AsyncWrite + Unpin>(
+    /// Writes some of what there is, of which there is something.
+    pub(crate) fn poll_write_some<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match ready!(self.poll_slices(stream, cx))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => self.written += count,
+        }
+        if self.written == self.front.len() + self.piece.len() + self.back.len() {
+            self.front.clear();
+            (self.piece, self.back, self.written) = (Bytes::new(), b"", 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_slices<S: AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! A request whose body is still to come, as bytes on a connection.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Write as _};
+use std::io::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -16,6 +16,7 @@ use super::error::{CallError, Delivered, Fault};
 use super::link::Failed;
 use super::outgoing::{content_length, field, small, start, tells_length};
 use crate::body::{Gathered, STALL, next_frame};
+use crate::outbox::Outbox;
 
 /// A body of up to this length is in hand before the first byte is sent: a node then sees a request whole or not at all, and the
 /// copy costs less than more writes would.
@@ -26,12 +27,8 @@ const ASKED_AGAIN: usize = 2;
 
 /// A request on its way.
 pub(super) struct Sending<B> {
-    /// What is to be written now: head or framing, a piece of the body, and what ends it.
-    front: Vec<u8>,
-    piece: Bytes,
-    back: &'static [u8],
-    /// How much of that has been.
-    written: usize,
+    /// What is to be written now.
+    out: Outbox,
     /// What is still to come.
     rest: Option<Rest<B>>,
     flushed: bool,
@@ -100,10 +97,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         }
         front.extend_from_slice(b"\r\n");
         let mut sending = Self {
-            front,
-            piece: Bytes::new(),
-            back: b"",
-            written: 0,
+            out: Outbox::of(front),
             rest,
             flushed: false,
             is_head: parts.method == Method::HEAD,
@@ -123,16 +117,10 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
     ) -> Poll<Result<(), Unsent>> {
         loop {
             self.waits = Waits::Node;
-            while self.written < self.front.len() + self.piece.len() + self.back.len() {
-                match ready!(self.poll_write_some(stream, cx)) {
-                    Ok(count @ 1..) => {
-                        self.written += count;
-                        self.is_untouched = false;
-                        self.moves += 1;
-                    }
-                    Ok(0) | Err(_) => return Poll::Ready(Err(Unsent::Node)),
-                }
-                self.flushed = false;
+            while !self.out.is_empty() {
+                ready!(self.out.poll_write_some(stream, cx)).map_err(|_| Unsent::Node)?;
+                (self.is_untouched, self.flushed) = (false, false);
+                self.moves += 1;
             }
             let Some(rest) = &mut self.rest else { break };
             let Poll::Ready(frame) = Pin::new(&mut rest.body).poll_frame(cx) else {
@@ -142,36 +130,11 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
                 return Poll::Pending;
             };
             self.moves += 1;
-            self.front.clear();
-            self.piece = Bytes::new();
-            self.back = b"";
-            self.written = 0;
             self.take(frame).map_err(Unsent::Caller)?;
         }
         ready!(self.poll_flush(stream, cx))?;
         self.waits = Waits::Reply;
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_some<S: AsyncWrite + Unpin>(
-        &self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let mut slices = [IoSlice::new(&[]); 3];
-        let (mut count, mut skip) = (0, self.written);
-        for part in [&self.front[..], &self.piece, self.back] {
-            let done = skip.min(part.len());
-            skip -= done;
-            if done < part.len() {
-                slices[count] = IoSlice::new(&part[done..]);
-                count += 1;
-            }
-        }
-        match &slices[..count] {
-            [only] => Pin::new(stream).poll_write(cx, only),
-            several => Pin::new(stream).poll_write_vectored(cx, several),
-        }
     }
 
     fn poll_flush<S: AsyncWrite + Unpin>(
@@ -193,7 +156,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             None if rest.exact && rest.left > 0 => Err(broke_off()),
             None => {
                 if !rest.exact {
-                    self.back = b"0\r\n\r\n";
+                    self.out.put(Bytes::new(), b"0\r\n\r\n");
                 }
                 self.rest = None;
                 Ok(())
@@ -220,21 +183,15 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             self.rest.take_if(|rest| rest.body.is_end_stream() && (!rest.exact || rest.left == 0))
         {
             // No need to ask for its end.
-            self.frame(&data, !rest.exact, true);
+            self.frame(data, !rest.exact, true);
         } else {
             let chunked = self.rest.as_ref().is_some_and(|rest| !rest.exact);
-            self.frame(&data, chunked, false);
-        }
-        // The copy of a short piece costs less than another slice.
-        if small(&data).is_empty() {
-            self.piece = data;
-        } else {
-            self.front.extend_from_slice(&data);
+            self.frame(data, chunked, false);
         }
     }
 
-    fn frame(&mut self, data: &Bytes, chunked: bool, is_last: bool) {
-        self.back = match (chunked, data.is_empty(), is_last) {
+    fn frame(&mut self, data: Bytes, chunked: bool, is_last: bool) {
+        let back: &[u8] = match (chunked, data.is_empty(), is_last) {
             (true, false, true) => b"\r\n0\r\n\r\n",
             (true, false, false) => b"\r\n",
             (true, true, true) => b"0\r\n\r\n",
@@ -242,8 +199,9 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         };
         if chunked && !data.is_empty() {
             // A vector takes all that it is given.
-            let _ = write!(self.front, "{:x}\r\n", data.len());
+            let _ = write!(self.out.front(), "{:x}\r\n", data.len());
         }
+        self.out.put(data, back);
     }
 
     /// A failure that says how much of the request was sent.

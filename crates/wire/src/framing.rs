@@ -64,10 +64,12 @@ impl Framing {
         }
     }
 
-    /// How many bytes are certain to come.
-    pub(crate) fn announced(self) -> u64 {
+    /// How much is still to come, as far as it is announced, and at most so much: for that there should be room.
+    pub(crate) fn ahead(self, most: usize) -> usize {
         match self {
-            Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => left,
+            Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => {
+                usize::try_from(left).map_or(most, |left| left.min(most))
+            }
             Framing::Chunked(_) | Framing::UntilClose => 0,
         }
     }
@@ -82,6 +84,10 @@ impl Chunk {
                     return Err(Bad::Malformed);
                 }
                 Chunk::Size => match httparse::parse_chunk_size(input) {
+                    // What follows the size is nobody's business, but where the line ends is.
+                    Ok(Status::Complete((length, _))) if has_bare_end(&input[..length]) => {
+                        return Err(Bad::Malformed);
+                    }
                     Ok(Status::Complete((length, size))) => {
                         input.advance(length);
                         *self = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
@@ -104,6 +110,9 @@ impl Chunk {
                 Chunk::Trailers => {
                     let mut room = [EMPTY_HEADER; MAX_FIELDS];
                     match httparse::parse_headers(input, &mut room) {
+                        Ok(Status::Complete((length, _))) if has_bare_end(&input[..length]) => {
+                            return Err(Bad::Malformed);
+                        }
                         Ok(Status::Complete((length, _))) => {
                             input.advance(length);
                             *self = Chunk::Over;
@@ -130,6 +139,11 @@ fn take(input: &mut BytesMut, left: &mut u64) -> Piece {
     }
     *left -= count as u64;
     Piece::Data(input.split_to(count).freeze())
+}
+
+/// Whether a line ends in a line feed alone, which some programs take for an end and others don't. httparse takes it.
+pub(crate) fn has_bare_end(lines: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', lines).any(|at| at == 0 || lines[at - 1] != b'\r')
 }
 
 /// The members of a comma-separated list.

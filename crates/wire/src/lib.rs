@@ -17,13 +17,13 @@ pub mod client;
 pub mod envelope;
 mod framing;
 pub mod hop;
+mod inbox;
 pub mod jwt;
 pub mod local;
 mod names;
 pub mod network;
 mod outbox;
 pub mod server;
-mod small_write;
 pub mod socket;
 mod tls;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 /// A piece of a body up to this length is copied behind what goes before it: the copy costs less than another slice.
-const SMALL: usize = 2048;
+pub(crate) const SMALL: usize = 2048;
 
 /// Head or framing, a piece of a body, and what ends it. Written together.
 #[derive(Debug, Default)]
@@ -97,6 +97,66 @@ impl Outbox {
         match &slices[..count] {
             [only] => Pin::new(stream).poll_write(cx, only),
             several => Pin::new(stream).poll_write_vectored(cx, several),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::future::poll_fn;
+
+    /// Takes at most so many bytes a write.
+    struct Sink(Vec<u8>, usize);
+
+    impl AsyncWrite for Sink {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            let taken = data.len().min(self.1);
+            self.0.extend_from_slice(&data[..taken]);
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let (before, most) = (self.0.len(), self.1);
+            slices.iter().for_each(|slice| self.0.extend_from_slice(slice));
+            self.0.truncate(before + most);
+            Poll::Ready(Ok(self.0.len() - before))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_written_in_order_however_little_is_taken_at_a_time(
+            pieces in prop::collection::vec(("[a-z]{0,9}", prop_oneof![0_usize..20, 0..2 * SMALL]), 1..5),
+            most in 1_usize..2 * SMALL,
+        ) {
+            let (mut out, mut sink, mut expected) = (Outbox::default(), Sink(Vec::new(), most), Vec::new());
+            for (i, (front, length)) in pieces.iter().enumerate() {
+                let piece = vec![b'0' + u8::try_from(i).unwrap(); *length];
+                out.front().extend_from_slice(front.as_bytes());
+                out.put(piece.clone().into(), b"end");
+                expected.extend([front.as_bytes(), &piece, b"end"].concat());
+                if out.is_full() {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    runtime.block_on(poll_fn(|cx| out.poll_write(&mut sink, cx))).unwrap();
+                    prop_assert!(out.is_empty());
+                    prop_assert_eq!(&sink.0, &expected);
+                }
+            }
         }
     }
 }

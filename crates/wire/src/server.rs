@@ -2,7 +2,7 @@
 //! the answer.
 //!
 //! Over TCP or unix sockets; TLS is for what comes over TCP. HTTP/1.1 with keep-alive and HTTP/2, told apart by the first bytes: in the clear, HTTP/2 with prior knowledge (h2c) then, or
-//! over TLS. What could be read in two ways ([`suspect`], [`heads`]) is refused before a handler sees it. A handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
+//! over TLS. What could be read in two ways ([`suspect`], [`http1`]) is refused before a handler sees it. A handler that panics costs its own request a 500, nothing more. Limits on bodies are the handler's, with
 //! [`crate::body::read`].
 
 mod activity;
@@ -10,7 +10,6 @@ mod answers;
 mod connection;
 #[cfg(fuzzing)]
 pub mod fuzzed;
-mod heads;
 mod http1;
 mod linger;
 mod reply;

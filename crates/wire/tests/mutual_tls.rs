@@ -17,8 +17,7 @@ use mainstay_wire::client::{
     CallError, Clear, Client, Delivered, Fault, HttpReply, Options, ServerName, Tls, TlsFault, Transport,
     Uplink,
 };
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{self, Handler, Response};
+use mainstay_wire::server::{self, Handler, RequestBody, Response};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

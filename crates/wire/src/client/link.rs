@@ -6,13 +6,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
-use tokio_util::io::poll_read_buf;
 
 use super::endpoint::Endpoint;
 use super::error::{CallError, Delivered, Fault};
@@ -20,13 +19,14 @@ use super::incoming::{self, Fields};
 use super::outgoing::{Outgoing, Progress};
 use super::stream::{self, Opened, Stream};
 use crate::framing::{Bad, Framing, Piece};
+use crate::inbox;
 
-/// Read at once, at least.
-const READ: usize = 8 * 1024;
 /// Set aside at once for a body, on the node's word of its length.
 const MOST_AHEAD: usize = 1024 * 1024;
-/// A buffer that has grown beyond this isn't kept for the next call.
-const KEPT: usize = 64 * 1024;
+/// A body that is shorter is copied when it is taken, so that its buffer is left to the next reply.
+const SHORT: usize = 8 * 1024;
+/// Room for a head, and for what may come with it.
+const ROOM: usize = 8 * 1024;
 
 /// A connection, driven by whoever uses it. Dropping it closes it.
 pub(super) struct Link {
@@ -128,7 +128,7 @@ impl Link {
                 Ok(None) => {}
                 Err(bad) => return Poll::Ready(Err(failed(bad.into()))),
             }
-            let read = match self.poll_fill(READ, cx) {
+            let read = match self.poll_fill(ROOM, cx) {
                 Poll::Pending if sent.is_broken => 0,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(read)) => read,
@@ -211,8 +211,7 @@ impl Link {
     /// Takes a body's last `length` bytes, which are here.
     fn take_rest(&mut self, length: usize) -> Bytes {
         self.body = None;
-        if length < READ {
-            // The copy of a short one leaves its buffer to the next reply.
+        if length < SHORT {
             let body = Bytes::copy_from_slice(&self.input[..length]);
             bytes::Buf::advance(&mut self.input, length);
             body
@@ -242,9 +241,7 @@ impl Link {
         if self.body.is_some() || !self.keep_alive || !self.input.is_empty() {
             return false;
         }
-        if self.input.capacity() > KEPT {
-            self.input = BytesMut::new();
-        }
+        inbox::trim(&mut self.input);
         true
     }
 
@@ -261,16 +258,13 @@ impl Link {
 
     /// Reads some bytes; 0 at the end of the stream.
     fn poll_fill(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < ahead.min(READ) {
-            self.input.reserve(ahead.max(READ));
-        }
-        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
+        inbox::poll_fill(&mut self.input, ahead, &mut self.stream, cx)
     }
 }
 
 /// How much room to make for what is still to come.
 fn ahead(framing: Framing) -> usize {
-    usize::try_from(framing.announced()).map_or(MOST_AHEAD, |left| left.clamp(READ, MOST_AHEAD))
+    framing.ahead(MOST_AHEAD).max(ROOM)
 }
 
 impl From<Bad> for CallError {

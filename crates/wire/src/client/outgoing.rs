@@ -12,9 +12,7 @@ use tokio::io::AsyncWrite;
 
 use super::Again;
 use super::endpoint::Endpoint;
-
-/// A body up to this length is written together with the head: the copy costs less than a second slice.
-const SMALL: usize = 2048;
+use crate::outbox::SMALL;
 
 /// A request for one endpoint. Cheap to send again: nothing of it is consumed.
 pub(super) struct Outgoing {

@@ -17,9 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::Options;
-use super::heads::Heads;
 use super::linger::Lingering;
-use crate::small_write;
 
 /// How long a connection has to have been idle for its client not to be about to send a request: longer than a round trip.
 pub(super) const AT_REST: Duration = Duration::from_secs(1);
@@ -179,7 +177,6 @@ pub(super) type Stream = Either<Socket, Box<TlsStream<TcpStream>>>;
 pub(super) struct Watched {
     stream: Stream,
     activity: Activity,
-    heads: Heads,
     /// Read, and put back.
     before: Bytes,
     linger_timeout: Duration,
@@ -188,9 +185,8 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(stream: Stream, activity: Activity, options: &Options) -> Self {
-        let heads = Heads::default();
         let linger_timeout = options.linger_timeout;
-        Self { stream, activity, heads, before: Bytes::new(), linger_timeout, lingering: None }
+        Self { stream, activity, before: Bytes::new(), linger_timeout, lingering: None }
     }
 
     /// Lets what has been read be read once more.
@@ -218,9 +214,7 @@ impl AsyncRead for Watched {
         }
         let before = buf.filled().len();
         let poll = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let read = &mut buf.filled_mut()[before..];
-        if !read.is_empty() {
-            this.heads.screen(read);
+        if buf.filled().len() > before {
             this.activity.bytes_read();
         }
         poll
@@ -238,7 +232,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = small_write::poll_write_vectored(&mut self.stream, cx, bufs);
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(poll)
     }
 

@@ -20,13 +20,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::either::Either;
-use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{AT_REST, Activity, Socket, Stream, Watched};
 use super::answers::Answers;
 use super::request::{Request, RequestBody};
 use super::{BodyFailure as BoxError, Handler, Options, Response, Tls, http1, suspect};
+use crate::inbox;
 
 /// Streams that an HTTP/2 client may have open at once.
 const MAX_STREAMS: u32 = 256;
@@ -194,7 +194,7 @@ fn poll_greeting(
         if seen == GREETING.len() {
             return Poll::Ready(Ok(true));
         }
-        if ready!(poll_read_buf(Pin::new(&mut *stream), cx, input))? == 0 {
+        if ready!(inbox::poll_fill(input, http1::ROOM, stream, cx))? == 0 {
             return Poll::Ready(Ok(false));
         }
     }

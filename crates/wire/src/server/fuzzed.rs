@@ -2,7 +2,6 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::heads::Heads;
 use super::http1::head;
 use super::suspect;
 use crate::framing::{Framing, Piece};
@@ -35,12 +34,9 @@ pub struct Readings {
 
 /// Reads requests, one after the other, until one can't be read.
 pub fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Readings {
-    let (mut heads, mut input, mut all, mut framing) =
-        (Heads::default(), BytesMut::new(), Readings::default(), None::<Framing>);
+    let (mut input, mut all, mut framing) = (BytesMut::new(), Readings::default(), None::<Framing>);
     for piece in pieces {
-        let before = input.len();
         input.put_slice(piece);
-        heads.screen(&mut input[before..]);
         while !all.is_bad {
             let Some(left) = &mut framing else {
                 match head::take(&mut input) {

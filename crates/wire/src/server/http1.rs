@@ -15,8 +15,7 @@ mod reply;
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -24,25 +23,21 @@ use http::{Method, Request};
 use hyper::body::Body as _;
 use memchr::memmem;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
 use super::Response;
 use super::activity::Watched;
 use super::request::{Feed, RequestBody};
-use crate::framing::{Bad, Framing, Piece};
+use crate::framing::{Bad, Framing, MAX_HEAD, Piece};
+use crate::inbox;
 use crate::outbox::Outbox;
 use head::Head;
 use reply::Asked;
 
-/// Set aside at once, at least.
-const READ: usize = 8 * 1024;
-/// As much of that has to be left to read a head into.
-const ROOM: usize = 1024;
+/// As much room has to be left to read a head into.
+pub(super) const ROOM: usize = 1024;
 /// Set aside at once for a body, on the client's word of its length.
 const MOST_AHEAD: usize = 256 * 1024;
-/// A buffer that has grown beyond this isn't kept for the next request.
-const KEPT: usize = 64 * 1024;
 
 /// Serves requests until the client or an answer closes the connection, or, between two requests, `closing`. Of `input` a part may have
 /// been read already. Who is asked is told whether the body is still on its way.
@@ -130,6 +125,7 @@ impl Line {
             } else if self.input.is_empty() && closing.is_cancelled() {
                 return Poll::Ready(Ok(None));
             }
+            inbox::trim(&mut self.input);
             if ready!(self.poll_fill(ROOM, cx))? == 0 {
                 return Poll::Ready(match self.input.is_empty() {
                     true => Ok(None),
@@ -142,7 +138,7 @@ impl Line {
     /// Whether what has been read may be a whole head. A head that comes byte by byte isn't parsed as often.
     fn is_worth_a_look(&self) -> bool {
         let (before, now) = (self.looked_at, self.input.len());
-        now >= (2 * before).max(1)
+        now >= (2 * before).clamp(1, MAX_HEAD)
             || memmem::find(&self.input[before.saturating_sub(3)..], b"\r\n\r\n").is_some()
     }
 
@@ -187,6 +183,9 @@ impl Line {
 
     /// A request's body: in hand if all of it is here, else what feeds it too.
     fn body(&mut self, framing: Framing, expects: bool) -> (Option<Coming>, RequestBody) {
+        if framing == Framing::Length(0) {
+            return (None, RequestBody::whole(Bytes::new()));
+        }
         if let Framing::Length(length) = framing
             && let Ok(length) = usize::try_from(length)
             && length <= self.input.len()
@@ -297,7 +296,7 @@ impl Line {
                 self.out.front().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             ready!(self.poll_flush(cx))?;
-            if !matches!(ready!(self.poll_fill(ahead(coming.framing), cx)), Ok(1..)) {
+            if !matches!(ready!(self.poll_fill(coming.framing.ahead(MOST_AHEAD).max(ROOM), cx)), Ok(1..)) {
                 coming.break_off(cx);
                 return Poll::Ready(Ok(()));
             }
@@ -326,13 +325,7 @@ impl Line {
 
     /// Reads some bytes; 0 at the end of the stream.
     fn poll_fill(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() && self.input.capacity() > KEPT.max(ahead) {
-            self.input = BytesMut::new();
-        }
-        if self.input.capacity() - self.input.len() < ahead.min(READ) {
-            self.input.reserve(ahead.max(READ));
-        }
-        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
+        inbox::poll_fill(&mut self.input, ahead, &mut self.stream, cx)
     }
 }
 
@@ -341,11 +334,6 @@ impl Coming {
         self.state = State::Broken;
         self.feed.break_off(cx);
     }
-}
-
-/// How much room to make for what is still to come.
-fn ahead(framing: Framing) -> usize {
-    usize::try_from(framing.announced()).map_or(MOST_AHEAD, |left| left.clamp(READ, MOST_AHEAD))
 }
 
 fn broken(why: &'static str) -> io::Error {

@@ -1,11 +1,10 @@
 //! Requests that two programs could understand differently are refused before a handler sees them: such a difference is
 //! what smuggles a request past whoever is to look at it.
 //!
-//! The parsers refuse most by themselves: folded lines, control characters, lengths that are none or differ, transfer encodings that aren't
-//! `chunked`, in HTTP/2 whatever belongs to a connection. What they let through is here, where it can be seen in the request that they
-//! give, and in [`super::heads`] where it can't.
+//! The parsers refuse most by themselves: folded lines, control characters; in HTTP/1 ([`super::http1::head`]) lines that end in a line feed
+//! alone and bodies whose end isn't told once and clearly; in HTTP/2 whatever belongs to a connection. What they let through is here.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use super::Response;
@@ -18,9 +17,6 @@ pub(super) fn flaw<B>(request: &Request<B>) -> Option<&'static str> {
     }
     if !is_target(request.method(), uri) {
         return Some("the request's target is neither a path nor a URL");
-    }
-    if headers.contains_key(TRANSFER_ENCODING) && !is_chunked_only(headers) {
-        return Some("of transfer encodings only one \"chunked\" is understood");
     }
     match request.version() {
         Version::HTTP_2 => flaw_of_http2(uri, headers),
@@ -58,12 +54,6 @@ fn is_target(method: &Method, uri: &Uri) -> bool {
     // An authority without a scheme is for CONNECT.
     uri.authority().is_none_or(|_| matches!(uri.scheme_str(), Some("http" | "https")))
         && (uri.path().starts_with('/') || (uri.path() == "*" && *method == Method::OPTIONS))
-}
-
-fn is_chunked_only(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    encodings.next().is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        && encodings.next().is_none()
 }
 
 /// A name or address with or without a port, or nothing where the target has no authority.

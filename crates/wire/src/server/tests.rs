@@ -154,6 +154,23 @@ async fn more_connections_than_allowed_wait_their_turn() {
     }
 }
 
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let server = running().await;
+    let request = |fields: &str| format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n");
+    for (fields, status) in [
+        ("a: b\r\n".repeat(98), 200),
+        ("a: b\r\n".repeat(99), 431),
+        (format!("a: {}\r\n", "b".repeat(65_000)), 200),
+        (format!("a: {}\r\n", "b".repeat(66_000)), 431),
+    ] {
+        let reply = raw(server.address, &request(&fields)).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{} bytes: {reply}", fields.len());
+        assert!(reply.contains("connection: close\r\n"), "{reply}");
+        assert_eq!(reply.matches("HTTP/1.1").count(), 1, "{reply}");
+    }
+}
+
 /// Something to send requests with over HTTP/2, and the connection that they go over.
 async fn http2(address: SocketAddr) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
     let io = TokioIo::new(TcpStream::connect(address).await.unwrap());

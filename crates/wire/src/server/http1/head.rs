@@ -1,7 +1,7 @@
 //! A request's head: what is asked, and where its body ends (RFC 9112 sections 2 to 7). Pure.
 //!
-//! Lines and header fields are httparse's to read. What two programs could read differently has been spoilt in the bytes before
-//! ([`super::super::heads`]), or is refused where the whole request is there ([`super::super::suspect`]).
+//! Lines and header fields are httparse's to read. What two programs could read differently is refused: here what is of bytes and of the
+//! body's end, in [`super::super::suspect`] what a request says.
 
 use std::mem::MaybeUninit;
 
@@ -10,7 +10,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, 
 use http::{HeaderMap, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::framing::{Bad, Chunk, Framing, MAX_FIELDS, MAX_HEAD, length, parts};
+use crate::framing::{Bad, Chunk, Framing, MAX_FIELDS, MAX_HEAD, has_bare_end, length, parts};
+
+/// The most digits of a length: as many as the longest has. What others do with more isn't known.
+const MOST_DIGITS: usize = 20;
 
 /// A request whose body is still to be read.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(in crate::server) fn take(input: &mut BytesMut) -> Result<Option<Head>, Bad>
     let mut line = httparse::Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut line, input, &mut room);
     let end = match parsed {
+        Ok(Status::Complete(end)) if end > MAX_HEAD => return Err(Bad::TooLarge),
+        Ok(Status::Complete(end)) if has_bare_end(&input[..end]) => return Err(Bad::Malformed),
         Ok(Status::Complete(end)) => end,
         Ok(Status::Partial) if input.len() < MAX_HEAD => return Ok(None),
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
@@ -85,7 +90,8 @@ impl Meaning {
     /// RFC 9112 sections 6.3 and 9.3, and nothing that they only tolerate.
     fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Bad> {
         if name == CONTENT_LENGTH {
-            return self.frame(length(value).map(Framing::Length));
+            let value = Some(value).filter(|value| value.len() <= MOST_DIGITS);
+            return self.frame(value.and_then(length).map(Framing::Length));
         } else if name == TRANSFER_ENCODING {
             let is_chunked = value.eq_ignore_ascii_case(b"chunked");
             return self.frame(is_chunked.then_some(Framing::Chunked(Chunk::Size)));
@@ -104,3 +110,6 @@ impl Meaning {
         if self.framing.replace(framing).is_some() { Err(Bad::Malformed) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! An answer's head as bytes, and how its body is framed (RFC 9112 sections 4 and 6).
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -156,10 +157,14 @@ impl Body {
             // An empty chunk would end it.
             Self::Chunked if piece.is_empty() => out.put(piece, if is_last { b"0\r\n\r\n" } else { b"" }),
             Self::Chunked => {
-                out.front().extend_from_slice(format!("{length:X}\r\n").as_bytes());
+                // A vector takes all that it is given.
+                let _ = write!(out.front(), "{length:X}\r\n");
                 out.put(piece, if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
             }
         }
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{Handler, Response};
+use mainstay_wire::server::{Handler, RequestBody, Response};
 
 use crate::core::Core;
 use crate::proxy;

@@ -10,8 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use mainstay_execution::http::{json, read_body, text};
 use mainstay_execution::{Core, Node, probe};
 use mainstay_node::Condition;
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::Response;
+use mainstay_wire::server::{RequestBody, Response};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 

@@ -16,8 +16,7 @@ use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
 use mainstay_wire::local;
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{Handler, Response};
+use mainstay_wire::server::{Handler, RequestBody, Response};
 use prometheus_client::registry::Registry;
 
 use crate::dropin;

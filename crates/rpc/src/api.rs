@@ -12,8 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use mainstay_node::Refused;
 use mainstay_wire::jwt;
 use mainstay_wire::local;
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::Response;
+use mainstay_wire::server::{RequestBody, Response};
 use serde_json::Value;
 
 use crate::core::Core;

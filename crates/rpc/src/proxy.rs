@@ -17,8 +17,7 @@ use std::time::Instant;
 
 use http::Request;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{ReplyBody, Response};
+use mainstay_wire::server::{ReplyBody, RequestBody, Response};
 
 use crate::account::Account;
 use crate::batch;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use http::header::LOCATION;
 use http::{HeaderValue, Method, Request, StatusCode};
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{Handler, Response};
+use mainstay_wire::server::{Handler, RequestBody, Response};
 
 use crate::api;
 use crate::config::Api;

@@ -18,8 +18,7 @@ use mainstay_execution::reply::Answer;
 use mainstay_execution::spans;
 use mainstay_wire::envelope::Call;
 use mainstay_wire::jwt::{self, Claims, Secret, TokenError};
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{Handler, Response};
+use mainstay_wire::server::{Handler, RequestBody, Response};
 use tokio::sync::Semaphore;
 
 use crate::client::Proxies;

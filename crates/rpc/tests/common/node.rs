@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{self, Handler, Response};
+use mainstay_wire::server::{self, Handler, RequestBody, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;

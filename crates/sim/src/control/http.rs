@@ -4,8 +4,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{self, Handler, Response};
+use mainstay_wire::server::{self, Handler, RequestBody, Response};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

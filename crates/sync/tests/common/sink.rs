@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
-use mainstay_wire::server::RequestBody;
-use mainstay_wire::server::{self, Handler, Response};
+use mainstay_wire::server::{self, Handler, RequestBody, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::Instant;

@@ -1,5 +1,6 @@
 //! Where processes run while they are measured.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -15,14 +16,16 @@ use crate::proxy::Proxy;
 const PIECE: Duration = Duration::from_millis(50);
 /// A piece counts as undisturbed if clients and proxy were kept from their cores for no longer than this.
 const UNDISTURBED: Duration = Duration::from_micros(500);
+/// The proxy's core.
+const PROXYS: &str = "0";
 /// How many times as many pieces as are wanted are measured for enough undisturbed ones.
 const MOST_PIECES: usize = 3;
 
 /// Where processes may run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
-    /// The proxy on one core; clients and node on the others, where they never sleep: else a proxy would pay for waking
-    /// them, the more often the slower it is.
+    /// The proxy on one core; clients and node on the others. None of these cores sleeps: else a proxy would pay for waking
+    /// clients and node, the more often the slower it is, and now and then for its own core's sleep.
     OneCore,
     /// Wherever the system puts them, as they are started by default.
     Anywhere,
@@ -40,7 +43,7 @@ impl Place {
     /// What has to live as long as measurements go on, and the core for the proxy, if it gets one.
     pub(crate) fn set_up(self) -> (Option<Awake>, Option<&'static str>) {
         match self {
-            Self::OneCore => (Some(Awake::keep()), Some("0")),
+            Self::OneCore => (Some(Awake::keep(PROXYS)), Some(PROXYS)),
             Self::Anywhere => (None, None),
         }
     }
@@ -80,22 +83,45 @@ pub(crate) async fn on_each<T>(
     Ok(all)
 }
 
-/// Keeps this thread from sleeping until it is dropped.
-pub(crate) struct Awake(JoinHandle<()>);
+/// Keeps this thread and the proxy's core from sleeping until it is dropped.
+pub(crate) struct Awake {
+    thread: JoinHandle<()>,
+    core: Option<Child>,
+}
+
+/// Ends by itself when the harness does.
+const SPIN: &str = "while kill -0 $PPID; do :; done";
 
 impl Awake {
-    fn keep() -> Self {
-        Self(tokio::spawn(async {
+    /// A core that has been idle for as long as a node takes may sleep, and a virtual one may be slow to come back: by chance, some calls
+    /// would find it awake and others not. Of the idle class a process gets what a proxy leaves over, and gives it back at once.
+    fn keep(core: &str) -> Self {
+        let thread = tokio::spawn(async {
             loop {
                 tokio::task::yield_now().await;
             }
-        }))
+        });
+        let spinning = Command::new("chrt")
+            .args(["--idle", "0", "taskset", "--cpu-list", core, "sh", "-c", SPIN])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        if let Err(why) = &spinning {
+            eprintln!("bench: the proxy's core may sleep: chrt: {why}");
+        }
+        Self { thread, core: spinning.ok() }
     }
 }
 
 impl Drop for Awake {
     fn drop(&mut self) {
-        self.0.abort();
+        self.thread.abort();
+        if let Some(core) = &mut self.core {
+            // It may have ended.
+            let _ = core.kill();
+            let _ = core.wait();
+        }
     }
 }
 

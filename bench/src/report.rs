@@ -145,7 +145,7 @@ fn reproduce(found: &Findings<'_>) -> String {
     format!(
         "## Run it yourself\n\n```sh\nmake bench                                  # builds, measures, writes this page\n\
          bench/run.sh --rounds {} --seconds {} --out -   # the same, to the terminal; --help lists the rest\n```\n\n\
-         Linux only (`/proc`, `taskset`). Stop what else runs on the machine: figures of a busy one are of little worth, and\n\
+         Linux only (`/proc`, `taskset`, `chrt`). Stop what else runs on the machine: figures of a busy one are of little worth, and\n\
          the ratios suffer least.\n",
         found.options.rounds,
         found.options.slice.as_secs_f64()

@@ -43,8 +43,8 @@ pub(super) fn sections(found: &Engine) -> [String; 3] {
         "## `engine`: `eth_chainId`\n\n\
          mainstay checks the caller's JWT and sends its own with every call (computed anew when they change; here the caller\n\
          keeps one token a measurement); direct calls and HAProxy do neither.\n\n\
-         On one core: clients and node are on the others and never sleep; waking them would be charged to the proxy, the more\n\
-         often the slower it is. CPU is the proxy's user and system time for one call. A measurement is made of pieces of 50 ms, up to three times as\n\
+         On one core: clients and node are on the others, and no core sleeps: waking them would be charged to the proxy, the more\n\
+         often the slower it is, and a virtual core that sleeps may come back late. CPU is the proxy's user and system time for one call. A measurement is made of pieces of 50 ms, up to three times as\n\
          many as it takes: those count in which something else kept clients or proxy from their cores for the shortest time. The\n\
          targets are judged by this table.\n\
          On all cores: wherever the system puts it; mainstay with a thread for each core, as it starts by default.\n{}",

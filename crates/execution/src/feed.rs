@@ -295,7 +295,8 @@ async fn replay(core: &Arc<Core>, node: &Arc<Node>, is_back: bool) -> Replayed {
     if drained || down {
         return Replayed::Followed;
     }
-    let Some(head) = lock(&core.head).clone() else { return Replayed::Followed };
+    let Some(mut head) = lock(&core.head).clone() else { return Replayed::Followed };
+    head.caller = head.caller.repeated();
     let limit = node.within(core.config().timeout);
     let Some((hash, number)) = own_head(node, &head.caller, limit).await else {
         core.telemetry.replayed(node.name(), 0, "its head can't be read");

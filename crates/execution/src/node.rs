@@ -39,8 +39,8 @@ pub struct Caller {
     pub clv: Option<String>,
     /// The token itself, for nodes that calls aren't signed for.
     pub token: Option<Arc<str>>,
-    /// It is mainstay that asks: of nodes that calls aren't signed for with the last token that one of them took. To be lent to
-    /// nobody.
+    /// It is mainstay that asks: of nodes that calls aren't signed for with the last token that one of them took, if there is one. To
+    /// be lent to nobody.
     is_mainstay: bool,
     /// Where its call stands in its trace; nothing for what outlives it.
     pub trace: Trace,
@@ -57,6 +57,12 @@ impl Caller {
     #[must_use]
     pub fn untraced(&self) -> Self {
         Self { trace: Trace::default(), ..self.clone() }
+    }
+
+    /// mainstay itself with what the caller has sent before: a node takes a token for a minute only, and others may have come since.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        Self { is_mainstay: true, ..self.untraced() }
     }
 
     /// mainstay itself: for probes.
@@ -311,7 +317,7 @@ impl Node {
             self.open.store(false, Ordering::Relaxed);
             return Err(Failed { delivered: Delivered::No, ..failed(Cause::Unauthorized) });
         }
-        if let (None, Some(token)) = (secret, &caller.token) {
+        if let (None, None, Some(token)) = (secret, &kept, &caller.token) {
             self.passed.took(token);
         }
         if token.is_none() {

@@ -58,6 +58,31 @@ async fn without_any_secret_the_callers_token_is_handed_on() {
     bed.followed(&[1], block.hash).await;
 }
 
+/// A minute after it was signed an EL takes no token any more.
+#[tokio::test]
+async fn what_is_sent_again_has_the_token_that_came_last() {
+    let bed = Setup::new(2).pass_through().ready().await;
+    let mut a = bed.cl("a");
+    bed.els[1].set(Fault::Down);
+    bed.condition("el2", "unfit").await;
+    let block = next(&bed.genesis);
+    a.age = 40;
+    a.block(&block).await;
+    a.age = 0;
+    let before = seconds();
+    a.call("eth_chainId", "[]").await;
+    bed.els[1].heal();
+    bed.followed(&[1], block.hash).await;
+    for method in [Family::NewPayload, Family::ForkchoiceUpdated] {
+        let call = bed.els[1].calls_of(method).pop().unwrap();
+        assert!(
+            call.claims.as_ref().is_some_and(|claims| claims.iat >= before),
+            "{method:?}: {:?}",
+            call.claims
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_junk_token_harms_no_el_and_keeps_no_payload_away() {
     let bed = Setup::new(2).pass_through().set("request_timeout", "500ms").ready().await;

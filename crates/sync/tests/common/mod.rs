@@ -270,6 +270,7 @@ impl Bed {
             client: Client::new(&self.url, Options::default()).unwrap(),
             url: self.url.clone(),
             secret: Some(shared_secret()),
+            age: 0,
             forwarded: (!self.has_secret).then(|| forwarded_for(name)),
             id: Cell::new(0),
         }
@@ -380,6 +381,8 @@ pub struct Cl {
     pub url: Url,
     /// What its tokens are signed with; nothing: it sends none.
     pub secret: Option<Secret>,
+    /// How many seconds ago its tokens were signed.
+    pub age: u64,
     /// `X-Forwarded-For` of its calls.
     pub forwarded: Option<String>,
     id: Cell<u64>,
@@ -396,7 +399,8 @@ impl Cl {
         let mut request =
             Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(secret) = &self.secret {
-            let claims = Claims { id: Some(self.name.clone()), ..Claims::at(wall()) };
+            let signed = wall() - Duration::from_secs(self.age);
+            let claims = Claims { id: Some(self.name.clone()), ..Claims::at(signed) };
             request = request.header("authorization", format!("Bearer {}", jwt::sign(secret, &claims)));
         }
         if let Some(forwarded) = &self.forwarded {

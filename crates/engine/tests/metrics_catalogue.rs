@@ -54,3 +54,18 @@ fn several_engines_share_each_metric() {
     assert!(page.contains(r#"mainstay_engine_votes_total{engine="one",node="el1""#), "{page}");
     assert!(page.contains(r#"mainstay_engine_votes_total{engine="two",node="el1""#), "{page}");
 }
+
+#[test]
+fn a_nodes_metrics_go_with_it() {
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let telemetry = metrics.of("one");
+    everything_happens(&telemetry);
+    telemetry.vote("el1", "engine_forkchoiceUpdatedV3", "SYNCING", Duration::ZERO);
+    telemetry.vote("el2", "engine_newPayloadV4", "VALID", Duration::ZERO);
+    telemetry.forget("el1");
+    let mut page = String::new();
+    encode(&mut page, &registry).unwrap();
+    assert!(!page.contains(r#"node="el1""#), "{page}");
+    assert!(page.contains(r#"mainstay_engine_votes_total{engine="one",node="el2""#), "{page}");
+}

@@ -3,10 +3,10 @@
 //! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::forwards::Forwards;
 use crate::links::{self, Watch};
-use crate::node::{Failed, Node};
+use crate::node::{Failed, Node, lock};
 use crate::records::{LATE_DISSENT, SPLIT_VOTE};
 use crate::verdict::Verdict;
 
@@ -190,7 +190,11 @@ pub struct Telemetry {
     of: Of,
     metrics: Metrics,
     answers: Arc<RwLock<HashMap<String, Answers>>>,
+    voted: Arc<Mutex<HashMap<String, Voted>>>,
 }
+
+/// A node's votes as far as there are metrics of them, by method: they go with the node.
+type Voted = HashMap<String, HashSet<&'static str>>;
 
 /// The metrics of one method's answers, looked up once: every call needs them.
 struct Answers {
@@ -206,7 +210,7 @@ impl Telemetry {
             // There before the first: who watches for an increase would miss that one.
             let _ = metrics.evidence.get_or_create(&CauseLabels { of: of.clone(), cause: cause.to_owned() });
         }
-        Self { of, metrics, answers: Arc::default() }
+        Self { of, metrics, answers: Arc::default(), voted: Arc::default() }
     }
 
     fn node_labels(&self, node: &str) -> NodeLabels {
@@ -260,21 +264,26 @@ impl Telemetry {
     }
 
     /// A node answered a voted call.
-    pub fn vote(&self, node: &str, method: &str, vote: &str, took: Duration) {
-        let method = crate::method::label(method).to_owned();
-        let node = node.to_owned();
-        self.metrics
-            .node_seconds
-            .get_or_create(&NodeMethodLabels {
-                of: self.of.clone(),
-                node: node.clone(),
-                method: method.clone(),
-            })
-            .observe(took.as_secs_f64());
-        self.metrics
-            .votes
-            .get_or_create(&VoteLabels { of: self.of.clone(), node, method, vote: vote.to_owned() })
-            .inc();
+    pub fn vote(&self, node: &str, method: &str, vote: &'static str, took: Duration) {
+        let method = crate::method::label(method);
+        lock(&self.voted)
+            .entry(node.to_owned())
+            .or_default()
+            .entry(method.to_owned())
+            .or_default()
+            .insert(vote);
+        let took = took.as_secs_f64();
+        self.metrics.node_seconds.get_or_create(&self.method_labels(node, method)).observe(took);
+        self.metrics.votes.get_or_create(&self.vote_labels(node, method, vote)).inc();
+    }
+
+    fn method_labels(&self, node: &str, method: &str) -> NodeMethodLabels {
+        NodeMethodLabels { of: self.of.clone(), node: node.to_owned(), method: method.to_owned() }
+    }
+
+    fn vote_labels(&self, node: &str, method: &str, vote: &str) -> VoteLabels {
+        let (node, method, vote) = (node.to_owned(), method.to_owned(), vote.to_owned());
+        VoteLabels { of: self.of.clone(), node, method, vote }
     }
 
     /// A call that was handed on to a node ended.
@@ -359,6 +368,14 @@ impl Telemetry {
         self.metrics.node_head.remove(&labels);
         self.metrics.node_changes.remove(&labels);
         self.metrics.primary.remove(&labels);
+        self.metrics.late_invalid.remove(&labels);
+        self.metrics.replayed.remove(&labels);
+        for (method, votes) in lock(&self.voted).remove(node).unwrap_or_default() {
+            self.metrics.node_seconds.remove(&self.method_labels(node, &method));
+            for vote in votes {
+                self.metrics.votes.remove(&self.vote_labels(node, &method, vote));
+            }
+        }
     }
 
     /// What makes spans of calls.

@@ -83,6 +83,11 @@ impl Member {
         looks.away = outcome.as_ref().err().filter(|_| !has_answered).cloned();
     }
 
+    /// A claim that was under way has been answered: what a look found before that is over.
+    pub(super) fn came_back(&self) {
+        self.looks().away = None;
+    }
+
     fn has_answered(&self) {
         self.looks().answered = Some(Instant::now());
     }

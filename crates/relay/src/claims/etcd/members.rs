@@ -59,6 +59,9 @@ impl Members {
             let (member, body, tell) = (Arc::clone(&self.all[at]), body.clone(), tell.clone());
             tokio::spawn(async move {
                 let answer = member.ask(function, &body, again, deadline).await;
+                if answer.is_ok() {
+                    member.came_back();
+                }
                 // Nobody may listen any longer.
                 let _ = tell.try_send((at, answer));
             });
@@ -157,5 +160,24 @@ mod tests {
             "{took:?}: a part of the time"
         );
         assert_eq!(server.opened.load(Ordering::Relaxed), 4);
+    }
+
+    /// The look was begun before the answer came: the next claim isn't to wait for another look.
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_after_a_look_that_failed_is_asked_again() {
+        let url = Url::parse("http://127.0.0.1:9/").unwrap();
+        let client = Client::over(Arc::new(Server::default()), &url, Member::options()).unwrap();
+        let members = Members::new(vec![Arc::new(Member::new("here".to_owned(), client, None))]);
+        let body = Bytes::from_static(b"question");
+        let ask = || members.ask("/v3/kv/txn", &body, Instant::now() + Duration::from_secs(3));
+        let failed = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let member = &members.all()[0];
+            member.looked_at(Instant::now(), &Err::<(), _>(member.trouble("connection reset")));
+            assert!(ask().await.is_err(), "it is of no use yet");
+        };
+        let (answer, ()) = tokio::join!(ask(), failed);
+        assert!(answer.is_ok());
+        assert!(ask().await.is_ok());
     }
 }

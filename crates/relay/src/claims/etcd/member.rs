@@ -46,9 +46,9 @@ pub(super) struct Member {
 /// Whether it is of use.
 #[derive(Default)]
 struct Looks {
-    /// Why it wasn't, when it was last looked at.
-    away: Option<Trouble>,
-    /// When it last answered anybody.
+    /// When the last look at it began, and why it was of none then.
+    failed: Option<(Instant, Trouble)>,
+    /// When it last answered a claim, or what else is asked for somebody.
     answered: Option<Instant>,
 }
 
@@ -69,26 +69,21 @@ impl Member {
         Options { max_reply: MAX_REPLY, max_idle: 16, ..Options::default() }
     }
 
-    /// Why it isn't to be asked, if it was of no use when it was last looked at: what asks for nothing goes on asking it, and claims don't
-    /// wait for it.
+    /// Why it isn't to be asked, if it was of no use when it was last looked at, and has answered nobody since that look began: what asks for
+    /// nothing goes on asking it, and claims don't wait for it.
     pub(super) fn away(&self) -> Option<Trouble> {
-        self.looks().away.clone()
+        let looks = self.looks();
+        let (began, trouble) = looks.failed.as_ref()?;
+        looks.answered.is_none_or(|at| at <= *began).then(|| trouble.clone())
     }
 
-    /// What came of a look that began then. If it failed, and the member has answered somebody since, it has come back in the meantime: claims are not to be
-    /// kept from it for what was before.
+    /// What came of a look that began then.
     pub(super) fn looked_at<T>(&self, began: Instant, outcome: &Result<T, Trouble>) {
-        let mut looks = self.looks();
-        let has_answered = looks.answered.is_some_and(|at| at > began);
-        looks.away = outcome.as_ref().err().filter(|_| !has_answered).cloned();
+        self.looks().failed = outcome.as_ref().err().map(|trouble| (began, trouble.clone()));
     }
 
-    /// A claim that was under way has been answered: what a look found before that is over.
-    pub(super) fn came_back(&self) {
-        self.looks().away = None;
-    }
-
-    fn has_answered(&self) {
+    /// It has answered somebody: claims are not to be kept from it for what a look that began before finds or has found.
+    pub(super) fn has_answered(&self) {
         self.looks().answered = Some(Instant::now());
     }
 
@@ -110,10 +105,7 @@ impl Member {
                 token = self.authenticate(again, deadline).await?;
             }
             match self.post(function, body, &token, again, deadline).await? {
-                Reply::Done(answer) => {
-                    self.has_answered();
-                    return Ok(answer);
-                }
+                Reply::Done(answer) => return Ok(answer),
                 Reply::WhoAsks => token = self.keep(Token::Unknown),
             }
         }

@@ -60,7 +60,7 @@ impl Members {
             tokio::spawn(async move {
                 let answer = member.ask(function, &body, again, deadline).await;
                 if answer.is_ok() {
-                    member.came_back();
+                    member.has_answered();
                 }
                 // Nobody may listen any longer.
                 let _ = tell.try_send((at, answer));

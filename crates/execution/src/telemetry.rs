@@ -3,10 +3,10 @@
 //! Labels are bounded: method names by [`crate::method::label`], nodes by their number, the rest are words.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mainstay_node::Condition;
@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::forwards::Forwards;
 use crate::links::{self, Watch};
-use crate::node::{Failed, Node, lock};
+use crate::node::{Failed, Node};
 use crate::records::{LATE_DISSENT, SPLIT_VOTE};
 use crate::verdict::Verdict;
 
@@ -189,17 +189,29 @@ impl Metrics {
 pub struct Telemetry {
     of: Of,
     metrics: Metrics,
-    answers: Arc<RwLock<HashMap<String, Answers>>>,
-    voted: Arc<Mutex<HashMap<String, Voted>>>,
+    answers: Arc<RwLock<HashMap<String, Counted>>>,
+    /// By node, then by method.
+    votes: Arc<RwLock<HashMap<String, HashMap<String, Counted>>>>,
 }
 
-/// A node's votes as far as there are metrics of them, by method: they go with the node.
-type Voted = HashMap<String, HashSet<&'static str>>;
-
-/// The metrics of one method's answers, looked up once: every call needs them.
-struct Answers {
+/// The metrics of one method's answers or votes, looked up once: every call needs them.
+struct Counted {
     seconds: Histogram,
-    outcomes: HashMap<&'static str, Counter>,
+    by_word: HashMap<&'static str, Counter>,
+}
+
+impl Counted {
+    fn of(seconds: Histogram) -> Self {
+        Self { seconds, by_word: HashMap::new() }
+    }
+
+    /// Counts one more, if its counter was looked up before.
+    fn count(&self, word: &str, took: Duration) -> bool {
+        let Some(counter) = self.by_word.get(word) else { return false };
+        counter.inc();
+        self.seconds.observe(took.as_secs_f64());
+        true
+    }
 }
 
 impl Telemetry {
@@ -210,7 +222,7 @@ impl Telemetry {
             // There before the first: who watches for an increase would miss that one.
             let _ = metrics.evidence.get_or_create(&CauseLabels { of: of.clone(), cause: cause.to_owned() });
         }
-        Self { of, metrics, answers: Arc::default(), voted: Arc::default() }
+        Self { of, metrics, answers: Arc::default(), votes: Arc::default() }
     }
 
     fn node_labels(&self, node: &str) -> NodeLabels {
@@ -227,14 +239,9 @@ impl Telemetry {
         tracing::debug!(role = %self.of, method, outcome, took_ms = ms(took), "answered");
     }
 
-    /// Counts an answer, if its metrics were looked up before.
     fn count_answer(&self, method: &str, outcome: &str, took: Duration) -> bool {
         let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(answers) = answers.get(method) else { return false };
-        let Some(counter) = answers.outcomes.get(outcome) else { return false };
-        counter.inc();
-        answers.seconds.observe(took.as_secs_f64());
-        true
+        answers.get(method).is_some_and(|answers| answers.count(outcome, took))
     }
 
     fn prepare_answer(&self, method: &str, outcome: &'static str) {
@@ -242,13 +249,10 @@ impl Telemetry {
         let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
         let answers = answers.entry(method.clone()).or_insert_with(|| {
             let labels = MethodLabels { of: of.clone(), method: method.clone() };
-            Answers {
-                seconds: self.metrics.request_seconds.get_or_create_owned(&labels),
-                outcomes: HashMap::new(),
-            }
+            Counted::of(self.metrics.request_seconds.get_or_create_owned(&labels))
         });
         let labels = OutcomeLabels { of, method, outcome: outcome.to_owned() };
-        answers.outcomes.insert(outcome, self.metrics.requests.get_or_create_owned(&labels));
+        answers.by_word.insert(outcome, self.metrics.requests.get_or_create_owned(&labels));
     }
 
     /// A verdict was told.
@@ -266,15 +270,26 @@ impl Telemetry {
     /// A node answered a voted call.
     pub fn vote(&self, node: &str, method: &str, vote: &'static str, took: Duration) {
         let method = crate::method::label(method);
-        lock(&self.voted)
-            .entry(node.to_owned())
-            .or_default()
-            .entry(method.to_owned())
-            .or_default()
-            .insert(vote);
-        let took = took.as_secs_f64();
-        self.metrics.node_seconds.get_or_create(&self.method_labels(node, method)).observe(took);
-        self.metrics.votes.get_or_create(&self.vote_labels(node, method, vote)).inc();
+        if !self.count_vote(node, method, vote, took) {
+            self.prepare_vote(node, method, vote);
+            self.count_vote(node, method, vote, took);
+        }
+    }
+
+    fn count_vote(&self, node: &str, method: &str, vote: &str, took: Duration) -> bool {
+        let votes = self.votes.read().unwrap_or_else(PoisonError::into_inner);
+        let votes = votes.get(node).and_then(|methods| methods.get(method));
+        votes.is_some_and(|votes| votes.count(vote, took))
+    }
+
+    fn prepare_vote(&self, node: &str, method: &str, vote: &'static str) {
+        let mut votes = self.votes.write().unwrap_or_else(PoisonError::into_inner);
+        let votes = votes.entry(node.to_owned()).or_default().entry(method.to_owned()).or_insert_with(|| {
+            let labels = self.method_labels(node, method);
+            Counted::of(self.metrics.node_seconds.get_or_create_owned(&labels))
+        });
+        let counter = self.metrics.votes.get_or_create_owned(&self.vote_labels(node, method, vote));
+        votes.by_word.insert(vote, counter);
     }
 
     fn method_labels(&self, node: &str, method: &str) -> NodeMethodLabels {
@@ -370,9 +385,10 @@ impl Telemetry {
         self.metrics.primary.remove(&labels);
         self.metrics.late_invalid.remove(&labels);
         self.metrics.replayed.remove(&labels);
-        for (method, votes) in lock(&self.voted).remove(node).unwrap_or_default() {
+        let votes = self.votes.write().unwrap_or_else(PoisonError::into_inner).remove(node);
+        for (method, votes) in votes.unwrap_or_default() {
             self.metrics.node_seconds.remove(&self.method_labels(node, &method));
-            for vote in votes {
+            for vote in votes.by_word.keys() {
                 self.metrics.votes.remove(&self.vote_labels(node, &method, vote));
             }
         }

@@ -183,9 +183,6 @@ impl Line {
 
     /// A request's body: in hand if all of it is here, else what feeds it too.
     fn body(&mut self, framing: Framing, expects: bool) -> (Option<Coming>, RequestBody) {
-        if framing == Framing::Length(0) {
-            return (None, RequestBody::whole(Bytes::new()));
-        }
         if let Framing::Length(length) = framing
             && let Ok(length) = usize::try_from(length)
             && length <= self.input.len()
